@@ -1,0 +1,63 @@
+package gang
+
+import (
+	v1 "k8s.io/api/core/v1"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Key names a gang within the cluster: the namespace and the application id that all its pods carry
+// (spark-app-selector for Spark), or the pod's own name for a pod that belongs to nothing.
+type Key struct{ Namespace, Name string }
+
+// String is the form used in logs and events.
+func (k Key) String() string { return k.Namespace + "/" + k.Name }
+
+// Definition is what a leader's application will ask for once it runs.
+type Definition struct {
+	// Roles are the kinds of workers, in the order in which they were declared. Empty means a leader alone.
+	Roles []Role
+	// Source says where the definition comes from, for people: "spark.properties", "annotations", "pod".
+	Source string
+	// Warnings are sentences for the user about what could not be taken at its word; empty means none.
+	Warnings []string
+}
+
+// Role is a set of identical workers.
+type Role struct {
+	// Name is unique within the gang: "executor" for Spark.
+	Name string
+	// Count is how many workers the leader asks for as soon as it runs. Every one of them has a slot before the
+	// leader is bound: it is the role's minimum until the gang runs. Zero means the leader starts alone.
+	Count int
+	// Minimum is how many slots the role keeps once the gang runs: a lost worker's slot waits for its replacement
+	// while fewer than Minimum are alive. At most Count.
+	Minimum int
+	// Maximum is how many workers the role may grow to; those above Count are elastic and have no slots. At least
+	// Count. nil means without limit.
+	Maximum *int
+	// Requests is what one worker asks of a node: resource.OfPod(Pod).
+	Requests resource.Vector
+	// Pod is a worker as its leader will create it, as far as scheduling is concerned. It is never modified and
+	// never nil.
+	Pod *v1.Pod
+}
+
+// Workers is how many slots the gang needs before its leader may be bound.
+func (d Definition) Workers() int {
+	n := 0
+	for _, role := range d.Roles {
+		n += role.Count
+	}
+	return n
+}
+
+// Role finds a role by name; nil means there is none.
+func (d Definition) Role(name string) *Role {
+	for i := range d.Roles {
+		if d.Roles[i].Name == name {
+			return &d.Roles[i]
+		}
+	}
+	return nil
+}

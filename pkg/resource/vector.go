@@ -1,0 +1,288 @@
+// Package resource is the one place where Kubernetes quantities become numbers: a Vector of amounts in fixed units.
+package resource
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
+	helpers "k8s.io/component-helpers/resource"
+)
+
+// Cap is the largest amount a Vector takes from a quantity, in the unit of its field (64 TiB for memory, 70 billion
+// cores for cpu). Larger quantities are cut down to it, negative ones are raised to zero, so that the sum of 100,000
+// of them still fits an int64 and no hostile request can overflow a running sum.
+const Cap int64 = 1 << 46
+
+// Vector is an amount of every resource. The zero Vector is "nothing". Vectors are values: no method changes its
+// receiver, and Extended is never modified after it was made, so copies may share it.
+type Vector struct {
+	CPU              int64 // millicores
+	Memory           int64 // bytes
+	EphemeralStorage int64 // bytes
+	Pods             int64 // places in a node's pod limit; a pod asks for 1
+	// Extended holds every other resource, sorted by name, without zeros in requests. nil means none.
+	Extended []Amount
+}
+
+// Amount is a quantity of one resource that has no field of its own in Vector.
+type Amount struct {
+	Name  v1.ResourceName
+	Value int64 // the resource's own unit: devices, or bytes for hugepages
+}
+
+// OfList turns a list of quantities, such as a node's allocatable, into a Vector.
+func OfList(list v1.ResourceList) Vector {
+	var v Vector
+	for name, quantity := range list {
+		switch name {
+		case v1.ResourceCPU:
+			v.CPU = capped(quantity.MilliValue())
+		case v1.ResourceMemory:
+			v.Memory = capped(quantity.Value())
+		case v1.ResourceEphemeralStorage:
+			v.EphemeralStorage = capped(quantity.Value())
+		case v1.ResourcePods:
+			v.Pods = capped(quantity.Value())
+		default:
+			if value := capped(quantity.Value()); value != 0 {
+				v.Extended = append(v.Extended, Amount{name, value})
+			}
+		}
+	}
+	slices.SortFunc(v.Extended, byName)
+	return v
+}
+
+// OfPod is what a pod asks of a node: the effective request over its containers, init containers, sidecars and
+// overhead by the rule kube-scheduler uses, and one place in the node's pod limit.
+func OfPod(pod *v1.Pod) Vector {
+	v := OfList(helpers.PodRequests(pod, helpers.PodResourcesOptions{}))
+	v.Pods = 1
+	return v
+}
+
+// List is the inverse of OfList. Zero amounts and Pods are left out: a pod does not write them down.
+func (v Vector) List() v1.ResourceList {
+	list := v1.ResourceList{}
+	v.each(func(name v1.ResourceName, value int64) {
+		if value != 0 && name != v1.ResourcePods {
+			list[name] = *v.quantity(name, value)
+		}
+	})
+	return list
+}
+
+// Add returns v + w.
+func (v Vector) Add(w Vector) Vector {
+	return Vector{
+		CPU:              v.CPU + w.CPU,
+		Memory:           v.Memory + w.Memory,
+		EphemeralStorage: v.EphemeralStorage + w.EphemeralStorage,
+		Pods:             v.Pods + w.Pods,
+		Extended:         mergeExtended(v.Extended, w.Extended, 1),
+	}
+}
+
+// Sub returns v − w; amounts may become negative, as they do on an overbooked node.
+func (v Vector) Sub(w Vector) Vector {
+	return Vector{
+		CPU:              v.CPU - w.CPU,
+		Memory:           v.Memory - w.Memory,
+		EphemeralStorage: v.EphemeralStorage - w.EphemeralStorage,
+		Pods:             v.Pods - w.Pods,
+		Extended:         mergeExtended(v.Extended, w.Extended, -1),
+	}
+}
+
+// Scale returns n × v. n is a number of pods.
+func (v Vector) Scale(n int) Vector {
+	k := int64(n)
+	scaled := Vector{CPU: times(v.CPU, k), Memory: times(v.Memory, k), EphemeralStorage: times(v.EphemeralStorage, k), Pods: times(v.Pods, k)}
+	for _, amount := range v.Extended {
+		if value := times(amount.Value, k); value != 0 {
+			scaled.Extended = append(scaled.Extended, Amount{amount.Name, value})
+		}
+	}
+	return scaled
+}
+
+// Max returns the larger amount of each resource.
+func (v Vector) Max(w Vector) Vector {
+	return v.Add(w.Sub(v).positive())
+}
+
+// Fits tells whether a request v can be taken out of free. A resource that v does not ask for is not checked, even
+// when it is overbooked.
+func (v Vector) Fits(free Vector) bool {
+	if v.CPU > 0 && v.CPU > free.CPU ||
+		v.Memory > 0 && v.Memory > free.Memory ||
+		v.EphemeralStorage > 0 && v.EphemeralStorage > free.EphemeralStorage ||
+		v.Pods > 0 && v.Pods > free.Pods {
+		return false
+	}
+	for _, amount := range v.Extended {
+		if amount.Value > 0 && amount.Value > free.extended(amount.Name) {
+			return false
+		}
+	}
+	return true
+}
+
+// Count is how many copies of the request v can be taken out of free, at most limit.
+func (v Vector) Count(free Vector, limit int) int {
+	n := int64(limit)
+	n = copies(v.CPU, free.CPU, n)
+	n = copies(v.Memory, free.Memory, n)
+	n = copies(v.EphemeralStorage, free.EphemeralStorage, n)
+	n = copies(v.Pods, free.Pods, n)
+	for _, amount := range v.Extended {
+		n = copies(amount.Value, free.extended(amount.Name), n)
+	}
+	return int(n)
+}
+
+// Missing is what a request v lacks in free: zero in every resource that suffices.
+func (v Vector) Missing(free Vector) Vector {
+	missing := v.Sub(free).positive()
+	if v.CPU <= 0 {
+		missing.CPU = 0
+	}
+	if v.Memory <= 0 {
+		missing.Memory = 0
+	}
+	if v.EphemeralStorage <= 0 {
+		missing.EphemeralStorage = 0
+	}
+	if v.Pods <= 0 {
+		missing.Pods = 0
+	}
+	missing.Extended = slices.DeleteFunc(missing.Extended, func(amount Amount) bool { return v.extended(amount.Name) <= 0 })
+	return missing
+}
+
+// IsZero tells whether every amount is zero.
+func (v Vector) IsZero() bool {
+	zero := true
+	v.each(func(_ v1.ResourceName, value int64) { zero = zero && value == 0 })
+	return zero
+}
+
+// Equal compares amounts; a missing extended resource equals zero.
+func (v Vector) Equal(w Vector) bool { return v.Sub(w).IsZero() }
+
+// String names every amount that is not zero, in canonical quantities: "cpu 4, memory 9011Mi, nvidia.com/gpu 1".
+// The zero Vector is "nothing". Places in the pod limit are left out when they are the only thing a single pod adds.
+func (v Vector) String() string {
+	var parts []string
+	v.each(func(name v1.ResourceName, value int64) {
+		if value != 0 && (name != v1.ResourcePods || v.onlyPods()) {
+			parts = append(parts, fmt.Sprintf("%s %s", name, v.quantity(name, value)))
+		}
+	})
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (v Vector) onlyPods() bool {
+	return v.CPU == 0 && v.Memory == 0 && v.EphemeralStorage == 0 && len(v.Extended) == 0
+}
+
+// each calls f for every resource in a fixed order.
+func (v Vector) each(f func(v1.ResourceName, int64)) {
+	f(v1.ResourceCPU, v.CPU)
+	f(v1.ResourceMemory, v.Memory)
+	f(v1.ResourceEphemeralStorage, v.EphemeralStorage)
+	f(v1.ResourcePods, v.Pods)
+	for _, amount := range v.Extended {
+		f(amount.Name, amount.Value)
+	}
+}
+
+func (v Vector) quantity(name v1.ResourceName, value int64) *apiresource.Quantity {
+	switch {
+	case name == v1.ResourceCPU:
+		return apiresource.NewMilliQuantity(value, apiresource.DecimalSI)
+	case name == v1.ResourceMemory, name == v1.ResourceEphemeralStorage, strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix):
+		return apiresource.NewQuantity(value, apiresource.BinarySI)
+	default:
+		return apiresource.NewQuantity(value, apiresource.DecimalSI)
+	}
+}
+
+func (v Vector) extended(name v1.ResourceName) int64 {
+	for _, amount := range v.Extended {
+		if amount.Name == name {
+			return amount.Value
+		}
+	}
+	return 0
+}
+
+// positive drops what is negative.
+func (v Vector) positive() Vector {
+	positive := Vector{CPU: max(v.CPU, 0), Memory: max(v.Memory, 0), EphemeralStorage: max(v.EphemeralStorage, 0), Pods: max(v.Pods, 0)}
+	for _, amount := range v.Extended {
+		if amount.Value > 0 {
+			positive.Extended = append(positive.Extended, amount)
+		}
+	}
+	return positive
+}
+
+// mergeExtended returns v + sign × w, sorted by name and without zeros. Where one side is empty nothing is copied.
+func mergeExtended(v, w []Amount, sign int64) []Amount {
+	if len(w) == 0 {
+		return v
+	}
+	if len(v) == 0 && sign == 1 {
+		return w
+	}
+	merged := make([]Amount, 0, len(v)+len(w))
+	for len(v) > 0 || len(w) > 0 {
+		var next Amount
+		switch {
+		case len(w) == 0 || len(v) > 0 && v[0].Name < w[0].Name:
+			next, v = v[0], v[1:]
+		case len(v) == 0 || w[0].Name < v[0].Name:
+			next, w = Amount{w[0].Name, sign * w[0].Value}, w[1:]
+		default:
+			next, v, w = Amount{v[0].Name, v[0].Value + sign*w[0].Value}, v[1:], w[1:]
+		}
+		if next.Value != 0 {
+			merged = append(merged, next)
+		}
+	}
+	return slices.Clip(merged)
+}
+
+func byName(a, b Amount) int { return strings.Compare(string(a.Name), string(b.Name)) }
+
+func capped(value int64) int64 { return min(max(value, 0), Cap) }
+
+// times is value × n without overflow: the result stays within ±Cap².
+func times(value, n int64) int64 {
+	if value == 0 || n == 0 {
+		return 0
+	}
+	const limit = int64(1) << 62
+	if value > limit/n {
+		return limit
+	}
+	return value * n
+}
+
+// copies lowers n to how often request goes into free. A request of zero sets no bound.
+func copies(request, free, n int64) int64 {
+	if request <= 0 {
+		return n
+	}
+	if free < request {
+		return 0
+	}
+	return min(n, free/request)
+}
