@@ -1,0 +1,114 @@
+package gang
+
+import (
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Phase is where a gang stands in its life; see the diagram in doc.go.
+type Phase string
+
+const (
+	// Forming: the leader is known, what it will ask for is not yet.
+	Forming Phase = "Forming"
+	// Invalid: the definition cannot be used; only a new definition helps.
+	Invalid Phase = "Invalid"
+	// Waiting: defined, nothing is held.
+	Waiting Phase = "Waiting"
+	// Reserved: the leader has a node and every worker of the start has a slot; the leader is being bound.
+	Reserved Phase = "Reserved"
+	// Running: the leader is bound; workers claim slots as they come.
+	Running Phase = "Running"
+	// Done: the leader has finished, failed or gone. Nothing is held, and workers are refused.
+	Done Phase = "Done"
+)
+
+// Admitted tells whether the gang holds its place in the cluster.
+func (p Phase) Admitted() bool { return p == Reserved || p == Running }
+
+// Slot is room kept for one worker that does not exist yet, or the place of a worker that took it.
+type Slot struct {
+	// Role is an index into Definition.Roles.
+	Role int
+	// Node holds the room while the slot is open. Empty means homeless: the slot's node has gone and no other has
+	// been found yet, so nothing is held.
+	Node string
+	// Requests is what is held on Node while the slot is open.
+	Requests resource.Vector
+	// Worker is the pod that claimed the slot; empty means open.
+	Worker types.UID
+}
+
+// Change is a difference of what a gang's open slots hold on one node: positive is held, negative given back.
+type Change struct {
+	Node   string
+	Amount resource.Vector
+}
+
+// Gang is one application: its leader, what it asks for, and the slots it holds. It is not safe for concurrent use.
+type Gang struct {
+	Key        Key
+	Leader     types.UID
+	Phase      Phase
+	Definition Definition
+	// Problem says why the gang is Invalid; empty in every other phase.
+	Problem string
+	// Slots is ordered as admitted; an index stays valid while the gang is admitted.
+	Slots []Slot
+
+	workers map[types.UID]worker // pod -> its place in the gang
+	// live is how many placed workers each role has; index as in Definition.Roles.
+	live []int
+}
+
+// worker is a placed worker.
+type worker struct {
+	role int
+	node string
+	slot int    // index into Slots; elastic means it has none
+	home string // where the slot was held before it was claimed, for undoing the claim
+}
+
+// elastic marks a worker without a slot.
+const elastic = -1
+
+// New is a gang of which only the leader is known.
+func New(key Key, leader types.UID) *Gang {
+	return &Gang{Key: key, Leader: leader, Phase: Forming, workers: map[types.UID]worker{}}
+}
+
+// OpenSlots calls f for every open slot of a role, homeless ones included, until f returns false.
+func (g *Gang) OpenSlots(role string, f func(Slot) bool) {
+	for _, slot := range g.Slots {
+		if slot.Worker == "" && g.Definition.Roles[slot.Role].Name == role && !f(slot) {
+			return
+		}
+	}
+}
+
+// Claimed and open slots of the whole gang.
+func (g *Gang) Counts() (claimed, open int) {
+	for _, slot := range g.Slots {
+		if slot.Worker == "" {
+			open++
+		} else {
+			claimed++
+		}
+	}
+	return claimed, open
+}
+
+// Live is how many placed workers the gang has, elastic ones included.
+func (g *Gang) Live() int { return len(g.workers) }
+
+// Held is the sum of what open slots hold, over all nodes.
+func (g *Gang) Held() resource.Vector {
+	var held resource.Vector
+	for _, slot := range g.Slots {
+		if slot.Worker == "" && slot.Node != "" {
+			held = held.Add(slot.Requests)
+		}
+	}
+	return held
+}

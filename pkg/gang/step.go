@@ -1,0 +1,278 @@
+package gang
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Event is something that happened to a gang. The set is closed: Step knows them all.
+type Event interface{ gangEvent() }
+
+type (
+	// Defined: it is known what the leader will ask for.
+	Defined struct{ Definition Definition }
+	// Refuted: the definition cannot be used, for a reason a user can read.
+	Refuted struct{ Problem string }
+	// Admitted: the leader got a node and every worker of the start a slot. Slots must be open.
+	Admitted struct{ Slots []Slot }
+	// Unseated: the leader did not keep its node; all is as before Admitted.
+	Unseated struct{}
+	// Seated: the leader is bound.
+	Seated struct{}
+	// Ended: the leader finished, failed or was deleted.
+	Ended struct{}
+	// WorkerPlaced: a worker has a node, assumed or bound. A second one for the same worker changes nothing.
+	WorkerPlaced struct {
+		Worker   types.UID
+		Role     string
+		Node     string
+		Requests resource.Vector
+	}
+	// WorkerUnplaced: a worker did not keep its node; all is as before its WorkerPlaced.
+	WorkerUnplaced struct{ Worker types.UID }
+	// WorkerGone: a placed worker finished, failed or was deleted.
+	WorkerGone struct{ Worker types.UID }
+	// NodeGone: a node and all room on it went away.
+	NodeGone struct{ Node string }
+	// SlotMoved: another node was found for an open slot.
+	SlotMoved struct {
+		Slot int
+		Node string
+	}
+)
+
+func (Defined) gangEvent()        {}
+func (Refuted) gangEvent()        {}
+func (Admitted) gangEvent()       {}
+func (Unseated) gangEvent()       {}
+func (Seated) gangEvent()         {}
+func (Ended) gangEvent()          {}
+func (WorkerPlaced) gangEvent()   {}
+func (WorkerUnplaced) gangEvent() {}
+func (WorkerGone) gangEvent()     {}
+func (NodeGone) gangEvent()       {}
+func (SlotMoved) gangEvent()      {}
+
+// Step lets one event happen and returns what it changed in the room held by open slots. An event that means nothing
+// in the gang's phase changes nothing: informers repeat themselves and arrive late.
+func (g *Gang) Step(event Event) []Change {
+	switch e := event.(type) {
+	case Defined:
+		if g.Phase == Forming || g.Phase == Invalid || g.Phase == Waiting {
+			g.Phase, g.Definition, g.Problem = Waiting, e.Definition, ""
+			g.live = make([]int, len(e.Definition.Roles))
+		}
+	case Refuted:
+		if g.Phase == Forming || g.Phase == Invalid || g.Phase == Waiting {
+			g.Phase, g.Problem = Invalid, e.Problem
+		}
+	case Admitted:
+		return g.admit(e.Slots)
+	case Unseated:
+		if g.Phase == Reserved {
+			return g.giveBack(Waiting)
+		}
+	case Seated:
+		if g.Phase == Reserved {
+			g.Phase = Running
+		}
+	case Ended:
+		return g.giveBack(Done)
+	case WorkerPlaced:
+		return g.place(e)
+	case WorkerUnplaced:
+		return g.unplace(e.Worker)
+	case WorkerGone:
+		return g.lose(e.Worker)
+	case NodeGone:
+		return g.vacate(e.Node)
+	case SlotMoved:
+		return g.move(e.Slot, e.Node)
+	default:
+		panic(fmt.Sprintf("gang: event %T is not known", event))
+	}
+	return nil
+}
+
+func (g *Gang) admit(slots []Slot) []Change {
+	if g.Phase != Waiting {
+		return nil
+	}
+	g.Phase, g.Slots = Reserved, slots
+	changes := make([]Change, 0, len(slots))
+	for _, slot := range slots {
+		changes = append(changes, Change{slot.Node, slot.Requests})
+	}
+	return changes
+}
+
+// giveBack ends all holding and moves to the given phase.
+func (g *Gang) giveBack(next Phase) []Change {
+	var changes []Change
+	for _, slot := range g.Slots {
+		changes = appendHeld(changes, slot, -1)
+	}
+	g.Phase, g.Slots = next, nil
+	clear(g.workers)
+	clear(g.live)
+	return changes
+}
+
+func (g *Gang) place(e WorkerPlaced) []Change {
+	if !g.Phase.Admitted() {
+		return nil
+	}
+	if _, placed := g.workers[e.Worker]; placed {
+		return nil
+	}
+	role := g.roleIndex(e.Role)
+	w := worker{role: role, node: e.Node, slot: elastic}
+	var changes []Change
+	if role >= 0 {
+		g.live[role]++
+		w.slot = g.choose(role, e.Node)
+	}
+	if w.slot != elastic {
+		slot := &g.Slots[w.slot]
+		changes = appendHeld(changes, *slot, -1)
+		w.home = slot.Node
+		slot.Worker, slot.Node = e.Worker, e.Node
+	}
+	g.workers[e.Worker] = w
+	return changes
+}
+
+// choose finds the slot for a worker of a role that landed on a node: one held there, else one without a home, else
+// the last one elsewhere, whose room is then free for others. elastic when none is open.
+func (g *Gang) choose(role int, node string) int {
+	chosen, homeless := elastic, false
+	for i, slot := range g.Slots {
+		switch {
+		case slot.Role != role || slot.Worker != "":
+		case slot.Node == node:
+			return i
+		case slot.Node == "":
+			chosen, homeless = i, true
+		case !homeless:
+			chosen = i
+		}
+	}
+	return chosen
+}
+
+func (g *Gang) unplace(uid types.UID) []Change {
+	w, placed := g.workers[uid]
+	if !placed {
+		return nil
+	}
+	g.forget(uid, w)
+	if w.slot == elastic {
+		return nil
+	}
+	slot := &g.Slots[w.slot]
+	slot.Worker, slot.Node = "", w.home
+	return appendHeld(nil, *slot, 1)
+}
+
+func (g *Gang) lose(uid types.UID) []Change {
+	w, placed := g.workers[uid]
+	if !placed {
+		return nil
+	}
+	g.forget(uid, w)
+	if w.slot == elastic {
+		return nil
+	}
+	slot := &g.Slots[w.slot]
+	if g.kept(w.role) >= g.Definition.Roles[w.role].Minimum {
+		// Elastic workers make up for the lost one: the slot is not needed any more.
+		g.drop(w.slot)
+		return nil
+	}
+	slot.Worker = ""
+	return appendHeld(nil, *slot, 1)
+}
+
+// kept is how many workers of a role are live or have an open slot waiting for them.
+func (g *Gang) kept(role int) int {
+	kept := g.live[role]
+	for _, slot := range g.Slots {
+		if slot.Role == role && slot.Worker == "" {
+			kept++
+		}
+	}
+	return kept
+}
+
+// drop removes a claimed slot whose worker is gone; the last slot takes its index.
+func (g *Gang) drop(i int) {
+	last := len(g.Slots) - 1
+	if i != last {
+		g.Slots[i] = g.Slots[last]
+		if moved := g.Slots[i].Worker; moved != "" {
+			w := g.workers[moved]
+			w.slot = i
+			g.workers[moved] = w
+		}
+	}
+	g.Slots = g.Slots[:last]
+}
+
+func (g *Gang) forget(uid types.UID, w worker) {
+	delete(g.workers, uid)
+	if w.role >= 0 {
+		g.live[w.role]--
+	}
+}
+
+// vacate makes the open slots of a node homeless.
+func (g *Gang) vacate(node string) []Change {
+	var changes []Change
+	for i := range g.Slots {
+		if slot := &g.Slots[i]; slot.Node == node && slot.Worker == "" {
+			changes = appendHeld(changes, *slot, -1)
+			slot.Node = ""
+		}
+	}
+	for uid, w := range g.workers {
+		if w.home == node {
+			w.home = ""
+			g.workers[uid] = w
+		}
+	}
+	return changes
+}
+
+func (g *Gang) move(i int, node string) []Change {
+	if i < 0 || i >= len(g.Slots) || g.Slots[i].Worker != "" || g.Slots[i].Node == node {
+		return nil
+	}
+	slot := &g.Slots[i]
+	changes := appendHeld(nil, *slot, -1)
+	slot.Node = node
+	return appendHeld(changes, *slot, 1)
+}
+
+func (g *Gang) roleIndex(name string) int {
+	for i := range g.Definition.Roles {
+		if g.Definition.Roles[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// appendHeld adds what an open slot holds, or with sign −1 gives back. Claimed and homeless slots hold nothing.
+func appendHeld(changes []Change, slot Slot, sign int) []Change {
+	if slot.Worker != "" || slot.Node == "" {
+		return changes
+	}
+	amount := slot.Requests
+	if sign < 0 {
+		amount = resource.Vector{}.Sub(amount)
+	}
+	return append(changes, Change{slot.Node, amount})
+}
