@@ -38,6 +38,8 @@ type Role struct {
 	Maximum *int
 	// Requests is what one worker asks of a node: resource.OfPod(Pod).
 	Requests resource.Vector
+	// Shape is equal for workers that ask for the same of a node, apart from Requests.
+	Shape string
 	// Pod is a worker as its leader will create it, as far as scheduling is concerned. It is never modified and
 	// never nil.
 	Pod *v1.Pod

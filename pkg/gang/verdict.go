@@ -1,0 +1,61 @@
+package gang
+
+// Reason is a stable CamelCase code for why a pod waits or what became of its gang. The set is closed; users search
+// for these words.
+type Reason string
+
+const (
+	// InvalidGang: what the gang asks for cannot be understood or contradicts itself.
+	InvalidGang Reason = "InvalidGang"
+	// NeverFitsNode: one pod of the gang is larger than every node.
+	NeverFitsNode Reason = "NeverFitsNode"
+	// NeverFitsCluster: the gang does not fit even the empty cluster.
+	NeverFitsCluster Reason = "NeverFitsCluster"
+	// ClusterFull: less is free, in all, than the gang needs.
+	ClusterFull Reason = "ClusterFull"
+	// Fragmented: enough is free in all, but not in pieces that hold the gang.
+	Fragmented Reason = "Fragmented"
+	// Constraints: affinity, taints or labels leave no node to the gang, whatever is free.
+	Constraints Reason = "Constraints"
+	// BehindOthers: a gang that asks for the same waits already and goes first.
+	BehindOthers Reason = "BehindOthers"
+	// GangIncomplete: what the leader will ask for is not known yet.
+	GangIncomplete Reason = "GangIncomplete"
+	// LeaderGone: the worker's leader has finished or does not exist.
+	LeaderGone Reason = "LeaderGone"
+	// NotSynced: the scheduler has just started and does not know the whole cluster yet.
+	NotSynced Reason = "NotSynced"
+	// GangAdmitted: the leader and all workers of the start have room.
+	GangAdmitted Reason = "GangAdmitted"
+	// PredictionCorrected: the first real worker differs from the predicted one.
+	PredictionCorrected Reason = "PredictionCorrected"
+	// Degraded: slots of an admitted gang lost their room and no other was found.
+	Degraded Reason = "Degraded"
+)
+
+// Verdict is a Reason with its numbers, for a user to read. The zero Verdict means nothing stands in the way.
+type Verdict struct {
+	Reason  Reason
+	Message string
+}
+
+// Passes tells whether nothing stands in the way.
+func (v Verdict) Passes() bool { return v.Reason == "" }
+
+// Permanent tells whether waiting alone cannot help: somebody has to change the gang or the nodes.
+func (v Verdict) Permanent() bool {
+	switch v.Reason {
+	case InvalidGang, NeverFitsNode, NeverFitsCluster, LeaderGone:
+		return true
+	default:
+		return false
+	}
+}
+
+// String is the form of messages, the reason first: "Fragmented: 3 of 4 executors fit …".
+func (v Verdict) String() string {
+	if v.Message == "" {
+		return string(v.Reason)
+	}
+	return string(v.Reason) + ": " + v.Message
+}

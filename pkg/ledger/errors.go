@@ -1,0 +1,10 @@
+package ledger
+
+import "errors"
+
+// ErrRoomGone is returned for Admitted when a slot's node no longer has the room that the plan counted on: the view it
+// was made from is outdated, and the attempt has to be repeated.
+var ErrRoomGone = errors.New("the room planned for the gang was taken meanwhile")
+
+// ErrNotWaiting is returned for Admitted when the gang is not waiting to be admitted: it has ended, or is admitted.
+var ErrNotWaiting = errors.New("the gang is not waiting to be admitted")

@@ -1,0 +1,129 @@
+package ledger
+
+import (
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Kind is a pod's part in its gang.
+type Kind int
+
+const (
+	// Lone pods belong to nothing: gangs of one.
+	Lone Kind = iota
+	// Leader of a gang: the Spark driver.
+	Leader
+	// Worker of a gang: a Spark executor.
+	Worker
+)
+
+// Pod is what the ledger needs to know of a pod.
+type Pod struct {
+	UID  types.UID
+	Kind Kind
+	// Gang names the gang of a leader or worker; the zero Key for a lone pod.
+	Gang gang.Key
+	// Leader is the leader a worker names as its owner; empty when it names none.
+	Leader types.UID
+	// Role of a worker within its gang.
+	Role string
+	// Node the pod is bound to; empty while it is not.
+	Node     string
+	Requests resource.Vector
+	// Shape is equal for pods that ask for the same of a node, apart from Requests: affinity, tolerations and so on.
+	Shape    string
+	Priority int32
+	Created  time.Time
+	// Reservation is what a bound leader carries from the time when it was admitted; nil means nothing.
+	Reservation *Reservation
+	// Object is the pod itself, for the Effects; it must not be modified.
+	Object *v1.Pod
+}
+
+// Reservation is a definition together with the slots it was given.
+type Reservation struct {
+	Definition gang.Definition
+	Slots      []gang.Slot
+}
+
+// Event is something the ledger is told. The set is closed: Apply knows them all.
+type Event interface{ ledgerEvent() }
+
+type (
+	// NodeSeen: a node appeared or changed. Repeating it changes nothing.
+	NodeSeen struct{ Node *v1.Node }
+	// NodeGone: a node was deleted.
+	NodeGone struct{ Name string }
+	// PodSeen: a pod that has not ended appeared or changed. Repeating it changes nothing.
+	PodSeen struct{ Pod Pod }
+	// PodGone: a pod finished, failed or was deleted.
+	PodGone struct{ UID types.UID }
+	// Defined: the definition of a leader's gang is known.
+	Defined struct {
+		Leader     types.UID
+		Definition gang.Definition
+	}
+	// Refuted: a leader's gang cannot be defined, for a reason its user can read.
+	Refuted struct {
+		Leader  types.UID
+		Problem string
+	}
+	// Admitted: a leader was assumed on a node and its workers have these slots. Answered by Apply with an error
+	// through AdmitError when the room is gone; then nothing has changed.
+	Admitted struct {
+		Leader types.UID
+		Node   string
+		Slots  []gang.Slot
+	}
+	// Placed: a pod other than the leader of a waiting gang was assumed on a node.
+	Placed struct {
+		UID  types.UID
+		Node string
+	}
+	// Unplaced: an assumed pod did not keep its node, whatever it is in its gang.
+	Unplaced struct{ UID types.UID }
+	// Refused: an attempt to place a pod failed for want of room, judged by the View of this Epoch.
+	Refused struct {
+		UID     types.UID
+		Epoch   uint64
+		Verdict gang.Verdict
+	}
+	// Synced: everything that existed at the start has been told; from now on gangs may be admitted.
+	Synced struct{}
+)
+
+func (NodeSeen) ledgerEvent() {}
+func (NodeGone) ledgerEvent() {}
+func (PodSeen) ledgerEvent()  {}
+func (PodGone) ledgerEvent()  {}
+func (Defined) ledgerEvent()  {}
+func (Refuted) ledgerEvent()  {}
+func (Admitted) ledgerEvent() {}
+func (Placed) ledgerEvent()   {}
+func (Unplaced) ledgerEvent() {}
+func (Refused) ledgerEvent()  {}
+func (Synced) ledgerEvent()   {}
+
+// Effect is something the caller of Apply has to do, in order, after Apply has returned.
+type Effect interface{ ledgerEffect() }
+
+type (
+	// Activate moves a pod out of its wait into the Gate again.
+	Activate struct{ Pod *v1.Pod }
+	// Define asks for the definition of a leader's gang; answered by Defined or Refuted.
+	Define struct{ Leader *v1.Pod }
+	// Tell lets the user of a pod know what became of it.
+	Tell struct {
+		Pod     *v1.Pod
+		Verdict gang.Verdict
+	}
+)
+
+func (Activate) ledgerEffect() {}
+func (Define) ledgerEffect()   {}
+func (Tell) ledgerEffect()     {}

@@ -1,0 +1,192 @@
+package ledger
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// probeTimeout is how long a probe may take before another waiter is tried: an attempt that ends in an error of the
+// API server reports nothing.
+const probeTimeout = 5 * time.Second
+
+// Ledger is the record. It is safe for concurrent use.
+type Ledger struct {
+	mu sync.Mutex // guards everything below
+
+	nodes nodes
+	pods  map[types.UID]*pod   // every pod that has not ended
+	gangs map[types.UID]*entry // leader -> its gang
+	apps  map[gang.Key]*app    // gang key -> who claims it
+	// waiting holds leaders and lone pods that were tried and did not fit.
+	waiting waiting
+	// probe is the waiter being tried again since probed; empty means none.
+	probe  types.UID
+	probed time.Time
+	// epoch counts how often room came back.
+	epoch  uint64
+	synced bool
+
+	// now, effects and before belong to the event being applied.
+	now     time.Time
+	effects []Effect
+	before  map[int]resource.Vector // node index -> what was free before the event
+}
+
+// pod is a Pod and where the ledger counts it.
+type pod struct {
+	Pod
+	placed string // node it is counted on; empty means none
+	bound  bool   // placed by the API server's word, not only assumed
+	// roams means that its slots' nodes refused the worker: it may go wherever it fits.
+	roams bool
+}
+
+// entry is a gang with its leader.
+type entry struct {
+	*gang.Gang
+	leader *pod
+}
+
+// app is everything that carries one gang key.
+type app struct {
+	// leaders claim the key in the order of their right to it: the first owns it, others are refused.
+	leaders []*entry
+	workers map[types.UID]*pod
+}
+
+// New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement;
+// empty means no domains.
+func New(topologyKey string) *Ledger {
+	return &Ledger{
+		nodes:   nodes{index: map[string]int{}, topologyKey: topologyKey},
+		pods:    map[types.UID]*pod{},
+		gangs:   map[types.UID]*entry{},
+		apps:    map[gang.Key]*app{},
+		waiting: waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
+		before:  map[int]resource.Vector{},
+	}
+}
+
+// Apply lets one event happen and returns what has to be done about it. Only Admitted can fail, with ErrRoomGone or
+// ErrNotWaiting, and then changes nothing.
+func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = now
+	err := l.applyLocked(event)
+	return l.settleLocked(), err
+}
+
+// View returns the nodes as they are now.
+func (l *Ledger) View() *View {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes.view(l.epoch)
+}
+
+func (l *Ledger) applyLocked(event Event) error {
+	switch e := event.(type) {
+	case NodeSeen:
+		if l.nodes.set(e.Node) {
+			l.epoch++
+		}
+	case NodeGone:
+		l.loseNodeLocked(e.Name)
+	case PodSeen:
+		l.seePodLocked(e.Pod)
+	case PodGone:
+		l.losePodLocked(e.UID)
+	case Defined:
+		l.defineLocked(e.Leader, gang.Defined{Definition: e.Definition})
+	case Refuted:
+		l.defineLocked(e.Leader, gang.Refuted{Problem: e.Problem})
+	case Admitted:
+		return l.admitLocked(e)
+	case Placed:
+		if p := l.pods[e.UID]; p != nil {
+			l.placeLocked(p, e.Node, false)
+		}
+	case Unplaced:
+		if p := l.pods[e.UID]; p != nil && !p.bound {
+			l.unplaceLocked(p)
+		}
+	case Refused:
+		l.refuseLocked(e)
+	case Synced:
+		l.synced = true
+		for _, p := range l.pods {
+			if p.placed == "" {
+				l.effects = append(l.effects, Activate{p.Object})
+			}
+		}
+	default:
+		panic(fmt.Sprintf("ledger: event %T is not known", event))
+	}
+	return nil
+}
+
+// settleLocked ends an event: room that came back opens a new epoch, and the next waiter gets its try.
+func (l *Ledger) settleLocked() []Effect {
+	for i, before := range l.before {
+		if node := l.nodes.table.at(i); node.object != nil && !node.free.Sub(before).Fits(resource.Vector{}) {
+			l.epoch++
+			break
+		}
+	}
+	clear(l.before)
+	l.probeLocked()
+	effects := l.effects
+	l.effects = nil
+	return effects
+}
+
+// probeLocked lets the next waiter through the Gate, one at a time.
+func (l *Ledger) probeLocked() {
+	if !l.synced || l.probe != "" && l.now.Sub(l.probed) < probeTimeout {
+		return
+	}
+	l.probe = ""
+	if next := l.waiting.next(l.epoch, l.nodes.total); next != nil {
+		l.probe, l.probed = next.uid, l.now
+		l.effects = append(l.effects, Activate{l.pods[next.uid].Object})
+	}
+}
+
+// endWaitLocked ends a pod's wait and its probe.
+func (l *Ledger) endWaitLocked(uid types.UID) {
+	l.waiting.remove(uid)
+	if l.probe == uid {
+		l.probe = ""
+	}
+}
+
+// useLocked and holdLocked change what is taken of a node, remembering what was free before the event.
+func (l *Ledger) useLocked(node string, amount resource.Vector) {
+	l.rememberLocked(node)
+	l.nodes.use(node, amount)
+}
+
+func (l *Ledger) holdLocked(changes []gang.Change) {
+	for _, change := range changes {
+		l.rememberLocked(change.Node)
+		l.nodes.hold(change.Node, change.Amount)
+	}
+}
+
+func (l *Ledger) rememberLocked(node string) {
+	i := l.nodes.lookup(node)
+	if _, remembered := l.before[i]; !remembered {
+		l.before[i] = l.nodes.table.at(i).free
+	}
+}
+
+// stepLocked lets an event happen to a gang and keeps the nodes' sums in step.
+func (l *Ledger) stepLocked(e *entry, event gang.Event) {
+	l.holdLocked(e.Step(event))
+}

@@ -1,0 +1,146 @@
+package ledger
+
+import (
+	"maps"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// node is what the ledger knows about one node. Pods may be bound to a node before the node itself is seen; object
+// is nil then, and after the node has gone.
+type node struct {
+	name        string
+	object      *v1.Node // what placement rules look at; replaced only when something they look at changed
+	domain      string   // value of the topology key; empty means none
+	allocatable resource.Vector
+	used        resource.Vector // sum over the pods on the node, assumed ones included
+	held        resource.Vector // sum over the open slots on the node
+	free        resource.Vector // allocatable − used − held; negative when overbooked
+}
+
+// nodes is the table of all nodes; an index stays with its name for ever.
+type nodes struct {
+	table paged[node]
+	index map[string]int // name -> index into table
+	// indexShared means that a View holds the map; it is copied before the next name is added.
+	indexShared bool
+	// total is the sum of free over all nodes that exist.
+	total resource.Vector
+	// topologyKey is the node label that names a node's domain; empty means no domains.
+	topologyKey string
+}
+
+// lookup returns the index of a name, making an entry for a name not seen before.
+func (n *nodes) lookup(name string) int {
+	if i, known := n.index[name]; known {
+		return i
+	}
+	if n.indexShared {
+		n.index, n.indexShared = maps.Clone(n.index), false
+	}
+	i := n.table.grow()
+	n.index[name] = i
+	n.table.edit(i).name = name
+	return i
+}
+
+// set takes a node's new state and tells whether anything changed that placement looks at.
+func (n *nodes) set(object *v1.Node) bool {
+	i := n.lookup(object.Name)
+	if before := n.table.at(i).object; before != nil && !placementDiffers(before, object) {
+		return false
+	}
+	n.update(i, func(node *node) {
+		node.object = object
+		node.domain = object.Labels[n.topologyKey]
+		node.allocatable = resource.OfList(object.Status.Allocatable)
+	})
+	return true
+}
+
+// remove makes a node offer nothing; pods that are still on it stay counted until they go.
+func (n *nodes) remove(name string) {
+	n.update(n.lookup(name), func(node *node) {
+		node.object, node.domain, node.allocatable = nil, "", resource.Vector{}
+	})
+}
+
+// use adds to what pods take on a node; hold to what open slots take. Negative amounts give back.
+func (n *nodes) use(name string, amount resource.Vector) {
+	n.update(n.lookup(name), func(node *node) { node.used = node.used.Add(amount) })
+}
+
+func (n *nodes) hold(name string, amount resource.Vector) {
+	n.update(n.lookup(name), func(node *node) { node.held = node.held.Add(amount) })
+}
+
+// update edits one node and keeps the sums right.
+func (n *nodes) update(i int, change func(*node)) {
+	node := n.table.edit(i)
+	if node.object != nil {
+		n.total = n.total.Sub(node.free)
+	}
+	change(node)
+	node.free = node.allocatable.Sub(node.used).Sub(node.held)
+	if node.object != nil {
+		n.total = n.total.Add(node.free)
+	}
+}
+
+// placementDiffers compares what placement looks at; heartbeats and images differ all the time.
+func placementDiffers(a, b *v1.Node) bool {
+	return a.UID != b.UID ||
+		a.Spec.Unschedulable != b.Spec.Unschedulable ||
+		!equality.Semantic.DeepEqual(a.Status.Allocatable, b.Status.Allocatable) ||
+		!equality.Semantic.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||
+		!maps.Equal(a.Labels, b.Labels)
+}
+
+// View is the state of all nodes at one moment. It never changes and may be read by many goroutines.
+type View struct {
+	table paged[node]
+	index map[string]int
+	// Epoch is the ledger's epoch at that moment; a failed attempt reports it.
+	Epoch uint64
+}
+
+func (n *nodes) view(epoch uint64) *View {
+	n.indexShared = true
+	return &View{table: n.table.share(), index: n.index, Epoch: epoch}
+}
+
+// Len is the number of entries; some may stand for nodes that have gone and have no Object.
+func (v *View) Len() int { return v.table.length }
+
+// Index finds a node by name.
+func (v *View) Index(name string) (int, bool) {
+	i, known := v.index[name]
+	return i, known
+}
+
+// Name of a node.
+func (v *View) Name(i int) string { return v.table.at(i).name }
+
+// Object is the node as last seen; nil when it is not there. It must not be modified.
+func (v *View) Object(i int) *v1.Node { return v.table.at(i).object }
+
+// Domain is the value of the configured topology key on the node; empty means none.
+func (v *View) Domain(i int) string { return v.table.at(i).domain }
+
+// Free is what neither pods nor open slots take of the node; negative where it is overbooked.
+func (v *View) Free(i int) *resource.Vector { return &v.table.at(i).free }
+
+// Held is what open slots take of the node.
+func (v *View) Held(i int) *resource.Vector { return &v.table.at(i).held }
+
+// Empty is the same cluster without any pod and slot on it.
+func (v *View) Empty() Emptied { return Emptied{v} }
+
+// Emptied is a View in which everything allocatable is free: the answer to "would it fit the empty cluster".
+type Emptied struct{ *View }
+
+// Free is all the node offers.
+func (e Emptied) Free(i int) *resource.Vector { return &e.table.at(i).allocatable }

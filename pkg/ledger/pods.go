@@ -1,0 +1,187 @@
+package ledger
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// seePodLocked takes a pod's new state.
+func (l *Ledger) seePodLocked(seen Pod) {
+	p := l.pods[seen.UID]
+	switch {
+	case p == nil:
+		p = &pod{Pod: seen}
+		l.pods[seen.UID] = p
+		l.joinLocked(p)
+	case p.placed != "" && !p.Requests.Equal(seen.Requests):
+		l.useLocked(p.placed, seen.Requests.Sub(p.Requests))
+		p.Pod = seen
+	default:
+		p.Pod = seen
+	}
+	if seen.Node != "" {
+		l.placeLocked(p, seen.Node, true)
+	}
+}
+
+// joinLocked brings a pod not seen before to its gang.
+func (l *Ledger) joinLocked(p *pod) {
+	if p.Kind == Lone {
+		return
+	}
+	a := l.apps[p.Gang]
+	if a == nil {
+		a = &app{workers: map[types.UID]*pod{}}
+		l.apps[p.Gang] = a
+	}
+	if p.Kind == Worker {
+		a.workers[p.UID] = p
+		return
+	}
+	e := &entry{Gang: gang.New(p.Gang, p.UID), leader: p}
+	l.gangs[p.UID] = e
+	a.leaders = append(a.leaders, e)
+	if a.leaders[0] == e {
+		l.formLocked(e)
+	}
+}
+
+// formLocked starts a gang that owns its key: from the reservation its leader carries, or by asking for a definition.
+func (l *Ledger) formLocked(e *entry) {
+	if e.leader.Node == "" || e.leader.Reservation == nil {
+		l.effects = append(l.effects, Define{e.leader.Object})
+		return
+	}
+	l.stepLocked(e, gang.Defined{Definition: e.leader.Reservation.Definition})
+	l.resumeLocked(e, e.leader.Reservation.Slots)
+}
+
+// resumeLocked admits a gang whose leader is bound already, with the given slots, and lets the workers that are there
+// claim theirs.
+func (l *Ledger) resumeLocked(e *entry, slots []gang.Slot) {
+	l.stepLocked(e, gang.Admitted{Slots: slices.Clone(slots)})
+	l.stepLocked(e, gang.Seated{})
+	for _, p := range l.apps[e.Key].workers {
+		if l.gangOfLocked(p) != e {
+			continue
+		}
+		if p.placed != "" {
+			l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
+		} else {
+			l.effects = append(l.effects, Activate{p.Object})
+		}
+	}
+}
+
+// losePodLocked forgets a pod that has ended.
+func (l *Ledger) losePodLocked(uid types.UID) {
+	p := l.pods[uid]
+	if p == nil {
+		return
+	}
+	delete(l.pods, uid)
+	l.endWaitLocked(uid)
+	if p.placed != "" {
+		l.useLocked(p.placed, resource.Vector{}.Sub(p.Requests))
+	}
+	switch p.Kind {
+	case Worker:
+		if e := l.gangOfLocked(p); e != nil {
+			l.stepLocked(e, gang.WorkerGone{Worker: uid})
+		}
+		delete(l.apps[p.Gang].workers, uid)
+	case Leader:
+		l.endGangLocked(l.gangs[uid])
+	}
+	if a := l.apps[p.Gang]; a != nil && len(a.leaders) == 0 && len(a.workers) == 0 {
+		delete(l.apps, p.Gang)
+	}
+}
+
+// endGangLocked gives back what a gang holds; the next leader that claims the key, if any, owns it from now on.
+func (l *Ledger) endGangLocked(e *entry) {
+	l.stepLocked(e, gang.Ended{})
+	delete(l.gangs, e.leader.UID)
+	a := l.apps[e.Key]
+	owned := a.leaders[0] == e
+	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
+	if owned && len(a.leaders) > 0 {
+		l.formLocked(a.leaders[0])
+	}
+}
+
+// placeLocked counts a pod on a node, assumed or bound.
+func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
+	if p.placed != "" && p.placed != node {
+		// Another scheduler was faster and put the pod elsewhere.
+		l.unplaceLocked(p)
+	}
+	first := p.placed == ""
+	if first {
+		p.placed = node
+		l.useLocked(node, p.Requests)
+		l.endWaitLocked(p.UID)
+	}
+	p.bound = p.bound || bound
+	p.roams = false
+
+	e := l.gangOfLocked(p)
+	switch {
+	case e == nil:
+	case p.Kind == Leader && bound && e.Phase == gang.Waiting:
+		// Bound by another scheduler: the gang runs, but nothing was reserved for it.
+		l.resumeLocked(e, nil)
+	case p.Kind == Leader && bound:
+		l.stepLocked(e, gang.Seated{})
+	case p.Kind == Worker && first:
+		l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: node, Requests: p.Requests})
+	}
+}
+
+// unplaceLocked is the inverse of placeLocked.
+func (l *Ledger) unplaceLocked(p *pod) {
+	if p.placed == "" {
+		return
+	}
+	l.useLocked(p.placed, resource.Vector{}.Sub(p.Requests))
+	p.placed, p.bound = "", false
+	e := l.gangOfLocked(p)
+	switch {
+	case e == nil:
+	case p.Kind == Leader:
+		l.stepLocked(e, gang.Unseated{})
+	case p.Kind == Worker:
+		l.stepLocked(e, gang.WorkerUnplaced{Worker: p.UID})
+	}
+}
+
+// gangOfLocked is the gang a pod belongs to; nil for lone pods, for workers without a leader, and for leaders and
+// workers of a leader that does not own its key.
+func (l *Ledger) gangOfLocked(p *pod) *entry {
+	if p.Kind == Lone {
+		return nil
+	}
+	a := l.apps[p.Gang]
+	if a == nil || len(a.leaders) == 0 {
+		return nil
+	}
+	owner := a.leaders[0]
+	if p.Kind == Worker && p.Leader != "" && p.Leader != owner.leader.UID || p.Kind == Leader && p != owner.leader {
+		return nil
+	}
+	return owner
+}
+
+// loseNodeLocked takes a node out; slots it held become homeless.
+func (l *Ledger) loseNodeLocked(name string) {
+	l.nodes.remove(name)
+	for _, e := range l.gangs {
+		if e.Phase.Admitted() {
+			l.stepLocked(e, gang.NodeGone{Node: name})
+		}
+	}
+}

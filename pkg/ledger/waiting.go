@@ -1,0 +1,114 @@
+package ledger
+
+import (
+	"cmp"
+	"container/heap"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// waiter is a pod, with its gang if it leads one, that was tried and did not fit.
+type waiter struct {
+	uid    types.UID
+	demand resource.Vector // of the whole gang
+	shape  *shape
+	turn   turn
+	index  int // in shape.queue
+}
+
+// turn is the order in which waiters are tried: higher priority, then older, then by name.
+type turn struct {
+	priority int32
+	created  time.Time
+	name     string
+}
+
+func (t turn) compare(other turn) int {
+	return cmp.Or(cmp.Compare(other.priority, t.priority), t.created.Compare(other.created), cmp.Compare(t.name, other.name))
+}
+
+// shape is the set of waiters that ask for exactly the same.
+type shape struct {
+	key   string
+	queue turns
+	// tried is the latest epoch in which one of them was tried and failed.
+	tried uint64
+	// verdict of that attempt.
+	verdict gang.Verdict
+}
+
+// waiting holds all waiters. Shapes without waiters do not exist.
+type waiting struct {
+	shapes map[string]*shape     // shape key -> its waiters
+	byPod  map[types.UID]*waiter // leader or lone pod -> its wait
+}
+
+// add makes a pod wait; one that waits already keeps its place.
+func (w *waiting) add(uid types.UID, key string, demand resource.Vector, turn turn) *waiter {
+	if known := w.byPod[uid]; known != nil {
+		return known
+	}
+	s := w.shapes[key]
+	if s == nil {
+		s = &shape{key: key}
+		w.shapes[key] = s
+	}
+	added := &waiter{uid: uid, demand: demand, shape: s, turn: turn}
+	heap.Push(&s.queue, added)
+	w.byPod[uid] = added
+	return added
+}
+
+// remove ends a pod's wait; for one that does not wait it does nothing.
+func (w *waiting) remove(uid types.UID) {
+	gone := w.byPod[uid]
+	if gone == nil {
+		return
+	}
+	delete(w.byPod, uid)
+	heap.Remove(&gone.shape.queue, gone.index)
+	if len(gone.shape.queue) == 0 {
+		delete(w.shapes, gone.shape.key)
+	}
+}
+
+// next is the first in turn among the waiters whose shape has not failed in this epoch and whose demand is at most
+// what is free in all, which is necessary though not sufficient. nil means there is none.
+func (w *waiting) next(epoch uint64, free resource.Vector) *waiter {
+	var best *waiter
+	for _, s := range w.shapes {
+		first := s.queue[0]
+		if s.tried < epoch && (best == nil || first.turn.compare(best.turn) < 0) && first.demand.Fits(free) {
+			best = first
+		}
+	}
+	return best
+}
+
+// turns is a heap of waiters, the first in turn on top.
+type turns []*waiter
+
+func (t turns) Len() int           { return len(t) }
+func (t turns) Less(i, j int) bool { return t[i].turn.compare(t[j].turn) < 0 }
+func (t turns) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].index, t[j].index = i, j
+}
+
+func (t *turns) Push(x any) {
+	added := x.(*waiter)
+	added.index = len(*t)
+	*t = append(*t, added)
+}
+
+func (t *turns) Pop() any {
+	last := len(*t) - 1
+	popped := (*t)[last]
+	(*t)[last] = nil
+	*t = (*t)[:last]
+	return popped
+}
