@@ -1,0 +1,131 @@
+package cluster
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sync"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Cluster is a cluster that was started, by this process or another. Its methods may be called from several goroutines.
+type Cluster struct {
+	config     Config // complete; Progress is never nil
+	pki        *pki
+	restConfig *rest.Config
+	client     kubernetes.Interface
+	probes     *http.Client
+
+	mu    sync.Mutex // guards everything below
+	state state
+}
+
+// Open finds the cluster in a directory. It returns fs.ErrNotExist, wrapped, when there is none.
+func Open(dir string) (*Cluster, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	s, err := readState(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.Config.Dir = dir
+	config, err := s.Config.complete()
+	if err != nil {
+		return nil, err
+	}
+	return newCluster(config, s)
+}
+
+// newCluster makes credentials, keeping those that exist, and clients. It starts nothing.
+func newCluster(config Config, s state) (*Cluster, error) {
+	p, err := createPKI(config)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	c := &Cluster{config: config, pki: p, state: s}
+	if c.probes, err = newProbeClient(p, config.NetworkNamespace); err != nil {
+		return nil, err
+	}
+	admin, err := c.UserKubeconfig("admin", "admin", "system:masters")
+	if err != nil {
+		return nil, err
+	}
+	if c.restConfig, err = clientcmd.BuildConfigFromFlags("", admin); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	c.restConfig.QPS, c.restConfig.Burst = 5000, 10000 // requests a second: no limit but the API server's own
+	c.restConfig.Dial = dialer(config.NetworkNamespace)
+	c.restConfig.UserAgent = "retinue-cluster"
+	if c.client, err = kubernetes.NewForConfig(c.restConfig); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	for name, user := range map[Component]string{
+		ControllerManager: "system:kube-controller-manager",
+		DefaultScheduler:  "system:kube-scheduler",
+	} {
+		if _, err := c.UserKubeconfig(string(name), user); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// RESTConfig is a copy of the administrator's client configuration. It connects from inside the network namespace.
+func (c *Cluster) RESTConfig() *rest.Config { return rest.CopyConfig(c.restConfig) }
+
+// Client is the administrator's client.
+func (c *Cluster) Client() kubernetes.Interface { return c.client }
+
+// Config is the configuration with its defaults filled in.
+func (c *Cluster) Config() Config { return c.config }
+
+// Port is the port the component listens on.
+func (c *Cluster) Port(component Component) int { return c.config.port(component) }
+
+// AuthorityFile is the certificate by which everything in the cluster can be verified.
+func (c *Cluster) AuthorityFile() string { return c.pki.certFile(authorityName) }
+
+// LogFile is where the component writes its log. Restarts append to it.
+func (c *Cluster) LogFile(component Component) string {
+	return c.path(logsDir, string(component)+".log")
+}
+
+// PID is the component's process id, 0 when it does not run.
+func (c *Cluster) PID(component Component) int {
+	if p := c.recorded(component); p.alive() {
+		return p.PID
+	}
+	return 0
+}
+
+// Running tells whether the component's process is alive.
+func (c *Cluster) Running(component Component) bool { return c.recorded(component).alive() }
+
+func (c *Cluster) recorded(component Component) started {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.Processes[component]
+}
+
+// record keeps what was started for a component; the zero value forgets it.
+func (c *Cluster) record(component Component, what started) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if what.PID == 0 {
+		delete(c.state.Processes, component)
+	} else {
+		c.state.Processes[component] = what
+	}
+	return c.state.write()
+}
+
+func (c *Cluster) progress(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fmt.Fprintf(c.config.Progress, format+"\n", args...)
+}
