@@ -36,6 +36,9 @@ type Role struct {
 	// Maximum is how many workers the role may grow to; those above Count are elastic and have no slots. At least
 	// Count. nil means without limit.
 	Maximum *int
+	// Selector is the labels by which a pod in the leader's namespace is known as one of these workers: a pod has to
+	// carry all of them. Never empty.
+	Selector map[string]string
 	// Requests is what one worker asks of a node: resource.OfPod(Pod).
 	Requests resource.Vector
 	// Shape is equal for workers that ask for the same of a node, apart from Requests.

@@ -1,0 +1,214 @@
+package spark
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// defaultBlockManagerPort is where executors listen for each other.
+const defaultBlockManagerPort = 7079
+
+// executorPod is an executor of the default resource profile as Spark will create it, as far as scheduling is
+// concerned: the template with Spark's settings laid over it.
+func (s settings) executorPod(driver, template *v1.Pod) (*v1.Pod, error) {
+	pod := &v1.Pod{}
+	if template != nil {
+		pod.Labels = maps.Clone(template.Labels)
+		pod.Spec = *template.Spec.DeepCopy()
+	}
+	pod.Namespace = driver.Namespace
+	pod.Name = AppID(driver) + "-executor"
+	pod.Labels = s.executorLabels(driver, pod.Labels)
+	pod.Spec.NodeSelector = s.selectors(pod.Spec.NodeSelector, nodeSelector, executorNodeSelector)
+	if name, found := s.executorScheduler(); found {
+		pod.Spec.SchedulerName = name
+	}
+	pod.Spec.RestartPolicy = v1.RestartPolicyNever
+
+	container, sidecars := s.mainContainer(pod.Spec.Containers)
+	if container.Name == "" {
+		container.Name = ExecutorContainer
+	}
+	if name, found := s.text(executorImage, image); found {
+		container.Image = name
+	}
+	if err := s.executorResources(&container.Resources); err != nil {
+		return nil, err
+	}
+	if err := s.executorPorts(&container, pod.Spec.HostNetwork); err != nil {
+		return nil, err
+	}
+	// Spark puts its own container behind the sidecars.
+	pod.Spec.Containers = append(sidecars, container)
+	pod.Spec.Volumes = append(pod.Spec.Volumes, s.claims()...)
+	strip(pod)
+	applyDefaults(&pod.Spec)
+	return pod, nil
+}
+
+// mainContainer separates the container that becomes Spark's from the sidecars of a template.
+func (s settings) mainContainer(containers []v1.Container) (v1.Container, []v1.Container) {
+	if len(containers) == 0 {
+		return v1.Container{}, nil
+	}
+	main := 0
+	if name, found := s.text(templateContainer); found {
+		named := func(container v1.Container) bool { return container.Name == name }
+		if i := slices.IndexFunc(containers, named); i >= 0 {
+			main = i
+		}
+	}
+	return containers[main], slices.Delete(slices.Clone(containers), main, main+1)
+}
+
+// executorResources lays Spark's amounts over those of the template: cpu and memory are always Spark's, everything
+// else stays.
+func (s settings) executorResources(r *v1.ResourceRequirements) error {
+	memory, err := s.executorMemory()
+	if err != nil {
+		return err
+	}
+	cpu, err := s.cpu(requestCores, executorCores)
+	if err != nil {
+		return err
+	}
+	return s.overlay(r, amounts{memory, cpu, limitCores, executorResource})
+}
+
+// amounts is what Spark sets on its container.
+type amounts struct {
+	memory    int64 // MiB, request and limit
+	cpu       resource.Quantity
+	limitKey  string // the setting of the cpu limit
+	resources string // the family of settings of extended resources
+}
+
+func (s settings) overlay(r *v1.ResourceRequirements, a amounts) error {
+	r.Requests, r.Limits = maps.Clone(r.Requests), maps.Clone(r.Limits)
+	if r.Requests == nil {
+		r.Requests = v1.ResourceList{}
+	}
+	if r.Limits == nil {
+		r.Limits = v1.ResourceList{}
+	}
+	memory := *resource.NewQuantity(a.memory*mebibyte, resource.BinarySI)
+	r.Requests[v1.ResourceMemory], r.Limits[v1.ResourceMemory] = memory, memory
+	r.Requests[v1.ResourceCPU] = a.cpu
+	if s.has(a.limitKey) {
+		limit, err := s.quantity(a.limitKey)
+		if err != nil {
+			return err
+		}
+		r.Limits[v1.ResourceCPU] = limit
+	}
+	extended, err := s.extended(a.resources)
+	if err != nil {
+		return err
+	}
+	maps.Copy(r.Limits, extended)
+	return nil
+}
+
+// cpu is a request in cores: a quantity if the user gave one, otherwise a number.
+func (s settings) cpu(quantityKey, coresKey string) (resource.Quantity, error) {
+	cores, err := s.count(coresKey, 1, 1)
+	if err != nil {
+		return resource.Quantity{}, err
+	}
+	if s.has(quantityKey) {
+		return s.quantity(quantityKey)
+	}
+	return *resource.NewQuantity(int64(cores), resource.DecimalSI), nil
+}
+
+// extended reads the limits of devices: <family><name>.amount of the resource <vendor>/<name>.
+func (s settings) extended(family string) (v1.ResourceList, error) {
+	limits := v1.ResourceList{}
+	for _, key := range s.members(family) {
+		name, attribute, found := strings.Cut(strings.TrimPrefix(key, family), ".")
+		if !found || attribute != "amount" {
+			continue
+		}
+		value := s.properties[key]
+		amount, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32)
+		if err != nil {
+			return nil, invalid(key, value, "not a whole number")
+		}
+		if amount <= 0 {
+			continue // Spark passes over it
+		}
+		vendor := s.properties[family+name+".vendor"]
+		if vendor == "" {
+			return nil, invalid(key, value, fmt.Sprintf("needs %s%s.vendor, Spark will refuse to start", family, name))
+		}
+		limits[v1.ResourceName(vendor+"/"+name)] = *resource.NewQuantity(amount, resource.DecimalSI)
+	}
+	return limits, nil
+}
+
+// members are the keys of a family that are set, sorted.
+func (s settings) members(family string) []string {
+	var members []string
+	for key := range s.properties {
+		if strings.HasPrefix(key, family) && s.has(key) {
+			members = append(members, key)
+		}
+	}
+	slices.Sort(members)
+	return members
+}
+
+// selectors adds the node labels of some families of settings to those of a template; later families win.
+func (s settings) selectors(template map[string]string, families ...string) map[string]string {
+	selector := maps.Clone(template)
+	for _, family := range families {
+		for _, key := range s.members(family) {
+			if selector == nil {
+				selector = map[string]string{}
+			}
+			selector[strings.TrimPrefix(key, family)] = s.properties[key]
+		}
+	}
+	return selector
+}
+
+func (s settings) executorLabels(driver *v1.Pod, template map[string]string) map[string]string {
+	labels := maps.Clone(template)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	for _, key := range s.members(executorLabel) {
+		labels[strings.TrimPrefix(key, executorLabel)] = strings.ReplaceAll(s.properties[key], "{{APP_ID}}", AppID(driver))
+	}
+	for _, name := range []string{LabelAppName, LabelVersion} {
+		if value, found := driver.Labels[name]; found {
+			labels[name] = value
+		}
+	}
+	labels[LabelApp] = AppID(driver)
+	labels[LabelRole] = RoleExecutor
+	labels[LabelResourceProfile] = DefaultResourceProfile
+	return labels
+}
+
+// executorPorts gives the container the port that occupies its node when the executor uses the host's network.
+func (s settings) executorPorts(container *v1.Container, hostNetwork bool) error {
+	container.Ports = nil // Spark replaces those of the template
+	port := int64(defaultBlockManagerPort)
+	if value, found := s.lookup(blockManagerPort); found {
+		var err error
+		if port, err = strconv.ParseInt(strings.TrimSpace(value), 10, 32); err != nil || port != 0 && (port < 1024 || port > 65535) {
+			return invalid(blockManagerPort, value, "not a port: 0, or 1024 to 65535")
+		}
+	}
+	if hostNetwork && port != 0 {
+		container.Ports = []v1.ContainerPort{{Name: "blockmanager", ContainerPort: int32(port), HostPort: int32(port), Protocol: v1.ProtocolTCP}}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package spark
+
+import (
+	"slices"
+	"strings"
+)
+
+// Key describes one Spark setting that this package reads. Only these are kept from a driver's spark.properties.
+type Key struct {
+	Name    string // a name that ends in "." or contains "<" stands for a family of keys
+	Default string // as Spark's documentation writes it; "" means that there is none
+	Since   Version
+	Unit    string // of a number without suffix; "" means that the value is no size
+	Effect  string // what it does to the gang, as one sentence for the documentation
+}
+
+// The settings by name. docs/spark.md shows the table below.
+const (
+	executorInstances = "spark.executor.instances"
+	executorCores     = "spark.executor.cores"
+	requestCores      = "spark.kubernetes.executor.request.cores"
+	limitCores        = "spark.kubernetes.executor.limit.cores"
+
+	executorMemory         = "spark.executor.memory"
+	executorOverhead       = "spark.executor.memoryOverhead"
+	executorOverheadYarn   = "spark.yarn.executor.memoryOverhead"
+	executorOverheadFactor = "spark.executor.memoryOverheadFactor"
+	executorOverheadFloor  = "spark.executor.minMemoryOverhead"
+	overheadFactor         = "spark.kubernetes.memoryOverheadFactor"
+	offHeapEnabled         = "spark.memory.offHeap.enabled"
+	offHeapSize            = "spark.memory.offHeap.size"
+	pysparkMemory          = "spark.executor.pyspark.memory"
+	resourceType           = "spark.kubernetes.resource.type"
+	executorResource       = "spark.executor.resource."
+
+	driverCores          = "spark.driver.cores"
+	driverRequestCores   = "spark.kubernetes.driver.request.cores"
+	driverLimitCores     = "spark.kubernetes.driver.limit.cores"
+	driverMemory         = "spark.driver.memory"
+	driverOverhead       = "spark.driver.memoryOverhead"
+	driverOverheadYarn   = "spark.yarn.driver.memoryOverhead"
+	driverOverheadFactor = "spark.driver.memoryOverheadFactor"
+	driverOverheadFloor  = "spark.driver.minMemoryOverhead"
+	driverResource       = "spark.driver.resource."
+	driverMaster         = "spark.kubernetes.driver.master"
+
+	dynamicEnabled   = "spark.dynamicAllocation.enabled"
+	dynamicInitial   = "spark.dynamicAllocation.initialExecutors"
+	dynamicMinimum   = "spark.dynamicAllocation.minExecutors"
+	dynamicMaximum   = "spark.dynamicAllocation.maxExecutors"
+	streamingEnabled = "spark.streaming.dynamicAllocation.enabled"
+	streamingMinimum = "spark.streaming.dynamicAllocation.minExecutors"
+	streamingMaximum = "spark.streaming.dynamicAllocation.maxExecutors"
+	allocationBound  = "spark.kubernetes.allocation.maximum"
+
+	scheduler         = "spark.kubernetes.scheduler.name"
+	executorScheduler = "spark.kubernetes.executor.scheduler.name"
+	driverScheduler   = "spark.kubernetes.driver.scheduler.name"
+
+	nodeSelector         = "spark.kubernetes.node.selector."
+	executorNodeSelector = "spark.kubernetes.executor.node.selector."
+	driverNodeSelector   = "spark.kubernetes.driver.node.selector."
+	executorLabel        = "spark.kubernetes.executor.label."
+	executorVolume       = "spark.kubernetes.executor.volumes."
+	templateContainer    = "spark.kubernetes.executor.podTemplateContainerName"
+	image                = "spark.kubernetes.container.image"
+	executorImage        = "spark.kubernetes.executor.container.image"
+	blockManagerPort     = "spark.blockManager.port"
+	featureSteps         = "spark.kubernetes.executor.pod.featureSteps"
+)
+
+var v30 = Version{3, 0}
+
+// keys is every setting that is read, in the order of the documentation.
+var keys = []Key{
+	{executorInstances, "2", v30, "", "How many executors a driver asks for at its start; with dynamic allocation, one of the lower bounds of that number."},
+	{dynamicEnabled, "false", v30, "", "Dynamic allocation: the gang starts with the largest of the initial, the minimum and `spark.executor.instances`."},
+	{dynamicInitial, "the minimum", v30, "", "Executors at the start, with dynamic allocation."},
+	{dynamicMinimum, "0", v30, "", "Slots that the gang keeps once it runs, with dynamic allocation."},
+	{dynamicMaximum, "unlimited", v30, "", "Executors that the application may grow to, with dynamic allocation; those above the start are elastic."},
+	{streamingEnabled, "false", v30, "", "Dynamic allocation of streaming applications: starts with `spark.executor.instances`, changes later."},
+	{streamingMinimum, "1", v30, "", "Slots that a streaming gang keeps once it runs."},
+	{streamingMaximum, "unlimited", v30, "", "Executors that a streaming application may grow to."},
+	{allocationBound, "unlimited", v41, "", "Executors that Spark creates in the whole life of an application; lowers the count."},
+	{driverMaster, "", v40, "", "`local…` means that the driver works alone: no executors."},
+
+	{executorCores, "1", v30, "", "cpu request of an executor."},
+	{requestCores, "", v30, "", "cpu request of an executor, as a Kubernetes quantity; wins over `spark.executor.cores`."},
+	{limitCores, "", v30, "", "cpu limit of an executor, as a Kubernetes quantity."},
+	{executorMemory, "1g", v30, "MiB", "Heap of an executor."},
+	{executorOverhead, "", v30, "MiB", "Added to the heap; replaces factor and floor."},
+	{executorOverheadYarn, "", v30, "MiB", "Old name of `spark.executor.memoryOverhead`, which wins."},
+	{executorOverheadFactor, "", v33, "", "Overhead as a part of the heap; wins over `spark.kubernetes.memoryOverheadFactor`."},
+	{executorOverheadFloor, "384m", v40, "MiB", "Least overhead that a factor gives; before 4.0 it is always 384 MiB."},
+	{overheadFactor, "0.1, Python and R 0.4", v30, "", "Overhead as a part of the heap, for driver and executors. spark-submit writes the resolved default into spark.properties."},
+	{offHeapEnabled, "false", v30, "", "Adds `spark.memory.offHeap.size` to an executor's memory."},
+	{offHeapSize, "0", v30, "bytes", "Memory outside of the heap, in whole MiB."},
+	{pysparkMemory, "", v30, "MiB", "Added to an executor's memory if the application is written in Python."},
+	{resourceType, "java", v30, "", "`java`, `python` or `r`; written by spark-submit."},
+	{executorResource, "", v30, "", "`<name>.amount` and `<name>.vendor`: an executor's limit of the extended resource vendor/name."},
+
+	{executorScheduler, "", v30, "", "Scheduler of the executors; wins over `spark.kubernetes.scheduler.name`."},
+	{scheduler, "", v33, "", "Scheduler of driver and executors; wins over the pod template."},
+	{nodeSelector, "", v30, "", "Node labels that driver and executors ask for."},
+	{executorNodeSelector, "", v33, "", "Node labels that executors ask for."},
+	{executorLabel, "", v30, "", "Labels of the executors, which affinity and topology spread may select by."},
+	{executorVolume, "", v30, "", "Volumes of the executors; existing persistent volume claims bind executors to nodes."},
+	{templateContainer, "", v30, "", "The container of the pod template that becomes Spark's; otherwise it is the first."},
+	{executorImage, "", v30, "", "Image of the executors; wins over `spark.kubernetes.container.image`. Nodes that have it score better."},
+	{image, "", v30, "", "Image of driver and executors."},
+	{blockManagerPort, "7079", v30, "", "Host port of an executor if its template uses the host's network."},
+	{featureSteps, "", Version{3, 2}, "", "User code that changes executor pods: only a warning, the first executor tells the truth."},
+
+	{driverCores, "1", v30, "", "cpu request of the driver."},
+	{driverRequestCores, "", v30, "", "cpu request of the driver, as a Kubernetes quantity; wins over `spark.driver.cores`."},
+	{driverLimitCores, "", v30, "", "cpu limit of the driver, as a Kubernetes quantity."},
+	{driverMemory, "1g", v30, "MiB", "Heap of the driver."},
+	{driverOverhead, "", v30, "MiB", "Added to the driver's heap; replaces factor and floor."},
+	{driverOverheadYarn, "", v30, "MiB", "Old name of `spark.driver.memoryOverhead`, which wins."},
+	{driverOverheadFactor, "", v33, "", "Overhead as a part of the driver's heap; wins over `spark.kubernetes.memoryOverheadFactor`."},
+	{driverOverheadFloor, "384m", v40, "MiB", "Least overhead of the driver that a factor gives."},
+	{driverResource, "", v30, "", "`<name>.amount` and `<name>.vendor`: the driver's limit of the extended resource vendor/name."},
+	{driverScheduler, "", v33, "", "Scheduler of the driver; wins over `spark.kubernetes.scheduler.name`."},
+	{driverNodeSelector, "", v33, "", "Node labels that the driver asks for."},
+}
+
+// Keys lists every setting that is read, in the order of the documentation.
+func Keys() []Key { return slices.Clone(keys) }
+
+// keyIndex is name -> position in keys, for keys that are no family.
+var keyIndex = func() map[string]int {
+	index := make(map[string]int, len(keys))
+	for i, key := range keys {
+		index[key.Name] = i
+	}
+	return index
+}()
+
+// find returns the description of a key, or of the family that it belongs to.
+func find(name string) (Key, bool) {
+	if i, found := keyIndex[name]; found && !keys[i].family() {
+		return keys[i], true
+	}
+	for _, key := range keys {
+		if key.family() && len(name) > len(key.Name) && strings.HasPrefix(name, key.Name) {
+			return key, true
+		}
+	}
+	return Key{}, false
+}
+
+// family tells whether the name is a prefix of the keys it stands for.
+func (k Key) family() bool { return strings.HasSuffix(k.Name, ".") }
+
+// raw tells whether Spark reads the value without resolving references to other settings.
+func (k Key) raw() bool { return k.family() || k.Name == blockManagerPort }

@@ -1,0 +1,111 @@
+package spark
+
+import (
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+)
+
+// validate finds what the API server would refuse in those parts of a pod that scheduling reads, so that a mistake is
+// told before the leader runs and not by the first worker.
+func validate(spec *v1.PodSpec) error {
+	var errs field.ErrorList
+	path := field.NewPath("spec")
+	for _, list := range []struct {
+		name       string
+		containers []v1.Container
+	}{{"initContainers", spec.InitContainers}, {"containers", spec.Containers}} {
+		for i, container := range list.containers {
+			at := path.Child(list.name).Index(i).Child("resources")
+			errs = append(errs, validateAmounts(at.Child("requests"), container.Resources.Requests)...)
+			errs = append(errs, validateAmounts(at.Child("limits"), container.Resources.Limits)...)
+		}
+	}
+	errs = append(errs, validateAmounts(path.Child("overhead"), spec.Overhead)...)
+	errs = append(errs, validateAffinity(path.Child("affinity"), spec.Affinity)...)
+	for i, constraint := range spec.TopologySpreadConstraints {
+		at := path.Child("topologySpreadConstraints").Index(i)
+		if constraint.MaxSkew <= 0 {
+			errs = append(errs, field.Invalid(at.Child("maxSkew"), constraint.MaxSkew, "must be at least 1"))
+		}
+		if when := constraint.WhenUnsatisfiable; when != v1.DoNotSchedule && when != v1.ScheduleAnyway {
+			errs = append(errs, field.NotSupported(at.Child("whenUnsatisfiable"), when, []v1.UnsatisfiableConstraintAction{v1.DoNotSchedule, v1.ScheduleAnyway}))
+		}
+		errs = append(errs, validateTerm(at, constraint.TopologyKey, constraint.LabelSelector)...)
+	}
+	for i, toleration := range spec.Tolerations {
+		at := path.Child("tolerations").Index(i)
+		switch toleration.Operator {
+		case "", v1.TolerationOpEqual, v1.TolerationOpExists, v1.TolerationOpLt, v1.TolerationOpGt:
+		default:
+			errs = append(errs, field.Invalid(at.Child("operator"), toleration.Operator, "unknown operator"))
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	// One clear line; the next mistake shows when this one is gone.
+	return oneLine(errs[0])
+}
+
+func validateAmounts(path *field.Path, list v1.ResourceList) field.ErrorList {
+	var errs field.ErrorList
+	for name, quantity := range list {
+		if quantity.Sign() < 0 {
+			errs = append(errs, field.Invalid(path.Key(string(name)), quantity.String(), "must not be negative"))
+		}
+	}
+	return errs
+}
+
+func validateAffinity(path *field.Path, affinity *v1.Affinity) field.ErrorList {
+	var errs field.ErrorList
+	if affinity == nil {
+		return nil
+	}
+	if node := affinity.NodeAffinity; node != nil {
+		if required := node.RequiredDuringSchedulingIgnoredDuringExecution; required != nil {
+			if _, err := nodeaffinity.NewNodeSelector(required); err != nil {
+				errs = append(errs, field.Invalid(path.Child("nodeAffinity"), field.OmitValueType{}, err.Error()))
+			}
+		}
+		if _, err := nodeaffinity.NewPreferredSchedulingTerms(node.PreferredDuringSchedulingIgnoredDuringExecution); err != nil {
+			errs = append(errs, field.Invalid(path.Child("nodeAffinity"), field.OmitValueType{}, err.Error()))
+		}
+	}
+	if pod := affinity.PodAffinity; pod != nil {
+		errs = append(errs, validateTerms(path.Child("podAffinity"), pod.RequiredDuringSchedulingIgnoredDuringExecution, pod.PreferredDuringSchedulingIgnoredDuringExecution)...)
+	}
+	if anti := affinity.PodAntiAffinity; anti != nil {
+		errs = append(errs, validateTerms(path.Child("podAntiAffinity"), anti.RequiredDuringSchedulingIgnoredDuringExecution, anti.PreferredDuringSchedulingIgnoredDuringExecution)...)
+	}
+	return errs
+}
+
+func validateTerms(path *field.Path, required []v1.PodAffinityTerm, preferred []v1.WeightedPodAffinityTerm) field.ErrorList {
+	var errs field.ErrorList
+	for i, term := range required {
+		errs = append(errs, validateTerm(path.Child("requiredDuringSchedulingIgnoredDuringExecution").Index(i), term.TopologyKey, term.LabelSelector, term.NamespaceSelector)...)
+	}
+	for i, weighted := range preferred {
+		term := weighted.PodAffinityTerm
+		errs = append(errs, validateTerm(path.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i), term.TopologyKey, term.LabelSelector, term.NamespaceSelector)...)
+	}
+	return errs
+}
+
+func validateTerm(path *field.Path, topologyKey string, selectors ...*metav1.LabelSelector) field.ErrorList {
+	var errs field.ErrorList
+	if topologyKey == "" {
+		errs = append(errs, field.Required(path.Child("topologyKey"), "must name a node label"))
+	}
+	for _, selector := range selectors {
+		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
+			errs = append(errs, field.Invalid(path.Child("labelSelector"), field.OmitValueType{}, fmt.Sprint(err)))
+		}
+	}
+	return errs
+}
