@@ -1,0 +1,94 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+)
+
+// GroupVersion and kind that arguments may carry; both may be left out.
+const (
+	GroupVersion = "retinue.dev/v1alpha1"
+	ArgsKind     = "RetinueArgs"
+)
+
+// Placement is how a gang is laid out on nodes.
+type Placement string
+
+const (
+	// Pack uses the fewest nodes.
+	Pack Placement = "Pack"
+	// Spread puts equal numbers of workers on nodes.
+	Spread Placement = "Spread"
+	// SingleZone keeps the whole gang in one topology domain, or lets it wait.
+	SingleZone Placement = "SingleZone"
+	// PreferSingleZone keeps the gang in one topology domain where one has room, else it is laid out by Pack.
+	PreferSingleZone Placement = "PreferSingleZone"
+)
+
+// RetinueArgs are the arguments of the plugin Retinue in a KubeSchedulerConfiguration.
+type RetinueArgs struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// Placement of gangs. Default Pack.
+	Placement Placement `json:"placement,omitempty"`
+	// TopologyKey is the node label whose values are the domains of the zonal placements.
+	// Default topology.kubernetes.io/zone.
+	TopologyKey string `json:"topologyKey,omitempty"`
+	// DefinitionTimeout is how long a driver's ConfigMap may stay away before its user is told that the driver is
+	// broken; the driver goes on waiting. Default 60s.
+	DefinitionTimeout *metav1.Duration `json:"definitionTimeout,omitempty"`
+}
+
+// DecodeArgs reads arguments strictly, sets defaults and validates. raw is JSON or YAML; empty means all defaults.
+// The error names every wrong field with its value.
+func DecodeArgs(raw []byte) (*RetinueArgs, error) {
+	args := &RetinueArgs{}
+	if err := yaml.UnmarshalStrict(raw, args); err != nil {
+		return nil, fmt.Errorf("%s: %w", ArgsKind, err)
+	}
+	args.setDefaults()
+	if errs := args.Validate(); len(errs) > 0 {
+		return nil, fmt.Errorf("%s: %w", ArgsKind, errs.ToAggregate())
+	}
+	return args, nil
+}
+
+func (a *RetinueArgs) setDefaults() {
+	if a.Placement == "" {
+		a.Placement = Pack
+	}
+	if a.TopologyKey == "" {
+		a.TopologyKey = "topology.kubernetes.io/zone"
+	}
+	if a.DefinitionTimeout == nil {
+		a.DefinitionTimeout = &metav1.Duration{Duration: time.Minute}
+	}
+}
+
+// Validate returns what is wrong with arguments whose defaults are set.
+func (a *RetinueArgs) Validate() field.ErrorList {
+	var errs field.ErrorList
+	if a.APIVersion != "" && a.APIVersion != GroupVersion {
+		errs = append(errs, field.NotSupported(field.NewPath("apiVersion"), a.APIVersion, []string{GroupVersion}))
+	}
+	if a.Kind != "" && a.Kind != ArgsKind {
+		errs = append(errs, field.NotSupported(field.NewPath("kind"), a.Kind, []string{ArgsKind}))
+	}
+	switch a.Placement {
+	case Pack, Spread, SingleZone, PreferSingleZone:
+	default:
+		errs = append(errs, field.NotSupported(field.NewPath("placement"), a.Placement, []Placement{Pack, PreferSingleZone, SingleZone, Spread}))
+	}
+	for _, problem := range validation.IsQualifiedName(a.TopologyKey) {
+		errs = append(errs, field.Invalid(field.NewPath("topologyKey"), a.TopologyKey, problem))
+	}
+	if a.DefinitionTimeout.Duration <= 0 {
+		errs = append(errs, field.Invalid(field.NewPath("definitionTimeout"), a.DefinitionTimeout.Duration.String(), "must be greater than zero"))
+	}
+	return errs
+}

@@ -1,0 +1,230 @@
+// Package arch_test is the structure of the project, checked: what may import what, and what pure code may use.
+package arch_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "retinue.dev/retinue/"
+
+// layers lists the packages below pkg/ from the top of the house to the bottom: imports go only down.
+var layers = []string{"plugin", "ledger", "placement", "spark", "gang", "quota", "resource", "apis/v1alpha1"}
+
+// pure are the packages that return verdicts and effects and do nothing else.
+var pure = []string{"placement", "spark", "gang", "quota", "resource"}
+
+// file is one parsed Go file that is not a test.
+type file struct {
+	path    string // from the root of the module, with slashes
+	imports []string
+	syntax  *ast.File
+}
+
+// folder of a file, from the root of the module.
+func (f file) folder() string { return filepath.ToSlash(filepath.Dir(f.path)) }
+
+// layer of a file in pkg/; empty for files elsewhere.
+func (f file) layer() string {
+	layer, inside := strings.CutPrefix(f.folder(), "pkg/")
+	if !inside {
+		return ""
+	}
+	return layer
+}
+
+func TestImportsGoOnlyDownTheHouse(t *testing.T) {
+	for _, f := range sources(t) {
+		layer := f.layer()
+		if layer == "" {
+			continue
+		}
+		own := slices.Index(layers, layer)
+		if !slices.Contains(layers, layer) {
+			t.Errorf("%s: package pkg/%s has no place in the layers", f.path, layer)
+			continue
+		}
+		for _, path := range f.imports {
+			imported, ours := strings.CutPrefix(path, module)
+			if !ours {
+				continue
+			}
+			imported, inPkg := strings.CutPrefix(imported, "pkg/")
+			if !inPkg {
+				t.Errorf("%s: imports %s from outside pkg/", f.path, path)
+			} else if slices.Index(layers, imported) <= own {
+				t.Errorf("%s: imports %s, which is not below it", f.path, path)
+			}
+		}
+	}
+}
+
+func TestOnlyTheSchedulerImportsKubernetes(t *testing.T) {
+	for _, f := range sources(t) {
+		if strings.HasPrefix(f.path, "cmd/scheduler/") || strings.HasPrefix(f.path, "test/") {
+			continue
+		}
+		for _, path := range f.imports {
+			if path == "k8s.io/kubernetes" || strings.HasPrefix(path, "k8s.io/kubernetes/") {
+				t.Errorf("%s: imports %s; only cmd/scheduler may", f.path, path)
+			}
+		}
+	}
+}
+
+func TestPureCodeDoesNothingButCompute(t *testing.T) {
+	forbidden := []string{"os", "io/fs", "net", "net/http", "log", "log/slog", "math/rand", "math/rand/v2", "sync", "sync/atomic", "context",
+		"k8s.io/utils/clock", "k8s.io/klog/v2", "k8s.io/client-go", "k8s.io/kube-scheduler", "k8s.io/component-base"}
+	for _, f := range sources(t) {
+		if !slices.Contains(pure, f.layer()) {
+			continue
+		}
+		for _, path := range f.imports {
+			for _, not := range forbidden {
+				if path == not || strings.HasPrefix(path, not+"/") && strings.Contains(not, ".") {
+					t.Errorf("%s: pure code imports %s", f.path, path)
+				}
+			}
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			switch n.(type) {
+			case *ast.GoStmt, *ast.ChanType, *ast.SelectStmt, *ast.SendStmt:
+				t.Errorf("%s: pure code uses goroutines or channels", f.path)
+			}
+			return true
+		})
+	}
+}
+
+func TestOnlyPluginAndCommandsReadTheClockOrStartGoroutines(t *testing.T) {
+	for _, f := range sources(t) {
+		if layer := f.layer(); layer == "" || layer == "plugin" {
+			continue
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%s: starts a goroutine", f.path)
+			case *ast.SelectorExpr:
+				if name, ok := n.X.(*ast.Ident); ok && name.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After", "Tick", "Sleep", "NewTimer", "NewTicker", "AfterFunc"}, n.Sel.Name) {
+					t.Errorf("%s: uses time.%s", f.path, n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+func TestOnlyCommandsNameTheRealClock(t *testing.T) {
+	for _, f := range sources(t) {
+		if !strings.HasPrefix(f.path, "pkg/") {
+			continue
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if selector, ok := n.(*ast.SelectorExpr); ok && selector.Sel.Name == "RealClock" {
+				t.Errorf("%s: names the real clock", f.path)
+			}
+			return true
+		})
+	}
+}
+
+func TestEveryPackageSaysInOneSentenceWhatItIs(t *testing.T) {
+	comments := map[string]string{} // folder -> package comment
+	names := map[string]string{}    // folder -> package name
+	for _, f := range sources(t) {
+		names[f.folder()] = f.syntax.Name.Name
+		if f.syntax.Doc != nil {
+			require.Empty(t, comments[f.folder()], "%s: a second package comment in %s", f.path, f.folder())
+			comments[f.folder()] = f.syntax.Doc.Text()
+		}
+	}
+	for folder, name := range names {
+		want := "Package " + name + " is "
+		if name == "main" {
+			want = "Command " + filepath.Base(folder) + " "
+		}
+		first, _, _ := strings.Cut(comments[folder], "\n\n")
+		if !strings.HasPrefix(first, want) || !strings.HasSuffix(strings.TrimSpace(first), ".") {
+			t.Errorf("%s: the package comment is %q, want one that starts with %q and is a sentence", folder, first, want)
+		}
+	}
+}
+
+func TestTestsDoNotSleep(t *testing.T) {
+	for _, f := range parse(t, func(name string) bool { return strings.HasSuffix(name, "_test.go") }) {
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if selector, ok := n.(*ast.SelectorExpr); ok && selector.Sel.Name == "Sleep" {
+				if name, ok := selector.X.(*ast.Ident); ok && name.Name == "time" {
+					t.Errorf("%s: sleeps; wait on a condition", f.path)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// sources parses every Go file of the module that is neither a test nor generated.
+func sources(t *testing.T) []file {
+	return parse(t, func(name string) bool {
+		return !strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(name, "zz_generated")
+	})
+}
+
+func parse(t *testing.T, wanted func(name string) bool) []file {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	var files []file
+	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			hidden := strings.HasPrefix(entry.Name(), ".") && path != root
+			if hidden || entry.Name() == "bin" || entry.Name() == "testdata" || path != root && exists(filepath.Join(path, "go.mod")) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || !wanted(entry.Name()) {
+			return nil
+		}
+		syntax, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		f := file{path: filepath.ToSlash(relative), syntax: syntax}
+		for _, spec := range syntax.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			f.imports = append(f.imports, imported)
+		}
+		files = append(files, f)
+		return nil
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	return files
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
