@@ -1,0 +1,167 @@
+package placement
+
+import "sort"
+
+// MaxScore is the score of the best seat; the worst is 0.
+const MaxScore = 100
+
+// rank prepares what Score needs: for one role the sums of room over the nodes with the most of it.
+func (s *Solver) rank() {
+	s.sums = grow(s.sums, 2*len(s.order))[:0]
+	if s.gang.Leader == nil {
+		return
+	}
+	if s.gang.Strategy == Spread {
+		s.largest = grow(s.largest, s.width)
+		clear(s.largest)
+		for node := range s.nodes {
+			for column, free := range s.freeOf(node) {
+				s.largest[column] = max(s.largest[column], free)
+			}
+		}
+		return
+	}
+	for i := range s.scopes {
+		sc := &s.scopes[i]
+		sc.top = nil
+		if sc.enough && len(s.active) == 1 {
+			s.rankScope(sc, s.active[0])
+		}
+	}
+}
+
+// rankScope goes down the capacities until what is added up suffices even without any one node and beside a leader.
+func (s *Solver) rankScope(sc *scope, r int) {
+	want, largest := int64(s.gang.Roles[r].Count), int64(0)
+	for _, node := range sc.nodes {
+		largest = max(largest, int64(s.room[r][node]))
+	}
+	s.levels = grow(s.levels, int(largest)+1)
+	clear(s.levels)
+	for _, node := range sc.nodes {
+		s.levels[s.room[r][node]]++
+	}
+	begin, sum := len(s.sums), int64(0)
+	for level := largest; level > 0; level-- {
+		for range s.levels[level] {
+			if sum >= want+largest {
+				break
+			}
+			sum += level
+			s.sums = append(s.sums, sum)
+		}
+	}
+	sc.top = s.sums[begin:len(s.sums):len(s.sums)]
+}
+
+// Score tells in the range 0 to MaxScore how good a seat the node is for the leader. It means something only where
+// LeaderFits is true.
+//
+// Pack: on how few nodes the gang then sits, and how tightly the leader fills what its workers leave of the node.
+// Spread: how much is left of the node. SingleZone: half of the score is how little the node's domain has to spare, so
+// that large domains stay whole, and half is that of Pack. PreferSingleZone: a node whose domain holds the gang scores
+// in the upper half, any other in the lower.
+func (f *Fit) Score(node int) int {
+	s := f.solver
+	sc := s.scopeBeside(node)
+	if sc == nil {
+		return 0
+	}
+	var score float64
+	switch {
+	case s.gang.Strategy == Spread:
+		score = s.emptiness(node)
+	case s.gang.Strategy == SingleZone:
+		score = s.scoreDomain(sc, node)
+	case s.gang.Strategy == PreferSingleZone && sc.index != everywhere:
+		score = (1 + s.scoreDomain(sc, node)) / 2
+	case s.gang.Strategy == PreferSingleZone:
+		score = s.scorePacked(sc, node) / 2
+	default:
+		score = s.scorePacked(sc, node)
+	}
+	return int(MaxScore*score + 0.5)
+}
+
+func (s *Solver) scoreDomain(sc *scope, node int) float64 {
+	tight := 1.0
+	if spare := s.spareIn(sc); spare > 1 {
+		tight = 1 / spare
+	}
+	return (tight + s.scorePacked(sc, node)) / 2
+}
+
+// scorePacked has a step of a third for every node more than necessary; within a step the tightest node wins.
+func (s *Solver) scorePacked(sc *scope, node int) float64 {
+	return (float64(2-min(s.surplusNodes(sc, node), 2)) + s.tightness(node)) / 3
+}
+
+// surplusNodes is how many nodes the gang needs beyond the fewest conceivable when the leader sits on the node. For
+// several roles it is how much of the workers' layout the leader upsets.
+func (s *Solver) surplusNodes(sc *scope, leader int) int {
+	switch len(s.active) {
+	case 0:
+		return 0
+	case 1:
+	default:
+		return int(s.verdictOf(sc, leader)) - int(kept)
+	}
+	r := s.active[0]
+	want := int64(s.gang.Roles[r].Count)
+	fewest := sort.Search(len(sc.top), func(i int) bool { return sc.top[i] >= want }) + 1
+	here, missing := int64(s.room[r][leader]), want-int64(s.roomBesideLeader(r, leader))
+	if missing <= 0 {
+		return 1 - fewest
+	}
+	others := sort.Search(len(sc.top), func(i int) bool { return sc.without(i+1, here) >= missing }) + 1
+	return 1 + others - fewest
+}
+
+// without is how many workers the n best nodes take when one node that takes so many is not among them.
+func (sc *scope) without(n int, here int64) int64 {
+	if n >= len(sc.top) {
+		return sc.top[len(sc.top)-1] - here
+	}
+	if next := sc.top[n] - sc.top[n-1]; here >= next {
+		return sc.top[n] - here
+	}
+	return sc.top[n-1]
+}
+
+// tightness is the part of what workers leave of the node that the leader fills, averaged over what it asks for.
+func (s *Solver) tightness(node int) float64 {
+	sum, asked := 0.0, 0
+	free := s.freeOf(node)
+	for column, request := range s.leader {
+		if request <= 0 {
+			continue
+		}
+		rest := free[column]
+		if len(s.active) == 1 {
+			r := s.active[0]
+			rest -= int64(s.roomBesideLeader(r, node)) * max(s.requests[r][column], 0)
+		}
+		sum += float64(request) / float64(rest)
+		asked++
+	}
+	if asked == 0 {
+		return 1
+	}
+	return sum / float64(asked)
+}
+
+// emptiness is how much of the largest free amount the leader leaves on the node, averaged over what it asks for.
+func (s *Solver) emptiness(node int) float64 {
+	sum, asked := 0.0, 0
+	free := s.freeOf(node)
+	for column, request := range s.leader {
+		if request > 0 {
+			sum += float64(free[column]-request) / float64(s.largest[column])
+			asked++
+		}
+	}
+	if asked == 0 {
+		return 1
+	}
+	return sum / float64(asked)
+}

@@ -1,0 +1,71 @@
+package placement
+
+import (
+	"fmt"
+	"strings"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// String is one sentence for people, with numbers and without a full stop:
+// "3 of 4 executors fit: cpu 24 asked for in all, 20 free on 100 nodes".
+func (h *Shortage) String() string {
+	switch h.Kind {
+	case NoDomain:
+		if h.Domain != "" {
+			return fmt.Sprintf("none of %s is in domain %s, where the gang must sit", counted(h.Nodes, "node"), h.Domain)
+		}
+		return fmt.Sprintf("none of %s is in a domain, and the gang must sit in one", counted(h.Nodes, "node"))
+	case NoEligibleNode:
+		return fmt.Sprintf("no node is eligible for %s: 0 of %s", h.Member, h.nodes(h.Nodes))
+	}
+	if h.TooLarge {
+		return h.tooLarge()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %s fit", h.Placed, counted(h.Count, h.Member))
+	if h.Beside {
+		b.WriteString(" beside the rest of the gang")
+	}
+	if h.Kind == Insufficient {
+		fmt.Fprintf(&b, ": %s asked for in all, %s free on %s", h.amount(h.Needed), h.value(h.Free), h.nodes(h.Eligible))
+	} else {
+		fmt.Fprintf(&b, ": %s free on %s in all, but not in pieces of %s", h.amount(h.Free), h.nodes(h.Eligible), h.Request)
+	}
+	if !h.Proven {
+		b.WriteString(" as far as was searched")
+	}
+	return b.String()
+}
+
+func (h *Shortage) tooLarge() string {
+	start := fmt.Sprintf("0 of %s fit", counted(h.Count, h.Member))
+	if asked := h.Request.Of(h.Resource); h.Largest < asked {
+		return fmt.Sprintf("%s: each needs %s, and the most free on one of %s is %s (%s in all)",
+			start, h.amount(asked), h.nodes(h.Eligible), h.value(h.Largest), h.value(h.Free))
+	}
+	return fmt.Sprintf("%s: each needs %s, which none of %s has free at once", start, h.Request, h.nodes(h.Eligible))
+}
+
+// nodes is "100 nodes", or "100 nodes of zone-a".
+func (h *Shortage) nodes(n int) string {
+	if h.Domain != "" {
+		return counted(n, "node") + " of " + h.Domain
+	}
+	return counted(n, "node")
+}
+
+// amount is "cpu 24".
+func (h *Shortage) amount(value int64) string {
+	return fmt.Sprintf("%s %s", h.Resource, h.value(value))
+}
+
+func (h *Shortage) value(value int64) string { return resource.Quantity(h.Resource, value).String() }
+
+// counted is "1 node", "2 nodes".
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,288 @@
+package placement
+
+import (
+	"fmt"
+	"math/bits"
+
+	v1 "k8s.io/api/core/v1"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Kind is why a gang does not fit.
+type Kind int
+
+const (
+	// NoDomain: the gang must sit in one domain, and no node that may be used is in any (or in the one it must be).
+	NoDomain Kind = iota + 1
+	// NoEligibleNode: no node may hold the member, resources aside.
+	NoEligibleNode
+	// Insufficient: all that is free on eligible nodes together is less than what is asked.
+	Insufficient
+	// Fragmented: what is free on eligible nodes would suffice as a sum, but not in pieces of the members' size.
+	Fragmented
+)
+
+// String is the name of the constant.
+func (k Kind) String() string {
+	names := [...]string{NoDomain: "NoDomain", NoEligibleNode: "NoEligibleNode", Insufficient: "Insufficient", Fragmented: "Fragmented"}
+	if k < NoDomain || int(k) >= len(names) {
+		return fmt.Sprintf("Kind(%d)", int(k))
+	}
+	return names[k]
+}
+
+// Shortage is what a gang lacks, in the place where most of it fits: in the best domain if it must sit in one.
+type Shortage struct {
+	Kind Kind
+	// Member is the name of the role that lacks room, or of the leader.
+	Member string
+	// Leader tells that it is the leader that finds no node.
+	Leader bool
+	// Beside tells that the member alone would fit, but not together with the rest of the gang.
+	Beside bool
+	// TooLarge tells that no eligible node has enough free for even one member. It says more than Kind, which compares
+	// sums: on an empty cluster it means that no cluster of such nodes will ever do.
+	TooLarge bool
+	// Placed of Count members find room. For Beside it is how many do beside the others.
+	Placed, Count int
+	// Request is what one member asks for.
+	Request resource.Vector
+	// Eligible of Nodes nodes may hold the member. Nodes counts the domain's nodes where Domain is set.
+	Eligible, Nodes int
+	// Resource binds: it alone admits the fewest members, or is the scarcest one of an Insufficient. It is "" for
+	// NoDomain and NoEligibleNode. The amounts below are of this resource, in the units of resource.Vector.
+	Resource v1.ResourceName
+	// Needed is what all that is counted asks for: the role's members, for Beside the whole gang.
+	Needed int64
+	// Free is what the eligible nodes have in all, overbooked nodes counted as zero, and Largest the most on one node.
+	Free, Largest int64
+	// Domain is the domain the numbers are about; "" means every node.
+	Domain string
+	// Proven is false when the gang has several roles and the search ended at its bound: a layout might exist.
+	Proven bool
+}
+
+// shortage finds out what is missing after Fit found that the gang does not fit.
+func (s *Solver) shortage() *Shortage {
+	sc := s.closest()
+	if sc == nil {
+		return s.noDomain()
+	}
+	h := &Shortage{Proven: !s.search.gaveUp || len(s.active) < 2}
+	if sc.index != everywhere {
+		h.Domain = s.domainName(sc)
+	}
+	if r := s.scarcest(sc); r >= 0 {
+		h.ofRole(s, r, int(sc.total[r]))
+		s.measureShortage(h, sc, r)
+		return h
+	}
+	// Every role has room of its own.
+	if seat := s.leaderSeat(sc); s.gang.Leader != nil && seat == NoNode {
+		h.ofLeader(s)
+		s.measureShortage(h, sc, ofLeader)
+	} else {
+		h.Beside = true
+		s.besides(h, sc, seat)
+	}
+	return h
+}
+
+// ofLeader stands for the leader where the number of a role is asked for.
+const ofLeader = -1
+
+func (h *Shortage) ofRole(s *Solver, r, placed int) {
+	role := &s.gang.Roles[r]
+	h.Member, h.Request, h.Placed, h.Count = role.Name, role.Request, placed, role.Count
+}
+
+func (h *Shortage) ofLeader(s *Solver) {
+	h.Member, h.Request, h.Leader, h.Placed, h.Count = s.gang.Leader.Name, s.gang.Leader.Request, true, 0, 1
+}
+
+// closest is the allowed scope that has room for most of the gang's scarcest role; nil if none is allowed.
+func (s *Solver) closest() *scope {
+	var best *scope
+	for i := range s.scopes {
+		sc := &s.scopes[i]
+		if sc.allowed && (best == nil || s.closeness(sc) > s.closeness(best)) {
+			best = sc
+		}
+	}
+	return best
+}
+
+// closeness orders scopes: by how much of the scarcest role has room, and those that a leader may sit in first.
+func (s *Solver) closeness(sc *scope) float64 {
+	c := min(s.spareIn(sc), 1)
+	if s.gang.Leader != nil && c == 1 && s.leaderSeat(sc) != NoNode {
+		c++
+	}
+	return c
+}
+
+// scarcest is the role with the smallest part of its workers placeable on its own, -1 if every role has room.
+func (s *Solver) scarcest(sc *scope) int {
+	found, least := -1, 1.0
+	for r := range s.gang.Roles {
+		if want := s.gang.Roles[r].Count; want > 0 {
+			if part := float64(sc.total[r]) / float64(want); part < least {
+				found, least = r, part
+			}
+		}
+	}
+	return found
+}
+
+// leaderSeat is the node of the scope where the leader leaves most room to a gang's workers; NoNode if none takes it.
+func (s *Solver) leaderSeat(sc *scope) int {
+	if s.gang.Leader == nil {
+		return NoNode
+	}
+	seat, least := NoNode, 0.0
+	for node := range s.nodes {
+		if !s.inScope(sc, node) || !s.leaderAccepted(node) {
+			continue
+		}
+		lost := 0.0
+		for _, r := range s.active {
+			lost += float64(int(s.room[r][node])-s.roomBesideLeader(r, node)) / float64(s.gang.Roles[r].Count)
+		}
+		if seat == NoNode || lost < least {
+			seat, least = node, lost
+		}
+	}
+	return seat
+}
+
+func (s *Solver) inScope(sc *scope, node int) bool {
+	return sc.index == everywhere || int(s.domainOf[node]) == sc.index-1
+}
+
+// besides names the first role that is left short when the roles are laid out one after another beside the leader.
+func (s *Solver) besides(h *Shortage, sc *scope, leader int) {
+	r, placed := s.arrange(sc, leader, s.active)
+	if r < 0 {
+		// The workers fit beside the leader's best seat, so this cannot be a shortage; keep the numbers consistent.
+		r, placed = s.active[0], s.gang.Roles[s.active[0]].Count
+	}
+	h.ofRole(s, r, placed)
+	s.measureShortage(h, sc, r)
+}
+
+// measureShortage fills in nodes, the binding resource and the kind for role r or the leader.
+func (s *Solver) measureShortage(h *Shortage, sc *scope, r int) {
+	request, eligible := s.leader, (func(int) bool)(nil)
+	if r != ofLeader {
+		request, eligible = s.requests[r], s.gang.Roles[r].Eligible
+	} else {
+		eligible = s.gang.Leader.Eligible
+	}
+	free, largest := make([]int64, s.width), make([]int64, s.width)
+	admits := make([]int64, s.width) // column -> members that resource alone has room for
+	for node := range s.nodes {
+		if !s.inScope(sc, node) {
+			continue
+		}
+		h.Nodes++
+		if eligible != nil && !eligible(node) {
+			continue
+		}
+		h.Eligible++
+		for column, amount := range s.freeOf(node) {
+			free[column] += max(amount, 0)
+			largest[column] = max(largest[column], amount)
+			if asked := request[column]; asked > 0 {
+				admits[column] += int64(copies(asked, amount, min(h.Count, maxPerNode)))
+			}
+		}
+	}
+	if h.Eligible == 0 {
+		h.Kind = NoEligibleNode
+		return
+	}
+	needed := s.needed(h, request)
+	column := -1
+	h.Kind = Fragmented
+	worst := 1.0
+	for c := range needed {
+		if needed[c] > free[c] {
+			if ratio := float64(free[c]) / float64(needed[c]); ratio < worst {
+				h.Kind, column, worst = Insufficient, c, ratio
+			}
+		}
+	}
+	h.TooLarge = h.Placed == 0 && !h.Beside
+	if h.TooLarge || column < 0 {
+		column = -1
+		for c, asked := range request {
+			if asked > 0 && (column < 0 || admits[c] < admits[column]) {
+				column = c
+			}
+		}
+	}
+	if column >= 0 {
+		h.Resource, h.Needed, h.Free, h.Largest = s.columnName(column), needed[column], free[column], largest[column]
+	}
+}
+
+// needed is what the shortage's members ask for in all. An absurd count of workers stops at an absurd amount.
+func (s *Solver) needed(h *Shortage, request []int64) []int64 {
+	const most = 1 << 62
+	needed := make([]int64, s.width)
+	add := func(request []int64, n int) {
+		for column, asked := range request {
+			high, product := bits.Mul64(uint64(max(asked, 0)), uint64(n))
+			if high > 0 || product > most {
+				product = most
+			}
+			needed[column] = int64(min(uint64(needed[column])+product, most))
+		}
+	}
+	if !h.Beside {
+		add(request, h.Count)
+		return needed
+	}
+	add(s.leader, 1)
+	for _, r := range s.active {
+		add(s.requests[r], s.gang.Roles[r].Count)
+	}
+	return needed
+}
+
+// noDomain is the shortage of a gang for which no scope is allowed.
+func (s *Solver) noDomain() *Shortage {
+	h := &Shortage{Kind: NoDomain, Nodes: s.nodes, Domain: s.gang.Home, Proven: true}
+	switch {
+	case len(s.active) > 0:
+		h.ofRole(s, s.active[0], 0)
+	case s.gang.Leader != nil:
+		h.ofLeader(s)
+	}
+	return h
+}
+
+func (s *Solver) domainName(sc *scope) string {
+	for name, number := range s.domains {
+		if int(number) == sc.index-1 {
+			return name
+		}
+	}
+	return ""
+}
+
+func (s *Solver) columnName(column int) v1.ResourceName {
+	switch column {
+	case columnCPU:
+		return v1.ResourceCPU
+	case columnMemory:
+		return v1.ResourceMemory
+	case columnStorage:
+		return v1.ResourceEphemeralStorage
+	case columnPods:
+		return v1.ResourcePods
+	default:
+		return s.extended[column-columnExtended]
+	}
+}
