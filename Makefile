@@ -8,3 +8,69 @@ BIN := bin
 .PHONY: help
 help: ## Print every target.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Binaries. What Kubernetes provides is built from the modules go.mod pins, and again only when the pins change;
+# our own are built every time, which is quick when nothing changed.
+KUBE_VERSION := $(shell sed -n 's|^\tk8s.io/kubernetes v||p' go.mod)
+KUBE_BINARIES := kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy
+DESCRIBE := $(or $(shell git describe --tags --dirty 2>/dev/null),$(addprefix g,$(shell git describe --always --dirty 2>/dev/null)),dev)
+VERSION ?= v$(KUBE_VERSION)-retinue.$(DESCRIBE)
+# Arguments for the linker that stamp the version given as $(1): without them a binary calls itself v0.0.0-master.
+stamp = $(foreach package,k8s.io/component-base/version k8s.io/client-go/pkg/version,\
+	-X $(package).gitVersion=$(1) \
+	-X $(package).gitMajor=$(word 1,$(subst ., ,$(KUBE_VERSION))) \
+	-X $(package).gitMinor=$(word 2,$(subst ., ,$(KUBE_VERSION))))
+
+$(KUBE_BINARIES:%=$(BIN)/%): $(BIN)/%: go.mod
+	go build -ldflags '-s -w $(call stamp,v$(KUBE_VERSION))' -o $@ k8s.io/kubernetes/cmd/$*
+	@touch $@
+
+$(BIN)/etcd: hack/tools.mod
+	go build -modfile=hack/tools.mod -ldflags '-s -w' -o $@ go.etcd.io/etcd/server/v3
+	@touch $@
+
+$(BIN)/kwok: hack/tools.mod
+	go build -modfile=hack/tools.mod -ldflags '-s -w' -o $@ sigs.k8s.io/kwok/cmd/kwok
+	@touch $@
+
+# kwok brings no stages by itself; these are the ones its own distribution starts with.
+$(BIN)/kwok-stages.yaml: hack/tools.mod
+	@mkdir -p $(BIN)
+	stages="$$(go list -modfile=hack/tools.mod -m -f '{{.Dir}}' sigs.k8s.io/kwok)/kustomize/stage"; \
+	for stage in node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease pod/fast/pod-ready pod/fast/pod-complete pod/fast/pod-delete; do \
+	  echo ---; cat "$$stages/$$stage.yaml"; \
+	done >$@.new
+	mv $@.new $@
+
+.PHONY: build
+build: ## Build the scheduler into bin/.
+	go build -ldflags '$(call stamp,$(VERSION))' -o $(BIN)/scheduler ./cmd/scheduler
+
+CLUSTER_BINARIES := $(addprefix $(BIN)/,etcd kwok kwok-stages.yaml kube-apiserver kube-controller-manager kube-scheduler kubectl)
+
+.PHONY: binaries
+binaries: $(CLUSTER_BINARIES) build ## Build everything a local cluster runs into bin/ (ten minutes on two cores, once).
+
+# The local cluster. CLUSTER_PORT is the API server's port; the seven after it are used as well.
+NODES ?= 20
+NODE_CPU ?= 16
+NODE_MEMORY ?= 64Gi
+CLUSTER_PORT ?= 16443
+CLUSTER_FLAGS ?=
+
+.PHONY: cluster-up
+cluster-up: binaries ## Start a local cluster with fake nodes (NODES=20 NODE_CPU=16 NODE_MEMORY=64Gi CLUSTER_PORT=16443).
+	go build -o $(BIN)/cluster ./test/cluster/cmd/cluster
+	$(BIN)/cluster up --nodes=$(NODES) --node-cpu=$(NODE_CPU) --node-memory=$(NODE_MEMORY) --port=$(CLUSTER_PORT) $(CLUSTER_FLAGS)
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local cluster.
+	go build -o $(BIN)/cluster ./test/cluster/cmd/cluster
+	$(BIN)/cluster down
+
+IMAGE ?= retinue/scheduler:dev
+
+.PHONY: image
+image: ## Build the scheduler's container image (needs a Docker engine; IMAGE=retinue/scheduler:dev).
+	@docker info >/dev/null 2>&1 || { echo "make image: no Docker engine answers (docker info fails): start one, or build the binary with make build" >&2; exit 1; }
+	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
