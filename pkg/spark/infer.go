@@ -41,14 +41,14 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 		return gang.Definition{}, fmt.Errorf("the executor pod template: %w", err)
 	}
 	if !s.hasScheduler(template) && driver.Labels[operatorLabel] == "true" {
-		pod.Spec.SchedulerName = driver.Spec.SchedulerName
+		pod.Spec.SchedulerName = schedulerOf(driver)
 	}
 	if len(schedulers) == 0 {
-		schedulers = []string{driver.Spec.SchedulerName}
+		schedulers = []string{schedulerOf(driver)}
 	}
 	if !slices.Contains(schedulers, pod.Spec.SchedulerName) {
 		definition.Warnings = append(definition.Warnings, fmt.Sprintf(
-			"executors use scheduler %q, so no room is kept for them; set %s to %q", pod.Spec.SchedulerName, scheduler, driver.Spec.SchedulerName))
+			"executors use scheduler %q, so no room is kept for them; set %s to %q", pod.Spec.SchedulerName, scheduler, schedulerOf(driver)))
 		return definition, nil
 	}
 	definition.Roles = []gang.Role{{
@@ -69,6 +69,9 @@ func larger(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers 
 	var larger gang.Definition
 	for _, version := range []Version{v33, Latest} {
 		labelled := driver.DeepCopy()
+		if labelled.Labels == nil {
+			labelled.Labels = map[string]string{}
+		}
 		labelled.Labels[LabelVersion] = version.String()
 		definition, err := Infer(labelled, properties, template, schedulers...)
 		if err != nil {

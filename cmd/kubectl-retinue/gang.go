@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// gangOptions are the arguments of the gang command.
+type gangOptions struct {
+	cluster    *genericclioptions.ConfigFlags
+	streams    genericiooptions.IOStreams
+	properties string // file
+	driver     string // file
+	template   string // file
+	version    string // of Spark; "" means that of the driver pod, or the newest known
+	output     string // one of outputs
+}
+
+func newGangCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	options := gangOptions{cluster: genericclioptions.NewConfigFlags(true), streams: streams}
+	command := &cobra.Command{
+		Use:   "gang (DRIVER-POD | --properties FILE)",
+		Short: "Show the gang that the scheduler infers from a Spark application.",
+		Long: "Show the driver and the executors that the scheduler will keep room for: from a driver pod in the cluster and the\n" +
+			"ConfigMaps it mounts, or from files, without a cluster.",
+		Example: "  kubectl retinue gang etl-1f3a-driver -n team-a\n" +
+			"  kubectl retinue gang --properties spark-defaults.conf --spark-version 3.5.9 -o json",
+		Args: func(_ *cobra.Command, args []string) error { return options.check(args) },
+		RunE: func(command *cobra.Command, args []string) error { return options.run(command.Context(), args) },
+	}
+	options.cluster.AddFlags(command.Flags())
+	flags := command.Flags()
+	flags.StringVar(&options.properties, "properties", "", "file with Spark properties, such as spark-defaults.conf or the spark.properties of a driver")
+	flags.StringVar(&options.driver, "driver-pod", "", "file with the driver pod; computed from the properties if there is none")
+	flags.StringVar(&options.template, "executor-template", "", "file with the pod template of the executors")
+	flags.StringVar(&options.version, "spark-version", "", "version of Spark; the default is that of the driver pod, or "+spark.Latest.String())
+	flags.StringVarP(&options.output, "output", "o", outputTable, "table, json or yaml")
+	return command
+}
+
+func (o gangOptions) check(args []string) error {
+	files := o.properties != "" || o.driver != "" || o.template != ""
+	switch {
+	case len(args) > 1:
+		return inputError{fmt.Errorf("one driver pod at a time, not %d", len(args))}
+	case len(args) == 1 && files:
+		return inputError{errors.New("either a driver pod or files, not both")}
+	case len(args) == 0 && o.properties == "" && o.driver == "":
+		return inputError{errors.New("name a driver pod, or give a file with --properties")}
+	case !slices.Contains(outputs, o.output):
+		return inputError{fmt.Errorf("--output=%q: want table, json or yaml", o.output)}
+	default:
+		return nil
+	}
+}
+
+func (o gangOptions) run(ctx context.Context, args []string) error {
+	var app application
+	var err error
+	if len(args) == 1 {
+		app, err = o.fromCluster(ctx, args[0])
+	} else {
+		app, err = o.fromFiles()
+	}
+	if err != nil {
+		return err
+	}
+	definition, err := app.define()
+	if err != nil {
+		return inputError{err}
+	}
+	return o.print(newReport(app.driver, definition))
+}
+
+// application is what a gang is inferred from.
+type application struct {
+	driver     *v1.Pod
+	properties spark.Properties // nil means that there are none
+	template   *v1.Pod          // nil means that there is none
+}
+
+// define asks what the scheduler asks, in its order: what users say wins over what is inferred.
+func (a application) define() (gang.Definition, error) {
+	definition, found, err := spark.FromAnnotations(a.driver)
+	switch {
+	case err != nil:
+		return gang.Definition{}, err
+	case found:
+		return definition, nil
+	case a.properties == nil:
+		return gang.Definition{}, fmt.Errorf("pod %s has no Spark properties to infer from and no annotation %s", a.driver.Name, spark.AnnotationRoles)
+	default:
+		return spark.Infer(a.driver, a.properties, a.template)
+	}
+}
+
+// sparkVersion is the value of --spark-version.
+func (o gangOptions) sparkVersion() (spark.Version, error) {
+	if o.version == "" {
+		return spark.Latest, nil
+	}
+	version, err := spark.ParseVersion(o.version)
+	if err != nil {
+		return spark.Version{}, inputError{fmt.Errorf("--spark-version: %w", err)}
+	}
+	return version, nil
+}

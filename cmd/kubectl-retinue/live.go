@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// fromCluster reads a driver and the ConfigMaps it mounts, each by name: more than get is not needed.
+func (o gangOptions) fromCluster(ctx context.Context, name string) (application, error) {
+	config, err := o.cluster.ToRESTConfig()
+	if err != nil {
+		return application{}, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return application{}, err
+	}
+	namespace, _, err := o.cluster.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return application{}, err
+	}
+	driver, err := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return application{}, fmt.Errorf("reading the driver: %w", err)
+	}
+	app := application{driver: driver}
+	if o.version != "" {
+		version, err := o.sparkVersion()
+		if err != nil {
+			return application{}, err
+		}
+		if driver.Labels == nil {
+			driver.Labels = map[string]string{}
+		}
+		driver.Labels[spark.LabelVersion] = version.String()
+	}
+	if !spark.IsDriver(driver) {
+		return app, nil
+	}
+	read := func(name string) (*v1.ConfigMap, error) {
+		configMap, err := client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("reading what driver %s mounts: %w", driver.Name, err)
+		}
+		return configMap, nil
+	}
+	refs := spark.ConfigMaps(driver)
+	if refs.Properties != "" {
+		configMap, err := read(refs.Properties)
+		if err != nil {
+			return application{}, err
+		}
+		if app.properties, err = spark.PropertiesOf(configMap, driver); err != nil {
+			return application{}, inputError{err}
+		}
+	}
+	if refs.Template != "" {
+		configMap, err := read(refs.Template)
+		if err != nil {
+			return application{}, err
+		}
+		if app.template, err = spark.TemplateOf(configMap, driver); err != nil {
+			return application{}, inputError{err}
+		}
+	}
+	return app, nil
+}

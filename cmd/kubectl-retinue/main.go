@@ -1,0 +1,62 @@
+// Command kubectl-retinue answers questions about gangs: what the scheduler infers from an application, and why one waits.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// Exit codes.
+const (
+	exitFailed   = 1 // the cluster did not answer as expected
+	exitBadInput = 2 // an argument or the content of a file is wrong
+)
+
+// inputError is a mistake of the user: something to correct, not to try again.
+type inputError struct{ error }
+
+func (e inputError) Unwrap() error { return e.error }
+
+func main() {
+	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	os.Exit(run(os.Args[1:], streams))
+}
+
+// run is main without the process around it.
+func run(args []string, streams genericiooptions.IOStreams) int {
+	command := newCommand(streams)
+	command.SetArgs(args)
+	return exitCode(command.Execute(), streams.ErrOut)
+}
+
+func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "kubectl-retinue",
+		Short: "Look at gangs through the eyes of the Retinue scheduler.",
+		// run prints errors, as one line, and an error is no reason to print the whole help text.
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl retinue"},
+	}
+	command.SetOut(streams.Out)
+	command.SetErr(streams.ErrOut)
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return inputError{err} })
+	command.AddCommand(newGangCommand(streams))
+	return command
+}
+
+func exitCode(err error, out io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(out, "error:", err)
+	if input := (inputError{}); errors.As(err, &input) {
+		return exitBadInput
+	}
+	return exitFailed
+}
