@@ -60,6 +60,9 @@ func (s *Solver) seats(sc *scope, leader int) bool {
 // bestScope is where a gang without leader goes: the domain that has least to spare, else everywhere if that is
 // allowed, else nil.
 func (s *Solver) bestScope() *scope {
+	if len(s.active) == 0 {
+		return &s.scopes[everywhere] // nobody needs a seat
+	}
 	var best *scope
 	for i := range s.scopes[1:] {
 		sc := &s.scopes[1+i]
