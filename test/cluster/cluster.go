@@ -48,11 +48,11 @@ func newCluster(config Config, s state) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	c := &Cluster{config: config, pki: p, state: s}
-	if c.probes, err = newProbeClient(p, config.NetworkNamespace); err != nil {
+	admin, err := c.UserKubeconfig(adminName, adminName, "system:masters")
+	if err != nil {
 		return nil, err
 	}
-	admin, err := c.UserKubeconfig("admin", "admin", "system:masters")
-	if err != nil {
+	if c.probes, err = newProbeClient(p, config.NetworkNamespace); err != nil {
 		return nil, err
 	}
 	if c.restConfig, err = clientcmd.BuildConfigFromFlags("", admin); err != nil {

@@ -55,5 +55,5 @@ var binaries = map[Component]string{
 
 func (c Component) known() bool { return slices.Contains(startOrder, c) }
 
-// isScheduler tells the two Retinue processes, which share service account and configuration.
+// isRetinue is true of the two Retinue processes, which share a service account and a configuration.
 func (c Component) isRetinue() bool { return c == Scheduler || c == StandbyScheduler }

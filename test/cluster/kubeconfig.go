@@ -12,7 +12,10 @@ import (
 )
 
 // Kubeconfig is the file of the administrator. It holds its certificates, so it may be copied anywhere.
-func (c *Cluster) Kubeconfig() string { return c.kubeconfigFile("admin") }
+func (c *Cluster) Kubeconfig() string { return c.kubeconfigFile(adminName) }
+
+// adminName is the administrator's user name and the name of its files.
+const adminName = "admin"
 
 // UserKubeconfig writes a kubeconfig file for any user of the cluster and returns its path, for example the kubelet
 // of node a: UserKubeconfig("kubelet-a", "system:node:a", "system:nodes"). name must be fit for a file name.

@@ -133,9 +133,9 @@ func failedChecks(body string) string {
 	return first
 }
 
-// newProbeClient trusts the cluster's own authority and shows etcd a client certificate.
+// newProbeClient trusts the cluster's own authority and is the administrator, who may ask before RBAC has its first roles.
 func newProbeClient(p *pki, networkNamespace string) (*http.Client, error) {
-	pair, err := tls.LoadX509KeyPair(p.certFile(etcdClientName), p.keyFile(etcdClientName))
+	pair, err := tls.LoadX509KeyPair(p.certFile(adminName), p.keyFile(adminName))
 	if err != nil {
 		return nil, fmt.Errorf("cluster: load the probes' certificate: %w", err)
 	}

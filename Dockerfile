@@ -1,0 +1,18 @@
+# The scheduler's image: the same binary as `make build`, and nothing else. Build it with `make image`.
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+# The modules first: they change less often than the code, so their layer is reused.
+COPY go.mod go.sum ./
+RUN go mod download
+COPY Makefile ./
+COPY cmd/ cmd/
+COPY pkg/ pkg/
+ARG VERSION
+RUN test -n "$VERSION" || { echo "give --build-arg VERSION=v1.37.1-retinue.…, as make image does" >&2; exit 1; }
+RUN CGO_ENABLED=0 GOFLAGS=-trimpath make build VERSION="$VERSION"
+
+FROM gcr.io/distroless/static-debian12:nonroot
+COPY --from=build /src/bin/scheduler /usr/local/bin/scheduler
+USER 65532:65532
+EXPOSE 10259
+ENTRYPOINT ["/usr/local/bin/scheduler"]
