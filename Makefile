@@ -21,7 +21,14 @@ stamp = $(foreach package,k8s.io/component-base/version k8s.io/client-go/pkg/ver
 	-X $(package).gitMajor=$(word 1,$(subst ., ,$(KUBE_VERSION))) \
 	-X $(package).gitMinor=$(word 2,$(subst ., ,$(KUBE_VERSION))))
 
-$(KUBE_BINARIES:%=$(BIN)/%): $(BIN)/%: go.mod
+# The name holds the version, so a new pin has no such file and everything that depends on it is built again.
+KUBE_PIN := $(BIN)/.kubernetes-$(KUBE_VERSION)
+$(KUBE_PIN):
+	@mkdir -p $(BIN)
+	@rm -f $(BIN)/.kubernetes-*
+	@touch $@
+
+$(KUBE_BINARIES:%=$(BIN)/%): $(BIN)/%: $(KUBE_PIN)
 	go build -ldflags '-s -w $(call stamp,v$(KUBE_VERSION))' -o $@ k8s.io/kubernetes/cmd/$*
 	@touch $@
 
