@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The test binary is also the program that runs in the box: scenarioVariable tells what to do there.
@@ -48,7 +50,9 @@ var scenarios = map[string]func() int{
 	// Says that it is there and waits for its end.
 	"wait": func() int {
 		os.Stdout.WriteString("waiting\n")
-		select {}
+		for {
+			_ = unix.Pause() // returns after a signal, always with EINTR
+		}
 	},
 }
 
