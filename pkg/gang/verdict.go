@@ -21,6 +21,8 @@ const (
 	BehindOthers Reason = "BehindOthers"
 	// GangIncomplete: what the leader will ask for is not known yet.
 	GangIncomplete Reason = "GangIncomplete"
+	// GangGuessed: something about the gang could not be taken at its word.
+	GangGuessed Reason = "GangGuessed"
 	// LeaderGone: the worker's leader has finished or does not exist.
 	LeaderGone Reason = "LeaderGone"
 	// NotSynced: the scheduler has just started and does not know the whole cluster yet.

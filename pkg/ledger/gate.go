@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -239,4 +240,15 @@ func shapeOf(e *entry) string {
 
 func turnOf(p *pod) turn {
 	return turn{priority: p.Priority, created: p.Created, name: p.Gang.String() + "/" + string(p.UID)}
+}
+
+// Reservation of a leader's gang, to be kept where a restarted scheduler finds it; false when it holds none.
+func (l *Ledger) Reservation(leader types.UID) (Reservation, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.gangs[leader]
+	if e == nil || !e.Phase.Admitted() {
+		return Reservation{}, false
+	}
+	return Reservation{Definition: e.Gang.Definition, Slots: slices.Clone(e.Slots)}, true
 }

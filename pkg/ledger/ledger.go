@@ -1,7 +1,10 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,8 +32,10 @@ type Ledger struct {
 	probe  types.UID
 	probed time.Time
 	// epoch counts how often room came back.
-	epoch  uint64
-	synced bool
+	epoch uint64
+	// nodesEpoch is the epoch in which a node last changed.
+	nodesEpoch uint64
+	synced     bool
 
 	// now, effects and before belong to the event being applied.
 	now     time.Time
@@ -95,6 +100,7 @@ func (l *Ledger) applyLocked(event Event) error {
 	case NodeSeen:
 		if l.nodes.set(e.Node) {
 			l.epoch++
+			l.nodesEpoch = l.epoch
 		}
 	case NodeGone:
 		l.loseNodeLocked(e.Name)
@@ -119,16 +125,34 @@ func (l *Ledger) applyLocked(event Event) error {
 	case Refused:
 		l.refuseLocked(e)
 	case Synced:
-		l.synced = true
-		for _, p := range l.pods {
-			if p.placed == "" {
-				l.effects = append(l.effects, Activate{p.Object})
-			}
-		}
+		l.openLocked()
 	default:
 		panic(fmt.Sprintf("ledger: event %T is not known", event))
 	}
 	return nil
+}
+
+// openLocked ends the reading of what existed at the start: slots on nodes that do not exist lose their room, and the
+// pods that were kept at the Gate pass it again.
+func (l *Ledger) openLocked() {
+	l.synced = true
+	for i := range l.nodes.table.length {
+		if node := l.nodes.table.at(i); node.object == nil && !node.held.IsZero() {
+			l.loseNodeLocked(node.name)
+		}
+	}
+	for _, p := range sorted(l.pods) {
+		if p.placed == "" {
+			l.effects = append(l.effects, Activate{p.Object})
+		}
+	}
+}
+
+// sorted lists pods in an order that does not depend on the map's.
+func sorted(pods map[types.UID]*pod) []*pod {
+	return slices.SortedFunc(maps.Values(pods), func(a, b *pod) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.UID, b.UID))
+	})
 }
 
 // settleLocked ends an event: room that came back opens a new epoch, and the next waiter gets its try.
@@ -152,7 +176,7 @@ func (l *Ledger) probeLocked() {
 		return
 	}
 	l.probe = ""
-	if next := l.waiting.next(l.epoch, l.nodes.total); next != nil {
+	if next := l.waiting.next(l.epoch, l.nodesEpoch, l.nodes.total); next != nil {
 		l.probe, l.probed = next.uid, l.now
 		l.effects = append(l.effects, Activate{l.pods[next.uid].Object})
 	}

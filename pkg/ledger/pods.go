@@ -65,7 +65,7 @@ func (l *Ledger) formLocked(e *entry) {
 func (l *Ledger) resumeLocked(e *entry, slots []gang.Slot) {
 	l.stepLocked(e, gang.Admitted{Slots: slices.Clone(slots)})
 	l.stepLocked(e, gang.Seated{})
-	for _, p := range l.apps[e.Key].workers {
+	for _, p := range sorted(l.apps[e.Key].workers) {
 		if l.gangOfLocked(p) != e {
 			continue
 		}

@@ -76,13 +76,18 @@ func (w *waiting) remove(uid types.UID) {
 	}
 }
 
-// next is the first in turn among the waiters whose shape has not failed in this epoch and whose demand is at most
-// what is free in all, which is necessary though not sufficient. nil means there is none.
-func (w *waiting) next(epoch uint64, free resource.Vector) *waiter {
+// next is the first in turn among the waiters whose shape has not failed since room came back and whose demand is at
+// most what is free in all, which is necessary though not sufficient. What can never fit is tried again only after the
+// nodes have changed. nil means there is none.
+func (w *waiting) next(room, nodes uint64, free resource.Vector) *waiter {
 	var best *waiter
 	for _, s := range w.shapes {
+		since := room
+		if s.verdict.Permanent() {
+			since = nodes
+		}
 		first := s.queue[0]
-		if s.tried < epoch && (best == nil || first.turn.compare(best.turn) < 0) && first.demand.Fits(free) {
+		if s.tried < since && (best == nil || first.turn.compare(best.turn) < 0) && first.demand.Fits(free) {
 			best = first
 		}
 	}

@@ -286,3 +286,15 @@ func copies(request, free, n int64) int64 {
 	}
 	return min(n, free/request)
 }
+
+// WithExtended returns v with the given extended resources in place of its own. Values are in the resource's own unit.
+func (v Vector) WithExtended(values map[v1.ResourceName]int64) Vector {
+	v.Extended = nil
+	for name, value := range values {
+		if value != 0 {
+			v.Extended = append(v.Extended, Amount{name, value})
+		}
+	}
+	slices.SortFunc(v.Extended, byName)
+	return v
+}

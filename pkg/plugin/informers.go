@@ -1,0 +1,75 @@
+package plugin
+
+import (
+	"context"
+	"maps"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"retinue.dev/retinue/pkg/ledger"
+)
+
+// listen feeds nodes and pods to the ledger. The scheduler's pod informer leaves out pods that have ended: a finished
+// pod arrives as a deletion.
+func (p *Plugin) listen() ([]cache.InformerSynced, error) {
+	factory := p.handle.SharedInformerFactory()
+	nodes, err := factory.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { p.tell(ledger.NodeSeen{Node: object.(*v1.Node)}) },
+		UpdateFunc: func(_, object any) { p.tell(ledger.NodeSeen{Node: object.(*v1.Node)}) },
+		DeleteFunc: func(object any) {
+			if node, ok := last[*v1.Node](object); ok {
+				p.tell(ledger.NodeGone{Name: node.Name})
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) { p.tell(ledger.PodSeen{Pod: p.describe(object.(*v1.Pod))}) },
+		UpdateFunc: func(before, object any) {
+			if pod := object.(*v1.Pod); podDiffers(before.(*v1.Pod), pod) {
+				p.tell(ledger.PodSeen{Pod: p.describe(pod)})
+			}
+		},
+		DeleteFunc: func(object any) {
+			if pod, ok := last[*v1.Pod](object); ok {
+				p.tell(ledger.PodGone{UID: pod.UID})
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []cache.InformerSynced{nodes.HasSynced, pods.HasSynced}, nil
+}
+
+// tell applies an event that cannot fail.
+func (p *Plugin) tell(event ledger.Event) {
+	if err := p.apply(event); err != nil {
+		p.logger.Error(err, "Ledger refused an event", "event", event)
+	}
+}
+
+// openWhenSynced lets gangs be admitted once everything that exists has been told.
+func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSynced) {
+	if cache.WaitForCacheSync(ctx.Done(), synced...) {
+		p.tell(ledger.Synced{})
+		p.logger.V(2).Info("Ledger knows the cluster, gangs may be admitted")
+	}
+}
+
+// last is the final state of a deleted object, also when the watch missed its deletion.
+func last[T any](object any) (T, bool) {
+	if unknown, missed := object.(cache.DeletedFinalStateUnknown); missed {
+		object = unknown.Obj
+	}
+	typed, ok := object.(T)
+	return typed, ok
+}
+
+// podDiffers compares what the ledger looks at; status changes come all the time.
+func podDiffers(a, b *v1.Pod) bool {
+	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || !maps.Equal(a.Labels, b.Labels)
+}

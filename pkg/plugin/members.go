@@ -1,0 +1,78 @@
+package plugin
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// roleExecutor is the only role of an inferred Spark gang.
+const roleExecutor = "executor"
+
+// describe is what the ledger needs to know of a pod. Pods of other schedulers take room like any lone pod.
+func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
+	described := ledger.Pod{
+		UID:      pod.UID,
+		Node:     pod.Spec.NodeName,
+		Requests: resource.OfPod(pod),
+		Priority: corev1helpers.PodPriority(pod),
+		Created:  pod.CreationTimestamp.Time,
+		Object:   pod,
+	}
+	if pod.Spec.SchedulerName != p.handle.ProfileName() {
+		return described
+	}
+	if pod.Spec.NodeName == "" {
+		described.Shape = shapeOf(pod)
+	}
+	switch {
+	case spark.IsDriver(pod):
+		described.Kind = ledger.Leader
+		described.Gang = gang.Key{Namespace: pod.Namespace, Name: spark.AppID(pod)}
+		described.Reservation = p.reservationOf(pod)
+	case spark.IsExecutor(pod):
+		described.Kind, described.Role = ledger.Worker, roleExecutor
+		described.Gang = gang.Key{Namespace: pod.Namespace, Name: spark.AppID(pod)}
+		if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "Pod" {
+			described.Leader = owner.UID
+		}
+	}
+	return described
+}
+
+// shapeOf is equal for pods that may go to the same nodes, resources aside.
+func shapeOf(pod *v1.Pod) string {
+	constraints, err := json.Marshal([]any{
+		pod.Spec.NodeSelector, pod.Spec.Affinity, pod.Spec.Tolerations, pod.Spec.TopologySpreadConstraints,
+		pod.Spec.Volumes, pod.Spec.HostNetwork, pod.Spec.NodeName, ports(pod),
+	})
+	if err != nil {
+		// Cannot happen for a decoded pod; a shape of its own is always right.
+		return string(pod.UID)
+	}
+	hash := fnv.New64a()
+	_, _ = hash.Write(constraints)
+	return fmt.Sprintf("%016x", hash.Sum64())
+}
+
+// ports are the host ports a pod asks for.
+func ports(pod *v1.Pod) []int32 {
+	var ports []int32
+	for _, container := range pod.Spec.Containers {
+		for _, port := range container.Ports {
+			if port.HostPort != 0 {
+				ports = append(ports, port.HostPort)
+			}
+		}
+	}
+	return ports
+}

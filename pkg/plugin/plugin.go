@@ -1,0 +1,100 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/utils/clock"
+
+	"retinue.dev/retinue/pkg/apis/v1alpha1"
+	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/placement"
+)
+
+// Name of the plugin in a KubeSchedulerConfiguration.
+const Name = "Retinue"
+
+// Plugin implements the extension points. Its state is the ledger; what one scheduling cycle needs travels in the
+// cycle's state.
+type Plugin struct {
+	args   *v1alpha1.RetinueArgs
+	handle fwk.Handle
+	clock  clock.WithTicker
+	logger klog.Logger
+	ledger *ledger.Ledger
+	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
+	solver  placement.Solver
+	effects *effects
+	definer *definer
+}
+
+var (
+	_ fwk.QueueSortPlugin   = &Plugin{}
+	_ fwk.PreEnqueuePlugin  = &Plugin{}
+	_ fwk.EnqueueExtensions = &Plugin{}
+	_ fwk.PreFilterPlugin   = &Plugin{}
+	_ fwk.FilterPlugin      = &Plugin{}
+	_ fwk.PostFilterPlugin  = &Plugin{}
+	_ fwk.ScorePlugin       = &Plugin{}
+	_ fwk.ReservePlugin     = &Plugin{}
+	_ fwk.PreBindPlugin     = &Plugin{}
+	_ fwk.PostBindPlugin    = &Plugin{}
+	_ fwk.SignPlugin        = &Plugin{}
+)
+
+// Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context.
+func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) {
+	return func(ctx context.Context, configuration runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
+		args, err := decode(configuration)
+		if err != nil {
+			return nil, err
+		}
+		p := &Plugin{
+			args:   args,
+			handle: handle,
+			clock:  clock,
+			logger: klog.LoggerWithName(klog.FromContext(ctx), Name),
+			ledger: ledger.New(args.TopologyKey),
+		}
+		p.effects = newEffects(p)
+		p.definer = newDefiner(p)
+		synced, err := p.listen()
+		if err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		}
+		go p.effects.run(ctx)
+		go p.definer.run(ctx)
+		go p.openWhenSynced(ctx, synced)
+		return p, nil
+	}
+}
+
+func decode(configuration runtime.Object) (*v1alpha1.RetinueArgs, error) {
+	if configuration == nil {
+		return v1alpha1.DecodeArgs(nil)
+	}
+	unknown, ok := configuration.(*runtime.Unknown)
+	if !ok {
+		return nil, fmt.Errorf("arguments of plugin %s are a %T, want runtime.Unknown", Name, configuration)
+	}
+	return v1alpha1.DecodeArgs(unknown.Raw)
+}
+
+// Name is the plugin's name.
+func (p *Plugin) Name() string { return Name }
+
+// EventsToRegister is empty on purpose: pods that the plugin refuses are woken by the ledger, through Activate, when
+// room or their turn comes, and by no event of the cluster.
+func (p *Plugin) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
+	return nil, nil
+}
+
+// apply tells the ledger and has its effects performed.
+func (p *Plugin) apply(event ledger.Event) error {
+	effects, err := p.ledger.Apply(p.clock.Now(), event)
+	p.effects.add(effects)
+	return err
+}

@@ -1,0 +1,32 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+)
+
+// PostBind tells the user of a leader that its whole gang has room.
+func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, node string) {
+	c := cycleOf(state)
+	if c == nil || c.fit == nil || c.definition.Workers() == 0 {
+		return
+	}
+	reservation, admitted := p.ledger.Reservation(pod.UID)
+	if !admitted {
+		return
+	}
+	nodes := map[string]struct{}{node: {}}
+	for _, slot := range reservation.Slots {
+		nodes[slot.Node] = struct{}{}
+	}
+	p.effects.add([]ledger.Effect{ledger.Tell{Pod: pod, Verdict: gang.Verdict{
+		Reason:  gang.GangAdmitted,
+		Message: fmt.Sprintf("driver and %d workers have room on %d nodes", c.definition.Workers(), len(nodes)),
+	}}})
+}
