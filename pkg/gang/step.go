@@ -187,13 +187,30 @@ func (g *Gang) lose(uid types.UID) []Change {
 		return nil
 	}
 	slot := &g.Slots[w.slot]
+	if heir := g.elasticWorker(w.role); heir != "" {
+		next := g.workers[heir]
+		next.slot, next.home = w.slot, next.node
+		g.workers[heir] = next
+		slot.Worker, slot.Node = heir, next.node
+		return nil
+	}
 	if g.kept(w.role) >= g.Definition.Roles[w.role].Minimum {
-		// Elastic workers make up for the lost one: the slot is not needed any more.
 		g.drop(w.slot)
 		return nil
 	}
 	slot.Worker = ""
 	return appendHeld(nil, *slot, 1)
+}
+
+// elasticWorker is a worker of the role without a slot, the same one whatever the map's order; empty means none.
+func (g *Gang) elasticWorker(role int) types.UID {
+	var found types.UID
+	for uid, w := range g.workers {
+		if w.role == role && w.slot == elastic && (found == "" || uid < found) {
+			found = uid
+		}
+	}
+	return found
 }
 
 // kept is how many workers of a role are live or have an open slot waiting for them.

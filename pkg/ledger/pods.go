@@ -47,7 +47,23 @@ func (l *Ledger) joinLocked(p *pod) {
 	a.leaders = append(a.leaders, e)
 	if a.leaders[0] == e {
 		l.formLocked(e)
+	} else if p.Node != "" {
+		l.preferBoundLocked(a, e)
 	}
+}
+
+// preferBoundLocked gives the key to a bound leader if its owner holds nothing: a leader that runs goes before one
+// that waits, in whatever order they were seen.
+func (l *Ledger) preferBoundLocked(a *app, e *entry) {
+	owner := a.leaders[0]
+	if owner == e || owner.leader.placed != "" {
+		return
+	}
+	l.endWaitLocked(owner.leader.UID)
+	owner.Gang = gang.New(owner.Key, owner.leader.UID)
+	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
+	a.leaders = slices.Insert(a.leaders, 0, e)
+	l.formLocked(e)
 }
 
 // formLocked starts a gang that owns its key: from the reservation its leader carries, or by asking for a definition.
@@ -128,6 +144,9 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	}
 	p.bound = p.bound || bound
 	p.roams = false
+	if p.Kind == Leader && bound {
+		l.preferBoundLocked(l.apps[p.Gang], l.gangs[p.UID])
+	}
 
 	e := l.gangOfLocked(p)
 	switch {
