@@ -75,6 +75,38 @@ cluster-down: ## Stop the local cluster.
 	go build -o $(BIN)/cluster ./test/cluster/cmd/cluster
 	$(BIN)/cluster down
 
+# Checks. Everything that tests against a real API server needs the binaries and says so when they are missing.
+.PHONY: test
+test: binaries ## Run all tests but e2e: unit, architecture, and integration on a real API server.
+	go test -timeout 45m ./...
+
+.PHONY: integration
+integration: binaries ## Run only the tests against a real API server.
+	go test -timeout 45m -count=1 ./test/cluster/... ./test/integration/...
+
+.PHONY: race
+race: ## Run the unit tests under the race detector.
+	go test -race ./pkg/...
+
+.PHONY: verify
+verify: ## Check formatting, go vet, that go.mod is tidy and that the manifests render.
+	@unformatted="$$(gofmt -l cmd pkg test)"; [ -z "$$unformatted" ] || { echo "verify: run gofmt -w on:" $$unformatted >&2; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	go vet -tags e2e ./test/e2e/...
+	$(MAKE) $(BIN)/kubectl
+	$(BIN)/kubectl kustomize manifests/base >/dev/null
+	$(BIN)/kubectl kustomize manifests/setup >/dev/null
+
+.PHONY: perf
+perf: ## Run the benchmarks of the pure parts: ns, bytes and allocations per operation.
+	go test -run '^$$' -bench . -benchmem ./pkg/...
+
+.PHONY: clean
+clean: ## Remove what was built and cached, after stopping the local cluster.
+	[ ! -x $(BIN)/cluster ] || $(BIN)/cluster down
+	rm -rf $(BIN) .cache
+
 IMAGE ?= retinue/scheduler:dev
 
 .PHONY: image
