@@ -7,14 +7,8 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
-	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	helpers "k8s.io/component-helpers/resource"
 )
-
-// Cap is the largest amount a Vector takes from a quantity, in the unit of its field (64 TiB for memory, 70 billion
-// cores for cpu). Larger quantities are cut down to it, negative ones are raised to zero, so that the sum of 100,000
-// of them still fits an int64 and no hostile request can overflow a running sum.
-const Cap int64 = 1 << 46
 
 // Vector is an amount of every resource. The zero Vector is "nothing". Vectors are values: no method changes its
 // receiver, and Extended is never modified after it was made, so copies may share it.
@@ -39,15 +33,15 @@ func OfList(list v1.ResourceList) Vector {
 	for name, quantity := range list {
 		switch name {
 		case v1.ResourceCPU:
-			v.CPU = capped(quantity.MilliValue())
+			v.CPU = milliAmount(quantity)
 		case v1.ResourceMemory:
-			v.Memory = capped(quantity.Value())
+			v.Memory = amount(quantity)
 		case v1.ResourceEphemeralStorage:
-			v.EphemeralStorage = capped(quantity.Value())
+			v.EphemeralStorage = amount(quantity)
 		case v1.ResourcePods:
-			v.Pods = capped(quantity.Value())
+			v.Pods = amount(quantity)
 		default:
-			if value := capped(quantity.Value()); value != 0 {
+			if value := amount(quantity); value != 0 {
 				v.Extended = append(v.Extended, Amount{name, value})
 			}
 		}
@@ -69,7 +63,7 @@ func (v Vector) List() v1.ResourceList {
 	list := v1.ResourceList{}
 	v.each(func(name v1.ResourceName, value int64) {
 		if value != 0 && name != v1.ResourcePods {
-			list[name] = *v.quantity(name, value)
+			list[name] = *Quantity(name, value)
 		}
 	})
 	return list
@@ -78,10 +72,10 @@ func (v Vector) List() v1.ResourceList {
 // Add returns v + w.
 func (v Vector) Add(w Vector) Vector {
 	return Vector{
-		CPU:              v.CPU + w.CPU,
-		Memory:           v.Memory + w.Memory,
-		EphemeralStorage: v.EphemeralStorage + w.EphemeralStorage,
-		Pods:             v.Pods + w.Pods,
+		CPU:              plus(v.CPU, w.CPU),
+		Memory:           plus(v.Memory, w.Memory),
+		EphemeralStorage: plus(v.EphemeralStorage, w.EphemeralStorage),
+		Pods:             plus(v.Pods, w.Pods),
 		Extended:         mergeExtended(v.Extended, w.Extended, 1),
 	}
 }
@@ -89,15 +83,15 @@ func (v Vector) Add(w Vector) Vector {
 // Sub returns v − w; amounts may become negative, as they do on an overbooked node.
 func (v Vector) Sub(w Vector) Vector {
 	return Vector{
-		CPU:              v.CPU - w.CPU,
-		Memory:           v.Memory - w.Memory,
-		EphemeralStorage: v.EphemeralStorage - w.EphemeralStorage,
-		Pods:             v.Pods - w.Pods,
+		CPU:              plus(v.CPU, -w.CPU),
+		Memory:           plus(v.Memory, -w.Memory),
+		EphemeralStorage: plus(v.EphemeralStorage, -w.EphemeralStorage),
+		Pods:             plus(v.Pods, -w.Pods),
 		Extended:         mergeExtended(v.Extended, w.Extended, -1),
 	}
 }
 
-// Scale returns n × v. n is a number of pods.
+// Scale returns n × v. n is a number of pods. Absurd amounts stop at 1<<62.
 func (v Vector) Scale(n int) Vector {
 	k := int64(n)
 	scaled := Vector{CPU: times(v.CPU, k), Memory: times(v.Memory, k), EphemeralStorage: times(v.EphemeralStorage, k), Pods: times(v.Pods, k)}
@@ -131,17 +125,17 @@ func (v Vector) Fits(free Vector) bool {
 	return true
 }
 
-// Count is how many copies of the request v can be taken out of free, at most limit.
+// Count is how many copies of the request v can be taken out of free, at most limit. A limit below zero is zero.
 func (v Vector) Count(free Vector, limit int) int {
-	n := int64(limit)
-	n = copies(v.CPU, free.CPU, n)
-	n = copies(v.Memory, free.Memory, n)
-	n = copies(v.EphemeralStorage, free.EphemeralStorage, n)
-	n = copies(v.Pods, free.Pods, n)
+	n := max(limit, 0)
+	n = Copies(v.CPU, free.CPU, n)
+	n = Copies(v.Memory, free.Memory, n)
+	n = Copies(v.EphemeralStorage, free.EphemeralStorage, n)
+	n = Copies(v.Pods, free.Pods, n)
 	for _, amount := range v.Extended {
-		n = copies(amount.Value, free.extended(amount.Name), n)
+		n = Copies(amount.Value, free.extended(amount.Name), n)
 	}
-	return int(n)
+	return n
 }
 
 // Missing is what a request v lacks in free: zero in every resource that suffices.
@@ -179,7 +173,7 @@ func (v Vector) String() string {
 	var parts []string
 	v.each(func(name v1.ResourceName, value int64) {
 		if value != 0 && (name != v1.ResourcePods || v.onlyPods()) {
-			parts = append(parts, fmt.Sprintf("%s %s", name, v.quantity(name, value)))
+			parts = append(parts, fmt.Sprintf("%s %s", name, Quantity(name, value)))
 		}
 	})
 	if len(parts) == 0 {
@@ -200,17 +194,6 @@ func (v Vector) each(f func(v1.ResourceName, int64)) {
 	f(v1.ResourcePods, v.Pods)
 	for _, amount := range v.Extended {
 		f(amount.Name, amount.Value)
-	}
-}
-
-func (v Vector) quantity(name v1.ResourceName, value int64) *apiresource.Quantity {
-	switch {
-	case name == v1.ResourceCPU:
-		return apiresource.NewMilliQuantity(value, apiresource.DecimalSI)
-	case name == v1.ResourceMemory, name == v1.ResourceEphemeralStorage, strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix):
-		return apiresource.NewQuantity(value, apiresource.BinarySI)
-	default:
-		return apiresource.NewQuantity(value, apiresource.DecimalSI)
 	}
 }
 
@@ -251,7 +234,7 @@ func mergeExtended(v, w []Amount, sign int64) []Amount {
 		case len(v) == 0 || w[0].Name < v[0].Name:
 			next, w = Amount{w[0].Name, sign * w[0].Value}, w[1:]
 		default:
-			next, v, w = Amount{v[0].Name, v[0].Value + sign*w[0].Value}, v[1:], w[1:]
+			next, v, w = Amount{v[0].Name, plus(v[0].Value, sign*w[0].Value)}, v[1:], w[1:]
 		}
 		if next.Value != 0 {
 			merged = append(merged, next)
@@ -261,31 +244,6 @@ func mergeExtended(v, w []Amount, sign int64) []Amount {
 }
 
 func byName(a, b Amount) int { return strings.Compare(string(a.Name), string(b.Name)) }
-
-func capped(value int64) int64 { return min(max(value, 0), Cap) }
-
-// times is value × n without overflow: the result stays within ±Cap².
-func times(value, n int64) int64 {
-	if value == 0 || n == 0 {
-		return 0
-	}
-	const limit = int64(1) << 62
-	if value > limit/n {
-		return limit
-	}
-	return value * n
-}
-
-// copies lowers n to how often request goes into free. A request of zero sets no bound.
-func copies(request, free, n int64) int64 {
-	if request <= 0 {
-		return n
-	}
-	if free < request {
-		return 0
-	}
-	return min(n, free/request)
-}
 
 // WithExtended returns v with the given extended resources in place of its own. Values are in the resource's own unit.
 func (v Vector) WithExtended(values map[v1.ResourceName]int64) Vector {
