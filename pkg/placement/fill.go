@@ -32,7 +32,7 @@ func (s *Solver) measure(sc *scope, r int) {
 	for _, node := range sc.nodes {
 		n := s.room[r][node]
 		if n > 0 && s.work.members[node] > 0 {
-			n = int32(count(s.rest(int(node)), s.requests[r], int(n)))
+			n = int32(s.requests[r].count(s.rest(int(node)), int(n)))
 		}
 		s.capacity[node] = n
 	}
@@ -42,23 +42,14 @@ func (s *Solver) measure(sc *scope, r int) {
 func (s *Solver) rest(node int) []int64 {
 	copy(s.row, s.freeOf(node))
 	if node == s.work.leader {
-		take(s.row, s.leader, 1)
+		s.leader.take(s.row, 1)
 	}
 	for _, r := range s.active {
-		take(s.row, s.requests[r], int64(s.work.workers[r][node]+s.spare.workers[r][node]))
-	}
-	return s.row
-}
-
-func take(row, request []int64, n int64) {
-	if n == 0 {
-		return
-	}
-	for column, asked := range request {
-		if asked > 0 {
-			row[column] -= n * asked
+		if n := s.work.workers[r][node] + s.spare.workers[r][node]; n > 0 {
+			s.requests[r].take(s.row, int(n))
 		}
 	}
+	return s.row
 }
 
 // pack seats up to want workers of a role on the fewest nodes, either those with members of the gang or the others.
@@ -147,10 +138,8 @@ func (s *Solver) slack(r, node, n int) float64 {
 		free = s.rest(node)
 	}
 	slack := 0.0
-	for column, asked := range s.requests[r] {
-		if asked > 0 {
-			slack += float64(free[column]-int64(n)*asked) / float64(asked)
-		}
+	for _, ask := range s.requests[r] {
+		slack += float64(free[ask.column]-int64(n)*ask.amount) / float64(ask.amount)
 	}
 	return slack
 }
@@ -165,8 +154,10 @@ func (s *Solver) spread(sc *scope, r, want int) int {
 		capacity, members := int(s.capacity[node]), int(s.work.members[node])
 		n := min(capacity, max(level-members, 0))
 		if rest > 0 && n < capacity && members <= level {
-			left := capacity - n
-			s.offer(rest, candidate{-float64(left), -s.slack(r, int(node), n), node})
+			left := -float64(capacity - n)
+			if len(s.best) < rest || left <= s.best[0].first {
+				s.offer(rest, candidate{left, -s.slack(r, int(node), n), node})
+			}
 		}
 		if n > 0 {
 			s.work.seat(r, int(node), n)

@@ -1,5 +1,7 @@
 package placement
 
+import "slices"
+
 // Fit is the answer that a gang fits, and what is asked about it next: on which nodes its leader may sit, and the plan
 // once the leader's node is chosen. It lives until its Solver's next Fit. LeaderFits and Score only read and may be
 // called in parallel; Plan must be alone.
@@ -12,6 +14,9 @@ func (f *Fit) possible() bool {
 	s := f.solver
 	if s.gang.Leader == nil {
 		return s.bestScope() != nil
+	}
+	if !slices.ContainsFunc(s.scopes, func(sc scope) bool { return sc.enough }) {
+		return false
 	}
 	for node := range s.nodes {
 		if f.LeaderFits(node) {

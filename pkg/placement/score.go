@@ -130,38 +130,29 @@ func (sc *scope) without(n int, here int64) int64 {
 
 // tightness is the part of what workers leave of the node that the leader fills, averaged over what it asks for.
 func (s *Solver) tightness(node int) float64 {
-	sum, asked := 0.0, 0
-	free := s.freeOf(node)
-	for column, request := range s.leader {
-		if request <= 0 {
-			continue
-		}
-		rest := free[column]
-		if len(s.active) == 1 {
-			r := s.active[0]
-			rest -= int64(s.roomBesideLeader(r, node)) * max(s.requests[r][column], 0)
-		}
-		sum += float64(request) / float64(rest)
-		asked++
-	}
-	if asked == 0 {
+	if len(s.leader) == 0 {
 		return 1
 	}
-	return sum / float64(asked)
+	sum, free := 0.0, s.freeOf(node)
+	for _, ask := range s.leader {
+		rest := free[ask.column]
+		if len(s.active) == 1 {
+			r := s.active[0]
+			rest -= int64(s.roomBesideLeader(r, node)) * s.requests[r].in(ask.column)
+		}
+		sum += float64(ask.amount) / float64(rest)
+	}
+	return sum / float64(len(s.leader))
 }
 
 // emptiness is how much of the largest free amount the leader leaves on the node, averaged over what it asks for.
 func (s *Solver) emptiness(node int) float64 {
-	sum, asked := 0.0, 0
-	free := s.freeOf(node)
-	for column, request := range s.leader {
-		if request > 0 {
-			sum += float64(free[column]-request) / float64(s.largest[column])
-			asked++
-		}
-	}
-	if asked == 0 {
+	if len(s.leader) == 0 {
 		return 1
 	}
-	return sum / float64(asked)
+	sum, free := 0.0, s.freeOf(node)
+	for _, ask := range s.leader {
+		sum += float64(free[ask.column]-ask.amount) / float64(s.largest[ask.column])
+	}
+	return sum / float64(len(s.leader))
 }

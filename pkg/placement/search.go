@@ -72,12 +72,12 @@ func (s *Solver) freeSuffices(sc *scope, leader int) bool {
 	for column := range s.width {
 		var asked, free int64
 		for _, r := range s.active {
-			asked += max(s.requests[r][column], 0) * int64(s.gang.Roles[r].Count)
+			asked += s.requests[r].in(column) * int64(s.gang.Roles[r].Count)
 		}
 		for _, node := range sc.nodes {
 			f := s.freeOf(int(node))[column]
 			if int(node) == leader {
-				f -= max(s.leader[column], 0)
+				f -= s.leader.in(column)
 			}
 			if free += max(f, 0); free >= asked {
 				break
@@ -120,7 +120,7 @@ func (s *Solver) loadPatterns(node, leader int) {
 	q.patterns = q.patterns[:0]
 	copy(q.rows[0], s.freeOf(node))
 	if node == leader {
-		take(q.rows[0], s.leader, 1)
+		s.leader.take(q.rows[0], 1)
 	}
 	s.addPatterns(node, 0)
 }
@@ -130,17 +130,17 @@ func (s *Solver) addPatterns(node, i int) {
 	q := &s.search
 	row := q.rows[i]
 	if i == len(q.others) {
-		n := count(row, s.requests[q.main], int(s.room[q.main][node]))
+		n := s.requests[q.main].count(row, int(s.room[q.main][node]))
 		if !s.dominated(node, row, n) {
 			q.patterns = append(append(q.patterns, q.pattern...), int32(n))
 		}
 		return
 	}
 	r := q.others[i]
-	most := count(row, s.requests[r], int(s.room[r][node]))
+	most := s.requests[r].count(row, int(s.room[r][node]))
 	for n := range most + 1 {
 		copy(q.rows[i+1], row)
-		take(q.rows[i+1], s.requests[r], int64(n))
+		s.requests[r].take(q.rows[i+1], n)
 		q.pattern[i] = int32(n)
 		s.addPatterns(node, i+1)
 	}
@@ -150,12 +150,12 @@ func (s *Solver) addPatterns(node, i int) {
 func (s *Solver) dominated(node int, row []int64, n int) bool {
 	q := &s.search
 	for i, r := range q.others {
-		if q.pattern[i] >= s.room[r][node] || !fits(row, s.requests[r]) {
+		if q.pattern[i] >= s.room[r][node] || !s.requests[r].fits(row) {
 			continue
 		}
-		take(row, s.requests[r], 1)
-		same := count(row, s.requests[q.main], n) == n
-		take(row, s.requests[r], -1)
+		s.requests[r].take(row, 1)
+		same := s.requests[q.main].count(row, n) == n
+		s.requests[r].take(row, -1)
 		if same {
 			return true
 		}

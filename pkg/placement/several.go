@@ -38,7 +38,7 @@ func (s *Solver) judgeNodes(sc *scope) {
 		verdicts[node] = refused
 		switch {
 		case !s.leaderAccepted(int(node)):
-		case fits(s.rest(int(node)), s.leader):
+		case s.work.members[node] == 0 || s.leader.fits(s.rest(int(node))):
 			verdicts[node] = kept
 		default:
 			undecided = true
@@ -197,7 +197,7 @@ func (s *Solver) addSpare(sc *scope) {
 				break
 			}
 			if limit := min(most, int(s.room[r][node])); limit > 0 {
-				n := count(s.rest(int(node)), s.requests[r], limit)
+				n := s.requests[r].count(s.rest(int(node)), limit)
 				s.spare.seat(r, int(node), n)
 				s.spareSeats[r] += n
 			}
@@ -210,8 +210,8 @@ func (s *Solver) canMove(node int) bool {
 	row := s.besideLeader(node)
 	for _, r := range s.active {
 		here := int(s.work.workers[r][node])
-		stay := count(row, s.requests[r], here)
-		take(row, s.requests[r], int64(stay))
+		stay := s.requests[r].count(row, here)
+		s.requests[r].take(row, stay)
 		if here-stay > s.spareSeats[r]-int(s.spare.workers[r][node]) {
 			return false
 		}
@@ -225,8 +225,8 @@ func (s *Solver) move(leader int) {
 	s.work.seatLeader(leader)
 	for _, r := range s.active {
 		here := int(s.work.workers[r][leader])
-		stay := count(row, s.requests[r], here)
-		take(row, s.requests[r], int64(stay))
+		stay := s.requests[r].count(row, here)
+		s.requests[r].take(row, stay)
 		s.work.seat(r, leader, stay-here)
 		for _, node := range s.spare.touched {
 			if n := min(here-stay, int(s.spare.workers[r][node])); n > 0 && int(node) != leader {
@@ -239,6 +239,6 @@ func (s *Solver) move(leader int) {
 
 func (s *Solver) besideLeader(node int) []int64 {
 	copy(s.row, s.freeOf(node))
-	take(s.row, s.leader, 1)
+	s.leader.take(s.row, 1)
 	return s.row
 }

@@ -173,11 +173,9 @@ func (s *Solver) besides(h *Shortage, sc *scope, leader int) {
 
 // measureShortage fills in nodes, the binding resource and the kind for role r or the leader.
 func (s *Solver) measureShortage(h *Shortage, sc *scope, r int) {
-	request, eligible := s.leader, (func(int) bool)(nil)
+	request, member := s.leader, s.gang.Leader
 	if r != ofLeader {
-		request, eligible = s.requests[r], s.gang.Roles[r].Eligible
-	} else {
-		eligible = s.gang.Leader.Eligible
+		request, member = s.requests[r], &s.gang.Roles[r].Member
 	}
 	free, largest := make([]int64, s.width), make([]int64, s.width)
 	admits := make([]int64, s.width) // column -> members that resource alone has room for
@@ -186,16 +184,16 @@ func (s *Solver) measureShortage(h *Shortage, sc *scope, r int) {
 			continue
 		}
 		h.Nodes++
-		if eligible != nil && !eligible(node) {
+		if member.Eligible != nil && !member.Eligible(node) {
 			continue
 		}
 		h.Eligible++
 		for column, amount := range s.freeOf(node) {
 			free[column] += max(amount, 0)
 			largest[column] = max(largest[column], amount)
-			if asked := request[column]; asked > 0 {
-				admits[column] += int64(copies(asked, amount, min(h.Count, maxPerNode)))
-			}
+		}
+		for _, ask := range request {
+			admits[ask.column] += int64(resource.Copies(ask.amount, s.freeOf(node)[ask.column], min(h.Count, maxPerNode)))
 		}
 	}
 	if h.Eligible == 0 {
@@ -216,32 +214,32 @@ func (s *Solver) measureShortage(h *Shortage, sc *scope, r int) {
 	h.TooLarge = h.Placed == 0 && !h.Beside
 	if h.TooLarge || column < 0 {
 		column = -1
-		for c, asked := range request {
-			if asked > 0 && (column < 0 || admits[c] < admits[column]) {
-				column = c
+		for _, ask := range request {
+			if column < 0 || admits[ask.column] < admits[column] {
+				column = ask.column
 			}
 		}
 	}
 	if column >= 0 {
-		h.Resource, h.Needed, h.Free, h.Largest = s.columnName(column), needed[column], free[column], largest[column]
+		h.Resource, h.Needed, h.Free, h.Largest = s.columns.name(column), needed[column], free[column], largest[column]
 	}
 }
 
 // needed is what the shortage's members ask for in all. An absurd count of workers stops at an absurd amount.
-func (s *Solver) needed(h *Shortage, request []int64) []int64 {
+func (s *Solver) needed(h *Shortage, member request) []int64 {
 	const most = 1 << 62
 	needed := make([]int64, s.width)
-	add := func(request []int64, n int) {
-		for column, asked := range request {
-			high, product := bits.Mul64(uint64(max(asked, 0)), uint64(n))
+	add := func(member request, n int) {
+		for _, ask := range member {
+			high, product := bits.Mul64(uint64(ask.amount), uint64(n))
 			if high > 0 || product > most {
 				product = most
 			}
-			needed[column] = int64(min(uint64(needed[column])+product, most))
+			needed[ask.column] = int64(min(uint64(needed[ask.column])+product, most))
 		}
 	}
 	if !h.Beside {
-		add(request, h.Count)
+		add(member, h.Count)
 		return needed
 	}
 	add(s.leader, 1)
@@ -270,19 +268,4 @@ func (s *Solver) domainName(sc *scope) string {
 		}
 	}
 	return ""
-}
-
-func (s *Solver) columnName(column int) v1.ResourceName {
-	switch column {
-	case columnCPU:
-		return v1.ResourceCPU
-	case columnMemory:
-		return v1.ResourceMemory
-	case columnStorage:
-		return v1.ResourceEphemeralStorage
-	case columnPods:
-		return v1.ResourcePods
-	default:
-		return s.extended[column-columnExtended]
-	}
 }

@@ -2,10 +2,7 @@ package placement
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
-
-	v1 "k8s.io/api/core/v1"
 
 	"retinue.dev/retinue/pkg/resource"
 )
@@ -14,47 +11,37 @@ import (
 // runs nearly as many pods.
 const maxPerNode = 1 << 16
 
-// Columns of the solver's tables. Resources without a column of their own follow in the order in which the gang's
-// members name them.
-const (
-	columnCPU = iota
-	columnMemory
-	columnStorage
-	columnPods
-	columnExtended
-)
-
 // Solver holds the memory that answering needs, so that answering allocates nothing that grows with the number of
 // nodes. One Solver serves one scheduling cycle at a time. The zero Solver is ready for use.
 type Solver struct {
 	fit Fit // handed out by Fit, valid until the next call
 
 	gang       Gang
-	nodes      int               // number of nodes
-	extended   []v1.ResourceName // column-columnExtended -> name; only what the gang asks for
-	width      int               // number of columns
-	free       []int64           // node*width+column -> free amount
-	leader     []int64           // column -> request of the leader; all zero without one
-	requests   [][]int64         // role -> column -> request of one worker
-	room       [][]int32         // role -> node -> workers the node takes when nothing else of the gang sits there
-	active     []int             // the roles that need slots, largest worker first
-	domains    map[string]int32  // domain -> its number; empty unless the strategy looks at domains
-	domainOf   []int32           // node -> number of its domain, -1 for none
-	scopes     []scope           // everywhere, then domain by number
-	order      []int32           // the nodes with room for a worker, ascending; the scope of every node
-	grouped    []int32           // the same nodes domain by domain; scopes of domains are parts of it
-	verdicts   [2][]verdict      // 0 everywhere, 1 in the node's domain -> node -> verdict; only for several roles
-	work       layout            // the layout in the making
-	spare      layout            // seats beside it that a leader may push workers to
-	capacity   []int32           // node -> workers of the role being placed that it takes now
-	levels     []int64           // scratch of pack and spread
-	sums       []int64           // the tops of all scopes, one after another
-	largest    []int64           // column -> the most that is free on one node
-	best       []candidate       // scratch of pack and spread
-	row        []int64           // scratch: one row of free
-	sequence   []int             // scratch: roles in another order than active
-	spareSeats []int             // role -> seats in spare
-	search     search            // scratch of the bounded search
+	nodes      int // number of nodes
+	columns    columns
+	width      int              // number of columns
+	free       []int64          // node*width+column -> free amount
+	leader     request          // of the leader; empty without one
+	requests   []request        // role -> of one worker
+	room       [][]int32        // role -> node -> workers the node takes when nothing else of the gang sits there
+	active     []int            // the roles that need slots, largest worker first
+	domains    map[string]int32 // domain -> its number; empty unless the strategy looks at domains
+	domainOf   []int32          // node -> number of its domain, -1 for none
+	scopes     []scope          // everywhere, then domain by number
+	order      []int32          // the nodes with room for a worker, ascending; the scope of every node
+	grouped    []int32          // the same nodes domain by domain; scopes of domains are parts of it
+	verdicts   [2][]verdict     // 0 everywhere, 1 in the node's domain -> node -> verdict; only for several roles
+	work       layout           // the layout in the making
+	spare      layout           // seats beside it that a leader may push workers to
+	capacity   []int32          // node -> workers of the role being placed that it takes now
+	levels     []int64          // scratch of pack and spread
+	sums       []int64          // the tops of all scopes, one after another
+	largest    []int64          // column -> the most that is free on one node
+	best       []candidate      // scratch of pack and spread
+	row        []int64          // scratch: one row of free
+	sequence   []int            // scratch: roles in another order than active
+	spareSeats []int            // role -> seats in spare
+	search     search           // scratch of the bounded search
 }
 
 // everywhere is the index of the scope of every node; the scope of domain d is at d+1.
@@ -115,15 +102,11 @@ func (s *Solver) load(nodes Nodes, gang Gang) {
 
 	for node := range s.nodes {
 		row := s.free[node*s.width : (node+1)*s.width]
-		free := nodes.Free(node)
-		row[columnCPU], row[columnMemory], row[columnStorage], row[columnPods] = free.CPU, free.Memory, free.EphemeralStorage, free.Pods
-		for i, name := range s.extended {
-			row[columnExtended+i] = amountOf(free.Extended, name)
-		}
+		s.columns.fill(row, nodes.Free(node))
 		useful := false
 		for _, r := range s.active {
 			role := &s.gang.Roles[r]
-			n := count(row, s.requests[r], min(role.Count, maxPerNode))
+			n := s.requests[r].count(row, min(role.Count, maxPerNode))
 			if n > 0 && role.Eligible != nil && !role.Eligible(node) {
 				n = 0
 			}
@@ -139,40 +122,24 @@ func (s *Solver) load(nodes Nodes, gang Gang) {
 }
 
 func (s *Solver) loadRequests() {
-	s.extended, s.active = s.extended[:0], s.active[:0]
+	s.columns, s.active = s.columns[:0], s.active[:0]
 	if s.gang.Leader != nil {
-		s.addColumns(s.gang.Leader.Request)
+		s.columns = s.columns.add(&s.gang.Leader.Request)
 	}
-	for r, role := range s.gang.Roles {
-		if role.Count > 0 {
-			s.active = append(s.active, r)
-			s.addColumns(role.Request)
-		}
-	}
-	s.width = columnExtended + len(s.extended)
-	s.leader = grow(s.leader, s.width)
-	clear(s.leader)
-	if s.gang.Leader != nil {
-		s.fillRow(s.leader, &s.gang.Leader.Request)
-	}
-	s.requests = growAll(s.requests, len(s.gang.Roles), s.width)
 	for r := range s.gang.Roles {
-		s.fillRow(s.requests[r], &s.gang.Roles[r].Request)
-	}
-}
-
-func (s *Solver) addColumns(request resource.Vector) {
-	for _, amount := range request.Extended {
-		if amount.Value > 0 && !slices.Contains(s.extended, amount.Name) {
-			s.extended = append(s.extended, amount.Name)
+		if role := &s.gang.Roles[r]; role.Count > 0 {
+			s.active = append(s.active, r)
+			s.columns = s.columns.add(&role.Request)
 		}
 	}
-}
-
-func (s *Solver) fillRow(row []int64, v *resource.Vector) {
-	row[columnCPU], row[columnMemory], row[columnStorage], row[columnPods] = v.CPU, v.Memory, v.EphemeralStorage, v.Pods
-	for i, name := range s.extended {
-		row[columnExtended+i] = amountOf(v.Extended, name)
+	s.width = s.columns.width()
+	s.leader = s.leader[:0]
+	if s.gang.Leader != nil {
+		s.leader = s.columns.of(&s.gang.Leader.Request, s.leader)
+	}
+	s.requests = growAll(s.requests, len(s.gang.Roles), 0)
+	for _, r := range s.active {
+		s.requests[r] = s.columns.of(&s.gang.Roles[r].Request, s.requests[r])
 	}
 }
 
@@ -267,10 +234,8 @@ func (s *Solver) sortRoles() {
 	}
 	size := func(r int) float64 {
 		largest := 0.0
-		for column, request := range s.requests[r] {
-			if request > 0 && totals[column] > 0 {
-				largest = max(largest, float64(request)/float64(totals[column]))
-			}
+		for _, ask := range s.requests[r] {
+			largest = max(largest, float64(ask.amount)/float64(totals[ask.column]))
 		}
 		return largest
 	}
@@ -283,63 +248,19 @@ func (s *Solver) freeOf(node int) []int64 { return s.free[node*s.width : (node+1
 // leaderAccepted tells whether the node can hold the leader, workers aside.
 func (s *Solver) leaderAccepted(node int) bool {
 	leader := s.gang.Leader
-	return fits(s.freeOf(node), s.leader) && (leader.Eligible == nil || leader.Eligible(node))
+	return s.leader.fits(s.freeOf(node)) && (leader.Eligible == nil || leader.Eligible(node))
 }
 
-// roomBesideLeader is how many workers of a role the node takes when the leader sits there.
+// roomBesideLeader is how many workers of a role the node, which accepts the leader, takes when the leader sits there.
 func (s *Solver) roomBesideLeader(r, node int) int {
-	free, request := s.freeOf(node), s.requests[r]
-	n := int(s.room[r][node])
-	for column, asked := range request {
-		if n > 0 && asked > 0 {
-			n = copies(asked, free[column]-max(s.leader[column], 0), n)
+	free, n := s.freeOf(node), int(s.room[r][node])
+	for _, ask := range s.requests[r] {
+		if n == 0 {
+			break
 		}
+		n = resource.Copies(ask.amount, free[ask.column]-s.leader.in(ask.column), n)
 	}
 	return n
-}
-
-// count is how many copies of request go into free, at most limit.
-func count(free, request []int64, limit int) int {
-	n := limit
-	for column, asked := range request {
-		if asked > 0 {
-			if n = copies(asked, free[column], n); n == 0 {
-				return 0
-			}
-		}
-	}
-	return n
-}
-
-// copies is how often asked, which is positive, goes into free, at most limit. A product is cheaper than a division
-// and mostly decides.
-func copies(asked, free int64, limit int) int {
-	if free < asked {
-		return 0
-	}
-	if high, low := bits.Mul64(uint64(asked), uint64(limit)); high == 0 && low <= uint64(free) {
-		return limit
-	}
-	return int(free / asked)
-}
-
-// fits tells whether request goes into free once.
-func fits(free, request []int64) bool {
-	for column, asked := range request {
-		if asked > 0 && free[column] < asked {
-			return false
-		}
-	}
-	return true
-}
-
-func amountOf(amounts []resource.Amount, name v1.ResourceName) int64 {
-	for i := range amounts {
-		if amounts[i].Name == name {
-			return amounts[i].Value
-		}
-	}
-	return 0
 }
 
 // grow returns a slice of n elements with undefined content, the given one if it is large enough.
@@ -350,7 +271,7 @@ func grow[T any](slice []T, n int) []T {
 	return make([]T, n, n+n/4)
 }
 
-func growAll[T any](slices [][]T, rows, n int) [][]T {
+func growAll[R ~[]T, T any](slices []R, rows, n int) []R {
 	slices = slices[:cap(slices)]
 	for len(slices) < rows {
 		slices = append(slices, nil)
