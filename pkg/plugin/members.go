@@ -53,7 +53,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 func shapeOf(pod *v1.Pod) string {
 	constraints, err := json.Marshal([]any{
 		pod.Spec.NodeSelector, pod.Spec.Affinity, pod.Spec.Tolerations, pod.Spec.TopologySpreadConstraints,
-		pod.Spec.Volumes, pod.Spec.HostNetwork, pod.Spec.NodeName, ports(pod),
+		pod.Spec.HostNetwork, pod.Spec.NodeName, ports(pod), boundVolumes(pod),
 	})
 	if err != nil {
 		// Cannot happen for a decoded pod; a shape of its own is always right.
@@ -62,6 +62,18 @@ func shapeOf(pod *v1.Pod) string {
 	hash := fnv.New64a()
 	_, _ = hash.Write(constraints)
 	return fmt.Sprintf("%016x", hash.Sum64())
+}
+
+// boundVolumes are the volumes that may tie a pod to nodes; those that every node can provide are left out.
+func boundVolumes(pod *v1.Pod) []v1.VolumeSource {
+	var bound []v1.VolumeSource
+	for _, volume := range pod.Spec.Volumes {
+		if volume.ConfigMap == nil && volume.Secret == nil && volume.EmptyDir == nil && volume.Projected == nil &&
+			volume.DownwardAPI == nil && volume.HostPath == nil {
+			bound = append(bound, volume.VolumeSource)
+		}
+	}
+	return bound
 }
 
 // ports are the host ports a pod asks for.
