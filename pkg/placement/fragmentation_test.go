@@ -13,13 +13,7 @@ import (
 // Others start 47 or 49 of these gangs whole, or half-start the rest: 64 would fit by the sum of cpu, 50 do by node.
 func TestGangsPlacedOneAfterAnotherFillFragmentedNodesToTheLastSeat(t *testing.T) {
 	nodes := identicalNodes(100, resource.Vector{CPU: 16_000, Memory: 64 << 30, Pods: 110})
-	gang := placement.Gang{
-		Leader: &placement.Member{Name: "driver", Request: resource.Vector{CPU: 1_000, Memory: 1 << 30, Pods: 1}},
-		Roles: []placement.Role{{
-			Member: placement.Member{Name: "executor", Request: resource.Vector{CPU: 6_000, Memory: 1 << 30, Pods: 1}},
-			Count:  4,
-		}},
-	}
+	gang := fragmentingGang(4, 1)
 	var solver placement.Solver
 	started := 0
 	for {

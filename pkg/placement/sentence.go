@@ -17,34 +17,46 @@ func (h *Shortage) String() string {
 		}
 		return fmt.Sprintf("none of %s is in a domain, and the gang must sit in one", counted(h.Nodes, "node"))
 	case NoEligibleNode:
-		return fmt.Sprintf("no node is eligible for %s: 0 of %s", h.Member, h.nodes(h.Nodes))
+		return fmt.Sprintf("none of %s may hold %s", h.nodes(h.Nodes), h.Member)
 	}
 	if h.TooLarge {
 		return h.tooLarge()
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %s fit", h.Placed, counted(h.Count, h.Member))
-	if h.Beside {
-		b.WriteString(" beside the rest of the gang")
-	}
+	b.WriteString(h.start())
 	if h.Kind == Insufficient {
 		fmt.Fprintf(&b, ": %s asked for in all, %s free on %s", h.amount(h.Needed), h.value(h.Free), h.nodes(h.Eligible))
 	} else {
 		fmt.Fprintf(&b, ": %s free on %s in all, but not in pieces of %s", h.amount(h.Free), h.nodes(h.Eligible), h.Request)
 	}
 	if !h.Proven {
-		b.WriteString(" as far as was searched")
+		b.WriteString(", as far as was searched")
 	}
 	return b.String()
 }
 
-func (h *Shortage) tooLarge() string {
-	start := fmt.Sprintf("0 of %s fit", counted(h.Count, h.Member))
-	if asked := h.Request.Of(h.Resource); h.Largest < asked {
-		return fmt.Sprintf("%s: each needs %s, and the most free on one of %s is %s (%s in all)",
-			start, h.amount(asked), h.nodes(h.Eligible), h.value(h.Largest), h.value(h.Free))
+// start is "3 of 4 executors fit beside the rest of the gang".
+func (h *Shortage) start() string {
+	beside := ""
+	if h.Beside {
+		beside = " beside the rest of the gang"
 	}
-	return fmt.Sprintf("%s: each needs %s, which none of %s has free at once", start, h.Request, h.nodes(h.Eligible))
+	if h.Leader {
+		return fmt.Sprintf("%s does not fit%s", h.Member, beside)
+	}
+	return fmt.Sprintf("%d of %s fit%s", h.Placed, counted(h.Count, h.Member), beside)
+}
+
+func (h *Shortage) tooLarge() string {
+	who := "each"
+	if h.Leader {
+		who = "it"
+	}
+	if asked := h.Request.Of(h.Resource); h.Largest < asked {
+		return fmt.Sprintf("%s: %s needs %s, and the most free on one of %s is %s (%s in all)",
+			h.start(), who, h.amount(asked), h.nodes(h.Eligible), h.value(h.Largest), h.value(h.Free))
+	}
+	return fmt.Sprintf("%s: %s needs %s, which none of %s has free at once", h.start(), who, h.Request, h.nodes(h.Eligible))
 }
 
 // nodes is "100 nodes", or "100 nodes of zone-a".
@@ -62,10 +74,10 @@ func (h *Shortage) amount(value int64) string {
 
 func (h *Shortage) value(value int64) string { return resource.Quantity(h.Resource, value).String() }
 
-// counted is "1 node", "2 nodes".
+// counted is "1 node", "2 nodes"; a noun that ends in s stays as it is.
 func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+	if n == 1 || strings.HasSuffix(noun, "s") {
+		return fmt.Sprintf("%d %s", n, noun)
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -48,7 +48,8 @@ type Shortage struct {
 	Placed, Count int
 	// Request is what one member asks for.
 	Request resource.Vector
-	// Eligible of Nodes nodes may hold the member. Nodes counts the domain's nodes where Domain is set.
+	// Eligible of Nodes nodes may hold the member, resources aside. For Beside, a node counts that may hold any member
+	// of the gang. Where Domain is set only its nodes are counted. Nodes leaves out those with nothing at all free.
 	Eligible, Nodes int
 	// Resource binds: it alone admits the fewest members, or is the scarcest one of an Insufficient. It is "" for
 	// NoDomain and NoEligibleNode. The amounts below are of this resource, in the units of resource.Vector.
@@ -164,12 +165,38 @@ func (s *Solver) inScope(sc *scope, node int) bool {
 func (s *Solver) besides(h *Shortage, sc *scope, leader int) {
 	r, placed := s.arrange(sc, leader, s.active)
 	if r < 0 {
-		// The workers fit beside the leader's best seat, so this cannot be a shortage; keep the numbers consistent.
-		r, placed = s.active[0], s.gang.Roles[s.active[0]].Count
+		// Workers and leader fit on this seat, but the search ended before it came to that.
+		h.ofLeader(s)
+		s.measureShortage(h, sc, ofLeader)
+		return
 	}
 	h.ofRole(s, r, placed)
 	s.measureShortage(h, sc, r)
 }
+
+// counts tells whether the node is one of those the shortage's sums are over.
+func (s *Solver) counts(h *Shortage, member *Member, node int) bool {
+	if mayHold(member, node) {
+		return true
+	}
+	if !h.Beside {
+		return false
+	}
+	for _, r := range s.active {
+		if mayHold(&s.gang.Roles[r].Member, node) {
+			return true
+		}
+	}
+	return s.gang.Leader != nil && mayHold(s.gang.Leader, node)
+}
+
+// offersAnything is false for a node that is full in every respect, which nothing tells from one that is gone.
+func (s *Solver) offersAnything(node int) bool {
+	row := s.freeOf(node)
+	return row[columnCPU] > 0 || row[columnMemory] > 0 || row[columnStorage] > 0 || row[columnPods] > 0
+}
+
+func mayHold(m *Member, node int) bool { return m.Eligible == nil || m.Eligible(node) }
 
 // measureShortage fills in nodes, the binding resource and the kind for role r or the leader.
 func (s *Solver) measureShortage(h *Shortage, sc *scope, r int) {
@@ -183,8 +210,10 @@ func (s *Solver) measureShortage(h *Shortage, sc *scope, r int) {
 		if !s.inScope(sc, node) {
 			continue
 		}
-		h.Nodes++
-		if member.Eligible != nil && !member.Eligible(node) {
+		if s.offersAnything(node) {
+			h.Nodes++
+		}
+		if !s.counts(h, member, node) {
 			continue
 		}
 		h.Eligible++
@@ -251,7 +280,12 @@ func (s *Solver) needed(h *Shortage, member request) []int64 {
 
 // noDomain is the shortage of a gang for which no scope is allowed.
 func (s *Solver) noDomain() *Shortage {
-	h := &Shortage{Kind: NoDomain, Nodes: s.nodes, Domain: s.gang.Home, Proven: true}
+	h := &Shortage{Kind: NoDomain, Domain: s.gang.Home, Proven: true}
+	for node := range s.nodes {
+		if s.offersAnything(node) {
+			h.Nodes++
+		}
+	}
 	switch {
 	case len(s.active) > 0:
 		h.ofRole(s, s.active[0], 0)
