@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -19,8 +20,9 @@ type Cluster struct {
 	client     kubernetes.Interface
 	probes     *http.Client
 
-	mu    sync.Mutex // guards everything below
-	state state
+	mu       sync.Mutex // guards everything below
+	state    state
+	launched map[Component]time.Time // component -> when this process started it
 }
 
 // Open finds the cluster in a directory. It returns fs.ErrNotExist, wrapped, when there is none.
@@ -47,7 +49,7 @@ func newCluster(config Config, s state) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	c := &Cluster{config: config, pki: p, state: s}
+	c := &Cluster{config: config, pki: p, state: s, launched: map[Component]time.Time{}}
 	admin, err := c.UserKubeconfig(adminName, adminName, "system:masters")
 	if err != nil {
 		return nil, err
@@ -112,16 +114,34 @@ func (c *Cluster) recorded(component Component) started {
 	return c.state.Processes[component]
 }
 
-// record keeps what was started for a component; the zero value forgets it.
+// record keeps what was started for a component.
 func (c *Cluster) record(component Component, what started) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if what.PID == 0 {
-		delete(c.state.Processes, component)
-	} else {
-		c.state.Processes[component] = what
-	}
+	c.state.Processes[component] = what
+	c.launched[component] = time.Now()
 	return c.state.write()
+}
+
+// forget is for a component that was stopped.
+func (c *Cluster) forget(component Component) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, recorded := c.state.Processes[component]; !recorded {
+		return nil
+	}
+	delete(c.state.Processes, component)
+	return c.state.write()
+}
+
+// startedAt is when this process started the component, and now if it did not.
+func (c *Cluster) startedAt(component Component) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at, ok := c.launched[component]; ok {
+		return at
+	}
+	return time.Now()
 }
 
 func (c *Cluster) progress(format string, args ...any) {

@@ -251,7 +251,7 @@ func (c *Cluster) end(component Component, err error) error {
 	if err != nil {
 		return fmt.Errorf("cluster: stop %s: %w", component, err)
 	}
-	return c.record(component, started{})
+	return c.forget(component)
 }
 
 // runningComponents are in the order of their start.

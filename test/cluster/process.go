@@ -56,13 +56,21 @@ func spawn(logFile, networkNamespace string, detached bool, path string, args ..
 	return process{PID: cmd.Process.Pid, StartTicks: stat.startTicks}, nil
 }
 
-// alive is false for a zombie: it runs nothing and holds nothing but its pid.
+// alive is false for a zombie: it runs nothing and holds nothing but its pid. A program whose first thread ended while
+// others still hold its files and ports looks like a zombie, but has more than one thread.
 func (p process) alive() bool {
 	if p.PID == 0 {
 		return false
 	}
 	stat, err := readStat(p.PID)
-	return err == nil && stat.startTicks == p.StartTicks && stat.state != 'Z' && stat.state != 'X'
+	if err != nil || stat.startTicks != p.StartTicks || stat.state == 'X' {
+		return false
+	}
+	if stat.state != 'Z' {
+		return true
+	}
+	threads, err := os.ReadDir("/proc/" + strconv.Itoa(p.PID) + "/task")
+	return err == nil && len(threads) > 1
 }
 
 // signal reaches this very process or nobody: FindProcess holds on to the pid before alive compares the start time.

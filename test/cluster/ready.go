@@ -22,7 +22,7 @@ const (
 	readyInterval  = 50 * time.Millisecond
 	stillWaiting   = 5 * time.Second // between two lines of progress
 	tailLines      = 15
-	requestTimeout = 5 * time.Second
+	requestTimeout = 2 * time.Second
 )
 
 // ComponentError is a component that ended or did not become ready, with the last lines of its log.
@@ -43,8 +43,8 @@ func (e *ComponentError) Unwrap() error { return e.Err }
 func (c *Cluster) await(ctx context.Context, component Component) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	began := time.Now()
-	told := began
+	began := c.startedAt(component)
+	told := time.Now()
 	ticker := time.NewTicker(readyInterval)
 	defer ticker.Stop()
 	for {
@@ -113,21 +113,29 @@ func (c *Cluster) probe(ctx context.Context, url string) error {
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s: %s", url, response.Status, failedChecks(string(body)))
+		return fmt.Errorf("answers %d: %s", response.StatusCode, failedChecks(string(body)))
 	}
 	return nil
 }
 
-// failedChecks keeps the lines of a /readyz answer that begin with [-]; without any, the first line.
+// shownChecks is how many failed checks of one answer are worth a reader's time.
+const shownChecks = 3
+
+// failedChecks names the checks of a /readyz answer that failed (lines such as "[-]etcd failed: reason withheld");
+// without any, it is the first line.
 func failedChecks(body string) string {
 	var failed []string
 	for line := range strings.Lines(body) {
-		if strings.HasPrefix(line, "[-]") {
-			failed = append(failed, strings.TrimSpace(strings.TrimPrefix(line, "[-]")))
+		if check, ok := strings.CutPrefix(line, "[-]"); ok {
+			name, _, _ := strings.Cut(check, " ")
+			failed = append(failed, name)
 		}
 	}
-	if len(failed) > 0 {
-		return strings.Join(failed, "; ")
+	switch {
+	case len(failed) > shownChecks:
+		return fmt.Sprintf("waits for %s and %d more", strings.Join(failed[:shownChecks], ", "), len(failed)-shownChecks)
+	case len(failed) > 0:
+		return "waits for " + strings.Join(failed, ", ")
 	}
 	first, _, _ := strings.Cut(body, "\n")
 	return first

@@ -136,9 +136,14 @@ func TestTailKeepsTheLastLines(t *testing.T) {
 	}
 }
 
-func TestFailedChecksAreTheLinesThatSaySo(t *testing.T) {
-	body := "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n"
-	if diff := cmp.Diff("etcd failed: reason withheld", failedChecks(body)); diff != "" {
-		t.Error(diff)
+func TestFailedChecksAreNamed(t *testing.T) {
+	for body, want := range map[string]string{
+		"[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n":      "waits for etcd",
+		"[-]a failed: x\n[-]b failed: x\n[-]c failed: x\n[-]d failed: x\n[-]e failed: x\n": "waits for a, b, c and 2 more",
+		"forbidden\n": "forbidden",
+	} {
+		if diff := cmp.Diff(want, failedChecks(body)); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
