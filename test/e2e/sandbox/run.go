@@ -20,6 +20,8 @@ type Config struct {
 	Dir string
 	// Cgroup is a name below the root of every control group hierarchy; the groups exist when the work begins.
 	Cgroup string
+	// Salvage is called when the box has ended, before Dir is removed, to keep some of it; nil keeps nothing.
+	Salvage func() error
 }
 
 // roleVariable tells a started copy of this program which of the three processes it is.
@@ -69,8 +71,11 @@ func outside(config Config) (int, error) {
 	if err := prepare(config); err != nil {
 		return 0, err
 	}
-	code, runErr := runInit()
-	return code, errors.Join(runErr, clean(config))
+	code, err := runInit()
+	if config.Salvage != nil {
+		err = errors.Join(err, config.Salvage())
+	}
+	return code, errors.Join(err, clean(config))
 }
 
 // lock keeps a second run away from the same folder. The lock ends with the file.
