@@ -1,7 +1,6 @@
 package spark
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -131,21 +130,22 @@ func (s settings) cpu(quantityKey, coresKey string) (resource.Quantity, error) {
 func (s settings) extended(family string) (v1.ResourceList, error) {
 	limits := v1.ResourceList{}
 	for _, key := range s.members(family) {
-		name, attribute, found := strings.Cut(strings.TrimPrefix(key, family), ".")
-		if !found || attribute != "amount" {
-			continue
+		name, _, _ := strings.Cut(strings.TrimPrefix(key, family), ".")
+		amountKey, vendorKey := family+name+".amount", family+name+".vendor"
+		value, found := s.properties[amountKey]
+		if !found {
+			return nil, invalid(key, s.properties[key], "needs "+amountKey+", Spark will refuse to start")
 		}
-		value := s.properties[key]
 		amount, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32)
 		if err != nil {
-			return nil, invalid(key, value, "not a whole number")
+			return nil, invalid(amountKey, value, "not a whole number")
 		}
 		if amount <= 0 {
 			continue // Spark passes over it
 		}
-		vendor := s.properties[family+name+".vendor"]
+		vendor := s.properties[vendorKey]
 		if vendor == "" {
-			return nil, invalid(key, value, fmt.Sprintf("needs %s%s.vendor, Spark will refuse to start", family, name))
+			return nil, invalid(amountKey, value, "needs "+vendorKey+", Spark will refuse to start")
 		}
 		limits[v1.ResourceName(vendor+"/"+name)] = *resource.NewQuantity(amount, resource.DecimalSI)
 	}

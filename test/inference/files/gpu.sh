@@ -1,0 +1,2 @@
+#!/bin/sh
+echo '{"name": "gpu", "addresses": ["0"]}'
