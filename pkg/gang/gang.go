@@ -60,6 +60,8 @@ type Gang struct {
 	workers map[types.UID]worker // pod -> its place in the gang
 	// live is how many placed workers each role has; index as in Definition.Roles.
 	live []int
+	// measured tells of each role whether a real worker has been seen; index as in Definition.Roles.
+	measured []bool
 }
 
 // worker is a placed worker.

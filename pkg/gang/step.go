@@ -2,6 +2,7 @@ package gang
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -35,13 +36,19 @@ type (
 	WorkerUnplaced struct{ Worker types.UID }
 	// WorkerGone: a placed worker finished, failed or was deleted.
 	WorkerGone struct{ Worker types.UID }
-	// NodeGone: a node and all room on it went away.
-	NodeGone struct{ Node string }
-	// SlotMoved: another node was found for an open slot.
+	// SlotMoved: another node was found for an open slot, or with an empty Node, the slot lost its room and none was.
 	SlotMoved struct {
 		Slot int
 		Node string
 	}
+	// Measured: a real worker of a role was seen. The first one corrects what its role was thought to ask for, and
+	// the open slots follow.
+	Measured struct {
+		Role     string
+		Requests resource.Vector
+	}
+	// Released: the open slots are not waited for any more.
+	Released struct{}
 )
 
 func (Defined) gangEvent()        {}
@@ -53,8 +60,9 @@ func (Ended) gangEvent()          {}
 func (WorkerPlaced) gangEvent()   {}
 func (WorkerUnplaced) gangEvent() {}
 func (WorkerGone) gangEvent()     {}
-func (NodeGone) gangEvent()       {}
 func (SlotMoved) gangEvent()      {}
+func (Measured) gangEvent()       {}
+func (Released) gangEvent()       {}
 
 // Step lets one event happen and returns what it changed in the room held by open slots. An event that means nothing
 // in the gang's phase changes nothing: informers repeat themselves and arrive late.
@@ -64,6 +72,7 @@ func (g *Gang) Step(event Event) []Change {
 		if g.Phase == Forming || g.Phase == Invalid || g.Phase == Waiting {
 			g.Phase, g.Definition, g.Problem = Waiting, e.Definition, ""
 			g.live = make([]int, len(e.Definition.Roles))
+			g.measured = make([]bool, len(e.Definition.Roles))
 		}
 	case Refuted:
 		if g.Phase == Forming || g.Phase == Invalid || g.Phase == Waiting {
@@ -87,10 +96,12 @@ func (g *Gang) Step(event Event) []Change {
 		return g.unplace(e.Worker)
 	case WorkerGone:
 		return g.lose(e.Worker)
-	case NodeGone:
-		return g.vacate(e.Node)
 	case SlotMoved:
 		return g.move(e.Slot, e.Node)
+	case Measured:
+		return g.measure(e)
+	case Released:
+		return g.release()
 	default:
 		panic(fmt.Sprintf("gang: event %T is not known", event))
 	}
@@ -169,12 +180,10 @@ func (g *Gang) unplace(uid types.UID) []Change {
 		return nil
 	}
 	g.forget(uid, w)
-	if w.slot == elastic {
+	if w.slot == elastic || g.inherit(w) {
 		return nil
 	}
-	slot := &g.Slots[w.slot]
-	slot.Worker, slot.Node = "", w.home
-	return appendHeld(nil, *slot, 1)
+	return g.reopen(w.slot, w.home)
 }
 
 func (g *Gang) lose(uid types.UID) []Change {
@@ -183,23 +192,36 @@ func (g *Gang) lose(uid types.UID) []Change {
 		return nil
 	}
 	g.forget(uid, w)
-	if w.slot == elastic {
-		return nil
-	}
-	slot := &g.Slots[w.slot]
-	if heir := g.elasticWorker(w.role); heir != "" {
-		next := g.workers[heir]
-		next.slot, next.home = w.slot, next.node
-		g.workers[heir] = next
-		slot.Worker, slot.Node = heir, next.node
+	if w.slot == elastic || g.inherit(w) {
 		return nil
 	}
 	if g.kept(w.role) >= g.Definition.Roles[w.role].Minimum {
 		g.drop(w.slot)
 		return nil
 	}
-	slot.Worker = ""
+	return g.reopen(w.slot, w.node)
+}
+
+// reopen makes a claimed slot wait for a worker again, held on the given node.
+func (g *Gang) reopen(i int, node string) []Change {
+	slot := &g.Slots[i]
+	// The size of the role may have been corrected while the slot was claimed.
+	slot.Worker, slot.Node, slot.Requests = "", node, g.Definition.Roles[slot.Role].Requests
 	return appendHeld(nil, *slot, 1)
+}
+
+// inherit gives the slot of a worker that is gone to one of its role that has none, and tells whether there is one.
+func (g *Gang) inherit(gone worker) bool {
+	heir := g.elasticWorker(gone.role)
+	if heir == "" {
+		return false
+	}
+	next := g.workers[heir]
+	next.slot, next.home = gone.slot, next.node
+	g.workers[heir] = next
+	slot := &g.Slots[gone.slot]
+	slot.Worker, slot.Node = heir, next.node
+	return true
 }
 
 // elasticWorker is a worker of the role without a slot, the same one whatever the map's order; empty means none.
@@ -224,7 +246,7 @@ func (g *Gang) kept(role int) int {
 	return kept
 }
 
-// drop removes a claimed slot whose worker is gone; the last slot takes its index.
+// drop removes a slot; the last slot takes its index.
 func (g *Gang) drop(i int) {
 	last := len(g.Slots) - 1
 	if i != last {
@@ -245,24 +267,6 @@ func (g *Gang) forget(uid types.UID, w worker) {
 	}
 }
 
-// vacate makes the open slots of a node homeless.
-func (g *Gang) vacate(node string) []Change {
-	var changes []Change
-	for i := range g.Slots {
-		if slot := &g.Slots[i]; slot.Node == node && slot.Worker == "" {
-			changes = appendHeld(changes, *slot, -1)
-			slot.Node = ""
-		}
-	}
-	for uid, w := range g.workers {
-		if w.home == node {
-			w.home = ""
-			g.workers[uid] = w
-		}
-	}
-	return changes
-}
-
 func (g *Gang) move(i int, node string) []Change {
 	if i < 0 || i >= len(g.Slots) || g.Slots[i].Worker != "" || g.Slots[i].Node == node {
 		return nil
@@ -271,6 +275,38 @@ func (g *Gang) move(i int, node string) []Change {
 	changes := appendHeld(nil, *slot, -1)
 	slot.Node = node
 	return appendHeld(changes, *slot, 1)
+}
+
+// measure gives a role and its open slots another size.
+func (g *Gang) measure(e Measured) []Change {
+	role := g.roleIndex(e.Role)
+	if role < 0 || g.measured[role] || !g.Phase.Admitted() {
+		return nil
+	}
+	g.measured[role] = true
+	g.Definition.Roles = slices.Clone(g.Definition.Roles)
+	g.Definition.Roles[role].Requests = e.Requests
+	var changes []Change
+	for i := range g.Slots {
+		if slot := &g.Slots[i]; slot.Role == role && slot.Worker == "" {
+			changes = appendHeld(changes, *slot, -1)
+			slot.Requests = e.Requests
+			changes = appendHeld(changes, *slot, 1)
+		}
+	}
+	return changes
+}
+
+// release drops every open slot.
+func (g *Gang) release() []Change {
+	var changes []Change
+	for i := len(g.Slots) - 1; i >= 0; i-- {
+		if g.Slots[i].Worker == "" {
+			changes = appendHeld(changes, g.Slots[i], -1)
+			g.drop(i)
+		}
+	}
+	return changes
 }
 
 func (g *Gang) roleIndex(name string) int {

@@ -31,6 +31,8 @@ const (
 	GangAdmitted Reason = "GangAdmitted"
 	// PredictionCorrected: the first real worker differs from the predicted one.
 	PredictionCorrected Reason = "PredictionCorrected"
+	// SlotsReleased: slots that nobody claimed were given back.
+	SlotsReleased Reason = "SlotsReleased"
 	// Degraded: slots of an admitted gang lost their room and no other was found.
 	Degraded Reason = "Degraded"
 )

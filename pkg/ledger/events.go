@@ -41,6 +41,8 @@ type Pod struct {
 	Created  time.Time
 	// Reservation is what a bound leader carries from the time when it was admitted; nil means nothing.
 	Reservation *Reservation
+	// Ready is the pod's condition of that name.
+	Ready bool
 	// Object is the pod itself, for the Effects; it must not be modified.
 	Object *v1.Pod
 }
@@ -93,6 +95,8 @@ type (
 		Epoch   uint64
 		Verdict gang.Verdict
 	}
+	// Tick: time has passed. Slots that were not claimed for the time of Unclaimed are released.
+	Tick struct{ Unclaimed time.Duration }
 	// Synced: everything that existed at the start has been told; from now on gangs may be admitted.
 	Synced struct{}
 )
@@ -107,6 +111,7 @@ func (Admitted) ledgerEvent() {}
 func (Placed) ledgerEvent()   {}
 func (Unplaced) ledgerEvent() {}
 func (Refused) ledgerEvent()  {}
+func (Tick) ledgerEvent()     {}
 func (Synced) ledgerEvent()   {}
 
 // Effect is something the caller of Apply has to do, in order, after Apply has returned.
@@ -117,6 +122,8 @@ type (
 	Activate struct{ Pod *v1.Pod }
 	// Define asks for the definition of a leader's gang; answered by Defined or Refuted.
 	Define struct{ Leader *v1.Pod }
+	// Save writes the reservation of a leader's gang down again: slots have moved.
+	Save struct{ Leader *v1.Pod }
 	// Tell lets the user of a pod know what became of it.
 	Tell struct {
 		Pod     *v1.Pod
@@ -126,4 +133,5 @@ type (
 
 func (Activate) ledgerEffect() {}
 func (Define) ledgerEffect()   {}
+func (Save) ledgerEffect()     {}
 func (Tell) ledgerEffect()     {}

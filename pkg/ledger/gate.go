@@ -183,6 +183,8 @@ type Seats struct {
 	Slots map[string]resource.Vector
 	// Pinned means that the worker should go to one of Slots and nowhere else.
 	Pinned bool
+	// Verdict is the Gate's: the leader may have ended since the worker passed it.
+	Verdict gang.Verdict
 }
 
 // Seats finds open slots for a worker. At most limit nodes are named for a pinned worker, so that its scheduling cycle
@@ -196,7 +198,7 @@ func (l *Ledger) Seats(uid types.UID, limit int) Seats {
 	}
 	e := l.gangOfLocked(p)
 	if e == nil || !e.Phase.Admitted() {
-		return Seats{}
+		return Seats{Verdict: l.gateWorkerLocked(p)}
 	}
 	seats := Seats{Slots: map[string]resource.Vector{}}
 	e.OpenSlots(p.Role, func(slot gang.Slot) bool {

@@ -37,10 +37,17 @@ type Ledger struct {
 	nodesEpoch uint64
 	synced     bool
 
-	// now, effects and before belong to the event being applied.
+	// degraded gangs have slots without a home.
+	degraded map[*entry]bool
+
+	// What follows belongs to the event being applied.
 	now     time.Time
 	effects []Effect
 	before  map[int]resource.Vector // node index -> what was free before the event
+	// nodeChanged means that the event changed what a node is, not only what is on it.
+	nodeChanged bool
+	// suspects are nodes that may not be able to keep their slots any more; index into the table of nodes.
+	suspects map[int]struct{}
 }
 
 // pod is a Pod and where the ledger counts it.
@@ -56,6 +63,8 @@ type pod struct {
 type entry struct {
 	*gang.Gang
 	leader *pod
+	// progress is when the leader became ready or a worker last came or went.
+	progress time.Time
 }
 
 // app is everything that carries one gang key.
@@ -75,6 +84,9 @@ func New(topologyKey string) *Ledger {
 		apps:    map[gang.Key]*app{},
 		waiting: waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
 		before:  map[int]resource.Vector{},
+
+		degraded: map[*entry]bool{},
+		suspects: map[int]struct{}{},
 	}
 }
 
@@ -99,8 +111,8 @@ func (l *Ledger) applyLocked(event Event) error {
 	switch e := event.(type) {
 	case NodeSeen:
 		if l.nodes.set(e.Node) {
-			l.epoch++
-			l.nodesEpoch = l.epoch
+			l.nodeChanged = true
+			l.suspects[l.nodes.lookup(e.Node.Name)] = struct{}{}
 		}
 	case NodeGone:
 		l.loseNodeLocked(e.Name)
@@ -124,6 +136,8 @@ func (l *Ledger) applyLocked(event Event) error {
 		}
 	case Refused:
 		l.refuseLocked(e)
+	case Tick:
+		l.tickLocked(e.Unclaimed)
 	case Synced:
 		l.openLocked()
 	default:
@@ -137,9 +151,7 @@ func (l *Ledger) applyLocked(event Event) error {
 func (l *Ledger) openLocked() {
 	l.synced = true
 	for i := range l.nodes.table.length {
-		if node := l.nodes.table.at(i); node.object == nil && !node.held.IsZero() {
-			l.loseNodeLocked(node.name)
-		}
+		l.suspects[i] = struct{}{}
 	}
 	for _, p := range sorted(l.pods) {
 		if p.placed == "" {
@@ -155,24 +167,40 @@ func sorted(pods map[types.UID]*pod) []*pod {
 	})
 }
 
-// settleLocked ends an event: room that came back opens a new epoch, and the next waiter gets its try.
+// settleLocked ends an event: slots leave nodes that cannot keep them, room that came back goes to slots without a home
+// first and then opens a new epoch, and the next waiter gets its try.
 func (l *Ledger) settleLocked() []Effect {
-	for i, before := range l.before {
-		if node := l.nodes.table.at(i); node.object != nil && !node.free.Sub(before).Fits(resource.Vector{}) {
+	if l.synced {
+		l.repairLocked()
+		if l.nodeChanged || l.gainedLocked() {
+			l.rehomeLocked()
 			l.epoch++
-			break
 		}
+		if l.nodeChanged {
+			l.nodesEpoch = l.epoch
+		}
+		l.probeLocked()
 	}
+	l.nodeChanged = false
 	clear(l.before)
-	l.probeLocked()
 	effects := l.effects
 	l.effects = nil
 	return effects
 }
 
+// gainedLocked tells whether some node has more free than before the event.
+func (l *Ledger) gainedLocked() bool {
+	for i, before := range l.before {
+		if node := l.nodes.table.at(i); node.object != nil && !node.free.Sub(before).Fits(resource.Vector{}) {
+			return true
+		}
+	}
+	return false
+}
+
 // probeLocked lets the next waiter through the Gate, one at a time.
 func (l *Ledger) probeLocked() {
-	if !l.synced || l.probe != "" && l.now.Sub(l.probed) < probeTimeout {
+	if l.probe != "" && l.now.Sub(l.probed) < probeTimeout {
 		return
 	}
 	l.probe = ""
@@ -207,6 +235,7 @@ func (l *Ledger) rememberLocked(node string) {
 	i := l.nodes.lookup(node)
 	if _, remembered := l.before[i]; !remembered {
 		l.before[i] = l.nodes.table.at(i).free
+		l.suspects[i] = struct{}{}
 	}
 }
 

@@ -67,7 +67,7 @@ func (w *world) newPod(kind Kind, app string, cpu int64) Pod {
 }
 
 func definition(count int, cpu int64) gang.Definition {
-	return gang.Definition{Roles: []gang.Role{{Name: "executor", Count: count, Minimum: count, Maximum: &count, Requests: cores(cpu)}}}
+	return gang.Definition{Roles: []gang.Role{{Name: "executor", Count: count, Minimum: count, Maximum: &count, Requests: cores(cpu), Pod: &v1.Pod{}}}}
 }
 
 // plan finds room by first fit; the ledger does not care who plans.
@@ -265,6 +265,28 @@ func (w *world) check(t require.TestingT) {
 		}
 	}
 	require.True(t, w.Ledger.nodes.total.Equal(total), "total free %v, want %v", w.Ledger.nodes.total, total)
+	w.checkRepaired(t)
+}
+
+// checkRepaired asserts that slots stay only where there is room for them, and are homeless only where there is none.
+func (w *world) checkRepaired(t require.TestingT) {
+	view := w.View()
+	for i := range view.Len() {
+		held := view.Held(i)
+		require.True(t, held.IsZero() || view.Object(i) != nil, "node %s is gone and holds %v", view.Name(i), held)
+		require.True(t, held.IsZero() || held.Fits(view.Free(i).Add(*held)), "node %s holds %v more than it has", view.Name(i), held)
+	}
+	for _, e := range w.gangs {
+		for _, slot := range e.Slots {
+			if slot.Worker != "" || slot.Node != "" {
+				continue
+			}
+			for i := range view.Len() {
+				require.False(t, view.Object(i) != nil && slot.Requests.Fits(*view.Free(i)),
+					"a slot of %v has no home although node %s has %v free", slot.Requests, view.Name(i), view.Free(i))
+			}
+		}
+	}
 }
 
 func TestSumsAreThoseOfPodsAndSlotsWhateverHappens(t *testing.T) {

@@ -21,7 +21,13 @@ func (l *Ledger) seePodLocked(seen Pod) {
 		l.useLocked(p.placed, seen.Requests.Sub(p.Requests))
 		p.Pod = seen
 	default:
+		if e := l.gangs[seen.UID]; e != nil && seen.Ready && !p.Ready {
+			e.progress = l.now
+		}
 		p.Pod = seen
+	}
+	if e := l.gangOfLocked(p); e != nil && p.Kind == Worker {
+		l.measureLocked(e, p)
 	}
 	if seen.Node != "" {
 		l.placeLocked(p, seen.Node, true)
@@ -81,6 +87,7 @@ func (l *Ledger) formLocked(e *entry) {
 func (l *Ledger) resumeLocked(e *entry, slots []gang.Slot) {
 	l.stepLocked(e, gang.Admitted{Slots: slices.Clone(slots)})
 	l.stepLocked(e, gang.Seated{})
+	e.progress = l.now
 	for _, p := range sorted(l.apps[e.Key].workers) {
 		if l.gangOfLocked(p) != e {
 			continue
@@ -108,6 +115,7 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 	case Worker:
 		if e := l.gangOfLocked(p); e != nil {
 			l.stepLocked(e, gang.WorkerGone{Worker: uid})
+			e.progress = l.now
 		}
 		delete(l.apps[p.Gang].workers, uid)
 	case Leader:
@@ -122,6 +130,7 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 func (l *Ledger) endGangLocked(e *entry) {
 	l.stepLocked(e, gang.Ended{})
 	delete(l.gangs, e.leader.UID)
+	delete(l.degraded, e)
 	a := l.apps[e.Key]
 	owned := a.leaders[0] == e
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
@@ -158,6 +167,7 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 		l.stepLocked(e, gang.Seated{})
 	case p.Kind == Worker && first:
 		l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: node, Requests: p.Requests})
+		e.progress = l.now
 	}
 }
 
@@ -173,6 +183,7 @@ func (l *Ledger) unplaceLocked(p *pod) {
 	case e == nil:
 	case p.Kind == Leader:
 		l.stepLocked(e, gang.Unseated{})
+		delete(l.degraded, e)
 	case p.Kind == Worker:
 		l.stepLocked(e, gang.WorkerUnplaced{Worker: p.UID})
 	}
@@ -195,12 +206,8 @@ func (l *Ledger) gangOfLocked(p *pod) *entry {
 	return owner
 }
 
-// loseNodeLocked takes a node out; slots it held become homeless.
+// loseNodeLocked takes a node out; its slots move elsewhere when the event settles.
 func (l *Ledger) loseNodeLocked(name string) {
 	l.nodes.remove(name)
-	for _, e := range l.gangs {
-		if e.Phase.Admitted() {
-			l.stepLocked(e, gang.NodeGone{Node: name})
-		}
-	}
+	l.suspects[l.nodes.lookup(name)] = struct{}{}
 }

@@ -63,6 +63,8 @@ func (e *effects) perform(ctx context.Context, batch []ledger.Effect) {
 			activate[klog.KObj(effect.Pod).String()] = effect.Pod
 		case ledger.Define:
 			e.plugin.definer.add(effect.Leader)
+		case ledger.Save:
+			e.plugin.save(ctx, effect.Leader)
 		case ledger.Tell:
 			e.plugin.report(ctx, effect.Pod, effect.Verdict)
 		}
@@ -88,7 +90,7 @@ func (p *Plugin) report(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) 
 // waits tells whether a reason speaks of a pod that is not scheduled.
 func waits(reason gang.Reason) bool {
 	switch reason {
-	case gang.GangAdmitted, gang.GangGuessed, gang.PredictionCorrected, gang.Degraded:
+	case gang.GangAdmitted, gang.GangGuessed, gang.PredictionCorrected, gang.SlotsReleased, gang.Degraded:
 		return false
 	default:
 		return true

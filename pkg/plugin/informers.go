@@ -3,12 +3,16 @@ package plugin
 import (
 	"context"
 	"maps"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"retinue.dev/retinue/pkg/ledger"
 )
+
+// tickPeriod is how often the ledger is told that time has passed.
+const tickPeriod = 10 * time.Second
 
 // listen feeds nodes and pods to the ledger. The scheduler's pod informer leaves out pods that have ended: a finished
 // pod arrives as a deletion.
@@ -60,6 +64,20 @@ func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSync
 	}
 }
 
+// tick passes the time on to the ledger until the context ends.
+func (p *Plugin) tick(ctx context.Context) {
+	ticker := p.clock.NewTicker(tickPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration})
+		}
+	}
+}
+
 // last is the final state of a deleted object, also when the watch missed its deletion.
 func last[T any](object any) (T, bool) {
 	if unknown, missed := object.(cache.DeletedFinalStateUnknown); missed {
@@ -71,5 +89,5 @@ func last[T any](object any) (T, bool) {
 
 // podDiffers compares what the ledger looks at; status changes come all the time.
 func podDiffers(a, b *v1.Pod) bool {
-	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || !maps.Equal(a.Labels, b.Labels)
+	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || !maps.Equal(a.Labels, b.Labels)
 }

@@ -15,9 +15,6 @@ import (
 	"retinue.dev/retinue/pkg/spark"
 )
 
-// roleExecutor is the only role of an inferred Spark gang.
-const roleExecutor = "executor"
-
 // describe is what the ledger needs to know of a pod. Pods of other schedulers take room like any lone pod.
 func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	described := ledger.Pod{
@@ -26,6 +23,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		Requests: resource.OfPod(pod),
 		Priority: corev1helpers.PodPriority(pod),
 		Created:  pod.CreationTimestamp.Time,
+		Ready:    ready(pod),
 		Object:   pod,
 	}
 	if pod.Spec.SchedulerName != p.handle.ProfileName() {
@@ -40,13 +38,26 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		described.Gang = gang.Key{Namespace: pod.Namespace, Name: spark.AppID(pod)}
 		described.Reservation = p.reservationOf(pod)
 	case spark.IsExecutor(pod):
-		described.Kind, described.Role = ledger.Worker, roleExecutor
+		described.Kind = ledger.Worker
+		if spark.InDefaultProfile(pod) {
+			// Executors of other resource profiles are not known before they come: they have no role, and no slots.
+			described.Role = spark.RoleExecutor
+		}
 		described.Gang = gang.Key{Namespace: pod.Namespace, Name: spark.AppID(pod)}
 		if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "Pod" {
 			described.Leader = owner.UID
 		}
 	}
 	return described
+}
+
+func ready(pod *v1.Pod) bool {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == v1.PodReady {
+			return condition.Status == v1.ConditionTrue
+		}
+	}
+	return false
 }
 
 // shapeOf is equal for pods that may go to the same nodes, resources aside.

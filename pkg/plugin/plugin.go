@@ -68,6 +68,7 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 		go p.effects.run(ctx)
 		go p.definer.run(ctx)
 		go p.openWhenSynced(ctx, synced)
+		go p.tick(ctx)
 		return p, nil
 	}
 }

@@ -3,11 +3,14 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 )
 
@@ -26,23 +29,38 @@ func (p *Plugin) PreBind(ctx context.Context, state fwk.CycleState, pod *v1.Pod,
 	if c == nil || c.fit == nil || c.definition.Workers() == 0 {
 		return nil
 	}
-	reservation, admitted := p.ledger.Reservation(pod.UID)
+	return fwk.AsStatus(p.writeReservation(ctx, pod))
+}
+
+// save writes a changed reservation. Failing is not the end: the gang runs, and only after a restart its slots would be
+// where they were before.
+func (p *Plugin) save(ctx context.Context, leader *v1.Pod) {
+	if err := p.writeReservation(ctx, leader); err != nil && !apierrors.IsNotFound(err) && !errors.Is(err, errEnded) {
+		p.logger.Error(err, "Reservation not saved", "gang", klog.KObj(leader))
+	}
+}
+
+// errEnded means that a gang has ended before its reservation was written.
+var errEnded = errors.New("the gang has ended meanwhile")
+
+func (p *Plugin) writeReservation(ctx context.Context, leader *v1.Pod) error {
+	reservation, admitted := p.ledger.Reservation(leader.UID)
 	if !admitted {
-		return fwk.AsStatus(fmt.Errorf("the gang has ended while its leader was being bound"))
+		return errEnded
 	}
 	text, err := encodeReservation(reservation)
 	if err != nil {
-		return fwk.AsStatus(err)
+		return fmt.Errorf("encode the reservation: %w", err)
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid":         pod.UID,
+		"uid":         leader.UID,
 		"annotations": map[string]string{AnnotationReservation: text},
 	}})
 	if err != nil {
-		return fwk.AsStatus(err)
+		return fmt.Errorf("encode the reservation: %w", err)
 	}
-	if _, err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		return fwk.AsStatus(fmt.Errorf("write the reservation of the gang: %w", err))
+	if _, err := p.handle.ClientSet().CoreV1().Pods(leader.Namespace).Patch(ctx, leader.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("write the reservation: %w", err)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type cycle struct {
 	definition gang.Definition
 	// seats of a worker; empty for every other pod.
 	seats ledger.Seats
-	// shortage is why the gang does not fit; zero when it does.
+	// shortage is why PreFilter refused the pod; zero when it did not.
 	shortage gang.Verdict
 }
 
@@ -54,6 +54,10 @@ func (p *Plugin) PreFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod,
 		return nil, p.plan(c, pod)
 	case spark.IsExecutor(pod):
 		c.seats = p.ledger.Seats(pod.UID, seatLimit)
+		if !c.seats.Verdict.Passes() {
+			c.shortage = c.seats.Verdict
+			return nil, statusOf(c.shortage)
+		}
 		if c.seats.Pinned {
 			return &fwk.PreFilterResult{NodeNames: sets.KeySet(c.seats.Slots)}, nil
 		}
@@ -81,6 +85,12 @@ func (p *Plugin) plan(c *cycle, leader *v1.Pod) *fwk.Status {
 	}
 	c.fit = fit
 	return nil
+}
+
+// eligibility is which nodes of a view may hold the pod, resources aside.
+func eligibility(pod *v1.Pod, view *ledger.View) func(node int) bool {
+	eligible := placement.Eligibility(pod)
+	return func(node int) bool { return eligible(view.Object(node)) }
 }
 
 // gangOf translates a definition for placement.

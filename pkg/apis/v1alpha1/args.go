@@ -42,6 +42,9 @@ type RetinueArgs struct {
 	// DefinitionTimeout is how long a driver's ConfigMap may stay away before its user is told that the driver is
 	// broken; the driver goes on waiting. Default 60s.
 	DefinitionTimeout *metav1.Duration `json:"definitionTimeout,omitempty"`
+	// UnclaimedSlotTimeout is how long slots wait for executors, counted from when the driver is ready and anew with
+	// every executor that comes or goes. Default 5m.
+	UnclaimedSlotTimeout *metav1.Duration `json:"unclaimedSlotTimeout,omitempty"`
 }
 
 // DecodeArgs reads arguments strictly, sets defaults and validates. raw is JSON or YAML; empty means all defaults.
@@ -68,6 +71,9 @@ func (a *RetinueArgs) setDefaults() {
 	if a.DefinitionTimeout == nil {
 		a.DefinitionTimeout = &metav1.Duration{Duration: time.Minute}
 	}
+	if a.UnclaimedSlotTimeout == nil {
+		a.UnclaimedSlotTimeout = &metav1.Duration{Duration: 5 * time.Minute}
+	}
 }
 
 // Validate returns what is wrong with arguments whose defaults are set.
@@ -87,8 +93,14 @@ func (a *RetinueArgs) Validate() field.ErrorList {
 	for _, problem := range validation.IsQualifiedName(a.TopologyKey) {
 		errs = append(errs, field.Invalid(field.NewPath("topologyKey"), a.TopologyKey, problem))
 	}
-	if a.DefinitionTimeout.Duration <= 0 {
-		errs = append(errs, field.Invalid(field.NewPath("definitionTimeout"), a.DefinitionTimeout.Duration.String(), "must be greater than zero"))
-	}
+	errs = append(errs, positive("definitionTimeout", a.DefinitionTimeout)...)
+	errs = append(errs, positive("unclaimedSlotTimeout", a.UnclaimedSlotTimeout)...)
 	return errs
+}
+
+func positive(name string, value *metav1.Duration) field.ErrorList {
+	if value.Duration > 0 {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(field.NewPath(name), value.Duration.String(), "must be greater than zero")}
 }

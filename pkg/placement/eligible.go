@@ -1,24 +1,22 @@
-package plugin
+package placement
 
 import (
+	"github.com/go-logr/logr"
 	v1 "k8s.io/api/core/v1"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
-	"k8s.io/klog/v2"
-
-	"retinue.dev/retinue/pkg/ledger"
 )
 
 // unschedulable is the taint that stands for a cordoned node: whoever tolerates it may go there.
 var unschedulable = v1.Taint{Key: v1.TaintNodeUnschedulable, Effect: v1.TaintEffectNoSchedule}
 
-// eligibility is the fast path of the framework's own rules for a pod that may not exist yet: node selector, node
-// affinity, taints and cordons, through the helpers that the framework's filters use.
-func eligibility(pod *v1.Pod, view *ledger.View) func(node int) bool {
+// Eligibility is the fast path of the framework's own rules for a pod that may not exist yet: node selector, required
+// node affinity, taints and cordons, through the helpers that the framework's filters use. Resources are another matter.
+// A node that is nil is not there and takes nobody.
+func Eligibility(pod *v1.Pod) func(*v1.Node) bool {
 	affinity := nodeaffinity.GetRequiredNodeAffinity(pod)
 	constrained := len(pod.Spec.NodeSelector) > 0 || pod.Spec.Affinity != nil && pod.Spec.Affinity.NodeAffinity != nil
-	return func(i int) bool {
-		node := view.Object(i)
+	return func(node *v1.Node) bool {
 		if node == nil || !tolerates(pod, node) {
 			return false
 		}
@@ -31,13 +29,13 @@ func eligibility(pod *v1.Pod, view *ledger.View) func(node int) bool {
 }
 
 func tolerates(pod *v1.Pod, node *v1.Node) bool {
-	if node.Spec.Unschedulable && !corev1helpers.TolerationsTolerateTaint(klog.Background(), pod.Spec.Tolerations, &unschedulable, false) {
+	if node.Spec.Unschedulable && !corev1helpers.TolerationsTolerateTaint(logr.Discard(), pod.Spec.Tolerations, &unschedulable, false) {
 		return false
 	}
 	if len(node.Spec.Taints) == 0 {
 		return true
 	}
-	_, repelled := corev1helpers.FindMatchingUntoleratedTaint(klog.Background(), node.Spec.Taints, pod.Spec.Tolerations, forbids, false)
+	_, repelled := corev1helpers.FindMatchingUntoleratedTaint(logr.Discard(), node.Spec.Taints, pod.Spec.Tolerations, forbids, false)
 	return !repelled
 }
 
