@@ -175,38 +175,6 @@ func eachPlan(t *rapid.T, solver *placement.Solver, nodes *cluster, gang placeme
 	}
 }
 
-// TestScorePrefersNodesThatKeepTheGangTogether: Pack, one role. A seat with which the gang needs fewer nodes scores no
-// worse, up to two nodes above the fewest, where the score stops telling.
-//
-// Seen failing when without did not leave the leader's node out of the best nodes.
-func TestScorePrefersNodesThatKeepTheGangTogether(t *testing.T) {
-	var solver placement.Solver
-	rapid.Check(t, func(t *rapid.T) {
-		nodes := drawCluster(t)
-		gang := drawGang(t, nodes.Len(), gangOption{roles: 1, leader: true, strategies: everyStrategy})
-		fit, _ := solver.Fit(nodes, gang)
-		if fit == nil {
-			return
-		}
-		tw := twin{nodes, gang}
-		for a := range nodes.Len() {
-			require.GreaterOrEqual(t, fit.Score(a), 0)
-			require.LessOrEqual(t, fit.Score(a), placement.MaxScore)
-			for b := range nodes.Len() {
-				needsA, inDomainA := tw.leaderFits(a)
-				needsB, inDomainB := tw.leaderFits(b)
-				switch {
-				case !needsA.fits || !needsB.fits:
-				case gang.Strategy == placement.Pack && needsA.fewest < needsB.fewest:
-					require.GreaterOrEqual(t, fit.Score(a), fit.Score(b), "node %d to node %d", a, b)
-				case gang.Strategy == placement.PreferSingleZone && inDomainA && !inDomainB:
-					require.GreaterOrEqual(t, fit.Score(a), fit.Score(b), "node %d in a domain, node %d not", a, b)
-				}
-			}
-		}
-	})
-}
-
 // TestAnswersDoNotDependOnWhatWasAskedBefore: a used Solver says what a fresh one says.
 //
 // Seen failing when layout.empty left the members of the last layout behind.

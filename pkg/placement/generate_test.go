@@ -87,8 +87,10 @@ func drawTight(t *rapid.T, strategy placement.Strategy) (*cluster, placement.Gan
 	}
 	roles := rapid.IntRange(2, 3).Draw(t, "roles")
 	gang := placement.Gang{Strategy: strategy}
+	barred := map[[2]int]bool{} // role, node -> not eligible
 	for r := range roles {
 		gang.Roles = append(gang.Roles, placement.Role{Member: member(fmt.Sprintf("role%d", r))})
+		gang.Roles[r].Eligible = func(node int) bool { return !barred[[2]int{r, node}] }
 	}
 	c := &cluster{}
 	for range rapid.IntRange(2, 6-roles).Draw(t, "nodes") {
@@ -97,6 +99,9 @@ func drawTight(t *rapid.T, strategy placement.Strategy) (*cluster, placement.Gan
 			n := rapid.IntRange(0, 2).Draw(t, "planted")
 			gang.Roles[r].Count += n
 			free = free.Add(gang.Roles[r].Request.Scale(n))
+			if n == 0 && rapid.Bool().Draw(t, "barred") {
+				barred[[2]int{r, c.Len()}] = true
+			}
 		}
 		c.free = append(c.free, free)
 		c.domains = append(c.domains, "a")
