@@ -98,6 +98,37 @@ verify: ## Check formatting, go vet, that go.mod is tidy and that the manifests 
 	$(BIN)/kubectl kustomize manifests/base >/dev/null
 	$(BIN)/kubectl kustomize manifests/setup >/dev/null
 
+# End to end: real Spark on real nodes. SPARK_VERSION is any version of the Python package pyspark from 3.3 on.
+SPARK_VERSION ?= 4.1.4
+E2E_FLAGS ?=
+E2E_BINARIES := $(addprefix $(BIN)/,etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy coredns)
+
+$(BIN)/coredns: test/e2e/coredns/go.mod test/e2e/coredns/main.go
+	cd test/e2e/coredns && go build -ldflags '-s -w' -o $(CURDIR)/$@ .
+	@touch $@
+
+.PHONY: e2e-deps
+e2e-deps: ## Install what e2e runs besides our own binaries: containerd, runc, a JRE, … (Debian packages; needs root).
+	test/e2e/install-dependencies
+
+.PHONY: spark-image
+spark-image: e2e-deps ## Build the image e2e runs Spark in, unless it is cached (SPARK_VERSION=4.1.4).
+	go run ./test/e2e/cmd/spark-image -cache .cache/e2e -spark-version $(SPARK_VERSION)
+
+.PHONY: e2e-build
+e2e-build: $(E2E_BINARIES) build ## Build what e2e runs.
+	CGO_ENABLED=0 go build -ldflags '-s -w' -o $(BIN)/pause ./test/e2e/pause
+	go test -tags e2e -c -o $(BIN)/e2e.test ./test/e2e
+
+.PHONY: e2e
+e2e: e2e-deps e2e-build ## Run real Spark on two real nodes; needs root, leaves nothing behind (SPARK_VERSION=4.1.4).
+	go test -tags e2e -count=1 ./test/e2e/sandbox
+	$(BIN)/e2e.test -test.v -test.timeout 45m -spark-version $(SPARK_VERSION) $(E2E_FLAGS)
+
+.PHONY: e2e-capture
+e2e-capture: ## Write the objects real Spark makes to pkg/spark/testdata/real (SPARK_VERSION=4.1.4).
+	$(MAKE) e2e E2E_FLAGS='-test.run "TestSparkPi|TestTheDriver" -capture pkg/spark/testdata/real'
+
 .PHONY: perf
 perf: ## Run the benchmarks of the pure parts: ns, bytes and allocations per operation.
 	go test -run '^$$' -bench . -benchmem ./pkg/...

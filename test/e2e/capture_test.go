@@ -26,21 +26,32 @@ func capture(t *testing.T, name, suffix string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	app := birthsOf(t, name)
+	config, ok := sparkProperties(app)
+	if !ok || len(app.Executors) == 0 {
+		t.Fatalf("%s: the witness saw no ConfigMap or no executor", name)
+	}
+	writeYAML(t, filepath.Join(dir, "driver.yaml"), app.Driver.Object)
+	writeYAML(t, filepath.Join(dir, "configmap.yaml"), config.Object)
+	writeYAML(t, filepath.Join(dir, "executor.yaml"), app.Executors[0].Object)
+	for _, other := range app.ConfigMaps {
+		if template, ok := other.Object.(*corev1.ConfigMap); ok && template.Data["podspec-configmap-key"] != "" {
+			writeYAML(t, filepath.Join(dir, "template-configmap.yaml"), other.Object)
+		}
+	}
+	t.Logf("captured in %s", dir)
+}
+
+// birthsOf are what the witness saw of an application.
+func birthsOf(t *testing.T, name string) witness.Births {
+	t.Helper()
 	for _, app := range box.witness.Applications() {
-		if app.Driver.Object.GetLabels()[witness.NameLabel] != name {
-			continue
+		if app.Driver.Object.GetLabels()[witness.NameLabel] == name {
+			return app
 		}
-		config, ok := sparkProperties(app)
-		if !ok || len(app.Executors) == 0 {
-			t.Fatalf("%s: the witness saw no ConfigMap or no executor", name)
-		}
-		writeYAML(t, filepath.Join(dir, "driver.yaml"), app.Driver.Object)
-		writeYAML(t, filepath.Join(dir, "configmap.yaml"), config.Object)
-		writeYAML(t, filepath.Join(dir, "executor.yaml"), app.Executors[0].Object)
-		t.Logf("captured in %s", dir)
-		return
 	}
 	t.Fatalf("%s: the witness saw no driver", name)
+	return witness.Births{}
 }
 
 // writeYAML writes an object without what says who wrote which field.

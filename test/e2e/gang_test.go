@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,11 +16,6 @@ import (
 
 	"retinue.dev/retinue/test/e2e/node"
 	"retinue.dev/retinue/test/e2e/witness"
-)
-
-const (
-	retinue           = "retinue"
-	kubernetesDefault = "default-scheduler"
 )
 
 func TestTheSecondApplicationWaitsWhole(t *testing.T) {
@@ -59,24 +54,20 @@ func TestTheSecondApplicationWaitsWhole(t *testing.T) {
 // The witness is no proof without this: given the same two applications, it catches the scheduler of Kubernetes.
 func TestTheDefaultSchedulerStartsHalfOfTheSecond(t *testing.T) {
 	keepEvidence(t)
-	before, err := box.witness.Violations()
-	if err != nil {
-		t.Fatal(err)
-	}
 	url, _ := releaseURL(t)
 	submit(t, application{name: "first-default", scheduler: kubernetesDefault, release: url})
 	awaitRunning(t, "first-default")
 	submit(t, application{name: "second-default", scheduler: kubernetesDefault, release: url})
-	var after []string
+	var violations []string
 	eventually(t, "the witness sees half a gang", func(context.Context) (string, error) {
 		var err error
-		after, err = box.witness.Violations()
-		if len(after) < len(before)+2 { // the driver's start, and an executor without a node
-			return fmt.Sprintf("%d violations", len(after)-len(before)), err
+		violations, err = box.witness.Violations(kubernetesDefault)
+		if len(violations) < 2 { // the driver's start, and an executor without a node
+			return fmt.Sprintf("%d violations", len(violations)), err
 		}
 		return "", err
 	})
-	for _, violation := range after[len(before):] {
+	for _, violation := range violations {
 		t.Log(violation)
 	}
 	for _, app := range []string{"first-default", "second-default"} {
@@ -84,22 +75,23 @@ func TestTheDefaultSchedulerStartsHalfOfTheSecond(t *testing.T) {
 	}
 }
 
-// releaseURL makes a URL for SparkPi that answers 200 after release was called.
+// releaseURL makes a URL for SparkPi that answers when release was called.
 func releaseURL(t *testing.T) (url string, release func()) {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(gateway.Addr().String(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var released atomic.Bool
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if !released.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
+	released := make(chan struct{})
+	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) {
+		select {
+		case <-released:
+		case <-request.Context().Done():
 		}
 	})}
 	go func() { _ = server.Serve(listener) }() // ends with Close, and says so in its error
 	t.Cleanup(func() { server.Close() })
-	return "http://" + listener.Addr().String(), func() { released.Store(true) }
+	return "http://" + listener.Addr().String(), sync.OnceFunc(func() { close(released) })
 }
 
 // runBystander runs a small pod that has nothing to do with Spark, and returns when it is bound.

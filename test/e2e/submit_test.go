@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -188,22 +187,10 @@ func logOf(ctx context.Context, pod string) string {
 	return string(content)
 }
 
-// requirePi checks the result of an application.
-func requirePi(t *testing.T, log string) {
-	t.Helper()
-	for line := range strings.Lines(log) {
-		if strings.HasPrefix(line, "Pi is roughly 3.1") {
-			t.Log(strings.TrimSpace(line))
-			return
-		}
-	}
-	t.Errorf("the driver's log lacks the line \"Pi is roughly 3.1…\":\n%s", log)
-}
-
 // requireNoViolation checks the whole time since the start, not only that of the test.
 func requireNoViolation(t *testing.T) {
 	t.Helper()
-	violations, err := box.witness.Violations()
+	violations, err := box.witness.Violations(retinue)
 	if err != nil {
 		t.Fatalf("the witness did not see everything: %v", err)
 	}

@@ -20,7 +20,27 @@ func prepare(config Config) error {
 	if err := os.MkdirAll(config.Dir, 0o755); err != nil {
 		return err
 	}
-	return MakeCgroup(config.Cgroup)
+	if err := MakeCgroup(config.Cgroup); err != nil {
+		return err
+	}
+	return weigh(config.Cgroup)
+}
+
+// weigh gives the control group the processor time of eight ordinary processes. Without that, on a busy machine, all
+// containers together would get as much as one compiler.
+func weigh(name string) error {
+	for _, hierarchy := range hierarchies() {
+		for file, weight := range map[string]string{"cpu.shares": "8192", "cpu.weight": "800"} { // version 1, version 2
+			path := filepath.Join(hierarchy, name, file)
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err := os.WriteFile(path, []byte(weight), 0o644); err != nil {
+				return fmt.Errorf("control group: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // hierarchies are the folders under which control groups can be made: one with version 2, several with version 1.

@@ -32,7 +32,13 @@ type Record struct {
 	gangs      Gangs
 	nodes      map[string]corev1.ResourceList // name -> allocatable
 	pods       map[types.UID]*corev1.Pod      // every pod that exists
-	violations []string
+	violations []Violation
+}
+
+// Violation is something that must not have happened.
+type Violation struct {
+	Scheduler string // of the pod it is about
+	What      string
 }
 
 // NewRecord begins a record. nodes: name -> allocatable.
@@ -41,7 +47,7 @@ func NewRecord(gangs Gangs, nodes map[string]corev1.ResourceList) *Record {
 }
 
 // Violations are what must not have happened, in the order in which it did.
-func (r *Record) Violations() []string { return slices.Clone(r.violations) }
+func (r *Record) Violations() []Violation { return slices.Clone(r.violations) }
 
 // Pod is the latest state of a pod.
 func (r *Record) Pod(pod *corev1.Pod) {
@@ -67,9 +73,7 @@ func (r *Record) judgeStart(pod *corev1.Pod) {
 		}
 	}
 	if room := r.roomForExecutors(); room < missing {
-		r.violations = append(r.violations, fmt.Sprintf(
-			"%s (resource version %s): bound to %s while %d executors of running gangs are missing and only %d more fit",
-			pod.Name, pod.ResourceVersion, pod.Spec.NodeName, missing, room))
+		r.violation(pod, "bound to %s while %d executors of running gangs are missing and only %d more fit", pod.Spec.NodeName, missing, room)
 	}
 }
 
@@ -77,10 +81,16 @@ func (r *Record) judgeStart(pod *corev1.Pod) {
 func (r *Record) judgeStranded(pod *corev1.Pod) {
 	for _, other := range r.pods {
 		if isRole(other, driver) && other.Labels[AppLabel] == pod.Labels[AppLabel] && holdsRoom(other) {
-			r.violations = append(r.violations, fmt.Sprintf(
-				"%s (resource version %s): found no node, but its driver %s runs", pod.Name, pod.ResourceVersion, other.Name))
+			r.violation(pod, "found no node, but its driver %s runs", other.Name)
 		}
 	}
+}
+
+func (r *Record) violation(pod *corev1.Pod, format string, args ...any) {
+	r.violations = append(r.violations, Violation{
+		Scheduler: pod.Spec.SchedulerName,
+		What:      fmt.Sprintf("%s (resource version %s): %s", pod.Name, pod.ResourceVersion, fmt.Sprintf(format, args...)),
+	})
 }
 
 func (r *Record) boundExecutors(app string) int {

@@ -91,9 +91,10 @@ func TestViolations(t *testing.T) {
 				}
 				record.Pod(p)
 			}
-			got := record.Violations()
-			for i := range min(len(got), len(test.want)) {
-				if strings.HasPrefix(got[i], test.want[i]) {
+			var got []string
+			for i, violation := range record.Violations() {
+				got = append(got, violation.What)
+				if i < len(test.want) && strings.HasPrefix(violation.What, test.want[i]) {
 					got[i] = test.want[i]
 				}
 			}

@@ -124,11 +124,18 @@ func (w *Witness) fail(err error) {
 	w.err = errors.Join(w.err, err)
 }
 
-// Violations are what must not have happened. An error means that the witness did not see everything.
-func (w *Witness) Violations() ([]string, error) {
+// Violations are what must not have happened to pods of one scheduler. An error means that the witness did not see
+// everything.
+func (w *Witness) Violations(scheduler string) ([]string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.record.Violations(), w.err
+	var violations []string
+	for _, violation := range w.record.Violations() {
+		if violation.Scheduler == scheduler {
+			violations = append(violations, violation.What)
+		}
+	}
+	return violations, w.err
 }
 
 // Applications are the births of every application seen, in the order of their drivers.
