@@ -103,7 +103,7 @@ func (l *Ledger) defineLocked(leader types.UID, event gang.Event) {
 	l.endWaitLocked(leader)
 	switch {
 	case e.leader.bound && e.Phase == gang.Waiting:
-		l.resumeLocked(e, nil)
+		l.resumeLocked(e)
 	case e.Phase == gang.Invalid:
 		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}})
 	default:

@@ -78,14 +78,21 @@ func (l *Ledger) formLocked(e *entry) {
 		l.effects = append(l.effects, Define{e.leader.Object})
 		return
 	}
-	l.stepLocked(e, gang.Defined{Definition: e.leader.Reservation.Definition})
-	l.resumeLocked(e, e.leader.Reservation.Slots)
+	l.resumeLocked(e)
 }
 
-// resumeLocked admits a gang whose leader is bound already, with the given slots, and lets the workers that are there
-// claim theirs.
-func (l *Ledger) resumeLocked(e *entry, slots []gang.Slot) {
-	l.stepLocked(e, gang.Admitted{Slots: slices.Clone(slots)})
+// resumeLocked admits a gang whose leader is bound already: with the reservation that the leader carries, or, when it
+// was bound by another scheduler, without slots as soon as the gang is defined. The workers that are there claim theirs.
+func (l *Ledger) resumeLocked(e *entry) {
+	var slots []gang.Slot
+	if carried := e.leader.Reservation; carried != nil {
+		l.stepLocked(e, gang.Defined{Definition: carried.Definition})
+		slots = slices.Clone(carried.Slots)
+	}
+	if e.Phase != gang.Waiting {
+		return
+	}
+	l.stepLocked(e, gang.Admitted{Slots: slots})
 	l.stepLocked(e, gang.Seated{})
 	e.progress = l.now
 	for _, p := range sorted(l.apps[e.Key].workers) {
@@ -160,11 +167,10 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	e := l.gangOfLocked(p)
 	switch {
 	case e == nil:
-	case p.Kind == Leader && bound && e.Phase == gang.Waiting:
-		// Bound by another scheduler: the gang runs, but nothing was reserved for it.
-		l.resumeLocked(e, nil)
-	case p.Kind == Leader && bound:
+	case p.Kind == Leader && bound && e.Phase == gang.Reserved:
 		l.stepLocked(e, gang.Seated{})
+	case p.Kind == Leader && bound && e.Phase != gang.Running:
+		l.resumeLocked(e)
 	case p.Kind == Worker && first:
 		l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: node, Requests: p.Requests})
 		e.progress = l.now
@@ -186,6 +192,8 @@ func (l *Ledger) unplaceLocked(p *pod) {
 		delete(l.degraded, e)
 	case p.Kind == Worker:
 		l.stepLocked(e, gang.WorkerUnplaced{Worker: p.UID})
+		// Its slot may have had no home before it was claimed.
+		l.degraded[e] = true
 	}
 }
 

@@ -32,8 +32,13 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	}
 	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) { p.tell(ledger.PodSeen{Pod: p.describe(object.(*v1.Pod))}) },
-		UpdateFunc: func(before, object any) {
-			if pod := object.(*v1.Pod); podDiffers(before.(*v1.Pod), pod) {
+		UpdateFunc: func(former, object any) {
+			before, pod := former.(*v1.Pod), object.(*v1.Pod)
+			if before.UID != pod.UID {
+				// The watch missed a deletion, and a new pod has the name.
+				p.tell(ledger.PodGone{UID: before.UID})
+			}
+			if podDiffers(before, pod) {
 				p.tell(ledger.PodSeen{Pod: p.describe(pod)})
 			}
 		},

@@ -87,6 +87,9 @@ func decode(configuration runtime.Object) (*v1alpha1.RetinueArgs, error) {
 // Name is the plugin's name.
 func (p *Plugin) Name() string { return Name }
 
+// Ledger is the plugin's record, for checks to read.
+func (p *Plugin) Ledger() *ledger.Ledger { return p.ledger }
+
 // EventsToRegister is empty on purpose: pods that the plugin refuses are woken by the ledger, through Activate, when
 // room or their turn comes, and by no event of the cluster.
 func (p *Plugin) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {

@@ -10,6 +10,9 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 )
 
+// clearNomination takes back a nomination for a node that an attempt before may have left on the pod.
+var clearNomination = &fwk.PostFilterResult{NominatingInfo: &fwk.NominatingInfo{NominatingMode: fwk.ModeOverride}}
+
 // PostFilter tells the ledger that an attempt failed. It never makes room.
 func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod, statuses fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
 	refused := ledger.Refused{UID: pod.UID}
@@ -20,7 +23,7 @@ func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod
 		}
 	}
 	p.tell(refused)
-	return nil, fwk.NewStatus(fwk.Unschedulable)
+	return clearNomination, fwk.NewStatus(fwk.Unschedulable)
 }
 
 // refusedAny tells whether this plugin's Filter refused some node.

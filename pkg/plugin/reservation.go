@@ -31,6 +31,10 @@ type (
 		Minimum  int             `json:"minimum"`
 		Maximum  *int            `json:"maximum,omitempty"`
 		Requests v1.ResourceList `json:"requests"`
+		// What ties a worker to nodes, left out where empty.
+		NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+		NodeAffinity *v1.NodeAffinity  `json:"nodeAffinity,omitempty"`
+		Tolerations  []v1.Toleration   `json:"tolerations,omitempty"`
 	}
 	writtenSlots struct {
 		Role  int    `json:"role"` // index into Roles
@@ -42,9 +46,15 @@ type (
 func encodeReservation(r ledger.Reservation) (string, error) {
 	var written writtenReservation
 	for _, role := range r.Definition.Roles {
-		written.Roles = append(written.Roles, writtenRole{
+		spec := &role.Pod.Spec
+		next := writtenRole{
 			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Requests: role.Requests.List(),
-		})
+			NodeSelector: spec.NodeSelector, Tolerations: spec.Tolerations,
+		}
+		if spec.Affinity != nil {
+			next.NodeAffinity = spec.Affinity.NodeAffinity
+		}
+		written.Roles = append(written.Roles, next)
 	}
 	for _, slot := range r.Slots {
 		if last := len(written.Slots) - 1; last >= 0 && written.Slots[last].Role == slot.Role && written.Slots[last].Node == slot.Node {
@@ -69,8 +79,12 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 		}
 		requests := resource.OfList(role.Requests)
 		requests.Pods = 1
+		worker := &v1.Pod{Spec: v1.PodSpec{NodeSelector: role.NodeSelector, Tolerations: role.Tolerations}}
+		if role.NodeAffinity != nil {
+			worker.Spec.Affinity = &v1.Affinity{NodeAffinity: role.NodeAffinity}
+		}
 		reservation.Definition.Roles = append(reservation.Definition.Roles, gang.Role{
-			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Requests: requests, Pod: &v1.Pod{},
+			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Requests: requests, Pod: worker,
 		})
 	}
 	for i, slots := range written.Slots {

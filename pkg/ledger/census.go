@@ -1,0 +1,46 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+)
+
+// Standing is how one gang stands, for people and checks.
+type Standing struct {
+	Key    gang.Key
+	Leader types.UID
+	Phase  gang.Phase
+	Slots  []gang.Slot
+	// Live is how many of its workers have a node.
+	Live int
+}
+
+// Gangs lists all gangs, by key and leader.
+func (l *Ledger) Gangs() []Standing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var standings []Standing
+	for uid, e := range l.gangs {
+		standings = append(standings, Standing{e.Key, uid, e.Phase, slices.Clone(e.Slots), e.Live()})
+	}
+	slices.SortFunc(standings, func(a, b Standing) int {
+		return cmp.Or(cmp.Compare(a.Key.String(), b.Key.String()), cmp.Compare(a.Leader, b.Leader))
+	})
+	return standings
+}
+
+// Census counts what the ledger remembers besides nodes.
+type Census struct {
+	Pods, Gangs, Apps, Waiting, Degraded int
+}
+
+// Census counts what the ledger remembers besides nodes; all zero when nothing runs and nothing waits.
+func (l *Ledger) Census() Census {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Census{len(l.pods), len(l.gangs), len(l.apps), len(l.waiting.byPod), len(l.degraded)}
+}
