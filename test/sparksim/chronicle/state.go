@@ -1,0 +1,252 @@
+package chronicle
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/plugin"
+	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// Application is what is known of one driver and its executors.
+type Application struct {
+	ID, Name, Namespace string
+	Driver              string // name of the pod
+	Node                string // of the driver; "" while it waits
+	Phase               v1.PodPhase
+	// Reason is what the scheduler said last about the driver while it waited, "" if nothing.
+	Reason string
+	// Slots is how many workers had a reservation when the driver was bound; 0 with other schedulers.
+	Slots int
+
+	Created, Bound, Ended time.Time // zero means not yet
+	// Executors that exist now. Refused ones are pending and were told that there is no room.
+	Pending, Refused, Running int
+	// MostRunning is the largest Running ever.
+	MostRunning int
+	// HalfStarted is the first moment at which an executor was refused while the driver held a node; "" means never.
+	HalfStarted string
+}
+
+// Holding tells whether the driver takes room on a node.
+func (a Application) Holding() bool { return a.Node != "" && a.Ended.IsZero() }
+
+// state is the record itself: a fold over the changes of pods and nodes.
+type state struct {
+	applications map[types.UID]*application // driver -> its application
+	order        []types.UID                // of drivers, as they were seen first
+	pods         map[types.UID]seen         // every pod that exists
+	nodes        map[string]*node           // name -> its room
+	overbooked   []string                   // what was seen, in order
+}
+
+type application struct {
+	Application
+	executors map[types.UID]look
+}
+
+// look is what counts of an executor.
+type look int
+
+const (
+	pending look = iota
+	refused
+	running
+	over
+)
+
+// seen is what of a pod is needed when it changes or goes.
+type seen struct {
+	node     string // where it takes room; "" means nowhere
+	requests resource.Vector
+	driver   types.UID // of the application it belongs to; "" means none
+}
+
+// node is what a node has and what is taken of it. Pods may be seen before their node.
+type node struct {
+	allocatable resource.Vector
+	known       bool
+	taken       resource.Vector
+}
+
+func newState() *state {
+	return &state{applications: map[types.UID]*application{}, pods: map[types.UID]seen{}, nodes: map[string]*node{}}
+}
+
+func (s *state) node(n *v1.Node) {
+	entry := s.room(n.Name)
+	entry.allocatable, entry.known = resource.OfList(n.Status.Allocatable), true
+}
+
+func (s *state) room(name string) *node {
+	if s.nodes[name] == nil {
+		s.nodes[name] = &node{}
+	}
+	return s.nodes[name]
+}
+
+// pod takes the latest state of a pod.
+func (s *state) pod(now time.Time, pod *v1.Pod) {
+	ended := pod.Status.Phase == v1.PodSucceeded || pod.Status.Phase == v1.PodFailed
+	is := seen{requests: resource.OfPod(pod)}
+	if !ended {
+		is.node = pod.Spec.NodeName
+	}
+	switch {
+	case spark.IsDriver(pod):
+		is.driver = pod.UID
+		s.driver(now, pod)
+	case spark.IsExecutor(pod):
+		for _, owner := range pod.OwnerReferences {
+			is.driver = owner.UID
+		}
+		s.executor(now, pod, is.driver, ended)
+	}
+	s.move(pod, s.pods[pod.UID], is)
+	s.pods[pod.UID] = is
+}
+
+// deleted is a pod that exists no more.
+func (s *state) deleted(now time.Time, pod *v1.Pod) {
+	was := s.pods[pod.UID]
+	s.move(pod, was, seen{})
+	delete(s.pods, pod.UID)
+	a := s.applications[was.driver]
+	switch {
+	case a == nil:
+	case was.driver == pod.UID:
+		if a.Ended.IsZero() {
+			a.Ended = now
+		}
+	default:
+		delete(a.executors, pod.UID)
+		a.count()
+	}
+}
+
+// move keeps the sums per node.
+func (s *state) move(pod *v1.Pod, was, is seen) {
+	if was.node == is.node && was.requests.Equal(is.requests) {
+		return
+	}
+	if was.node != "" {
+		room := s.room(was.node)
+		room.taken = room.taken.Sub(was.requests)
+	}
+	if is.node == "" {
+		return
+	}
+	room := s.room(is.node)
+	room.taken = room.taken.Add(is.requests)
+	if room.known && !room.taken.Fits(room.allocatable) {
+		s.overbooked = append(s.overbooked, fmt.Sprintf("%s: %s is asked for and %s is there since %s/%s was bound",
+			is.node, room.taken, room.allocatable, pod.Namespace, pod.Name))
+	}
+}
+
+func (s *state) driver(now time.Time, pod *v1.Pod) {
+	a := s.of(pod.UID)
+	if a.Created.IsZero() {
+		a.Created = now
+		s.order = append(s.order, pod.UID)
+	}
+	a.ID, a.Name, a.Namespace, a.Driver = spark.AppID(pod), pod.Labels[spark.LabelAppName], pod.Namespace, pod.Name
+	a.Phase = pod.Status.Phase
+	if a.Bound.IsZero() && pod.Spec.NodeName != "" {
+		a.Bound, a.Node, a.Slots = now, pod.Spec.NodeName, slots(pod)
+	}
+	if condition := scheduled(pod); condition != nil && condition.Status == v1.ConditionFalse {
+		a.Reason = condition.Message
+	}
+	if a.Ended.IsZero() && (a.Phase == v1.PodSucceeded || a.Phase == v1.PodFailed) {
+		a.Ended = now
+	}
+	a.judge(now, "")
+}
+
+func (s *state) executor(now time.Time, pod *v1.Pod, driver types.UID, ended bool) {
+	a := s.of(driver)
+	is := pending
+	switch condition := scheduled(pod); {
+	case ended:
+		is = over
+	case pod.Status.Phase == v1.PodRunning:
+		is = running
+	case pod.Spec.NodeName == "" && condition != nil && condition.Status == v1.ConditionFalse:
+		is = refused
+	}
+	a.executors[pod.UID] = is
+	a.count()
+	a.judge(now, pod.Name)
+}
+
+func (s *state) of(driver types.UID) *application {
+	if s.applications[driver] == nil {
+		s.applications[driver] = &application{executors: map[types.UID]look{}}
+	}
+	return s.applications[driver]
+}
+
+func (a *application) count() {
+	a.Pending, a.Refused, a.Running = 0, 0, 0
+	for _, look := range a.executors {
+		switch look {
+		case pending:
+			a.Pending++
+		case refused:
+			a.Pending++
+			a.Refused++
+		case running:
+			a.Running++
+		}
+	}
+	a.MostRunning = max(a.MostRunning, a.Running)
+}
+
+func (a *application) judge(now time.Time, executor string) {
+	if a.HalfStarted == "" && a.Holding() && a.Refused > 0 {
+		a.HalfStarted = fmt.Sprintf("%s: driver %s holds node %s while executor %s is refused, %d of its others run",
+			now.Format(time.StampMilli), a.Driver, a.Node, executor, a.Running)
+	}
+}
+
+// list is every application in the order in which drivers appeared.
+func (s *state) list() []Application {
+	list := make([]Application, 0, len(s.order))
+	for _, uid := range s.order {
+		list = append(list, s.applications[uid].Application)
+	}
+	return list
+}
+
+// scheduled is what the scheduler says of a pod; nil means nothing.
+func scheduled(pod *v1.Pod) *v1.PodCondition {
+	i := slices.IndexFunc(pod.Status.Conditions, func(c v1.PodCondition) bool { return c.Type == v1.PodScheduled })
+	if i < 0 {
+		return nil
+	}
+	return &pod.Status.Conditions[i]
+}
+
+// slots counts the slots of the reservation that a driver was bound with.
+func slots(driver *v1.Pod) int {
+	var reservation struct {
+		Slots []struct {
+			Count int `json:"count"`
+		} `json:"slots"`
+	}
+	if err := json.Unmarshal([]byte(driver.Annotations[plugin.AnnotationReservation]), &reservation); err != nil {
+		return 0
+	}
+	count := 0
+	for _, slot := range reservation.Slots {
+		count += slot.Count
+	}
+	return count
+}

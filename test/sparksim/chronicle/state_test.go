@@ -1,0 +1,126 @@
+package chronicle
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/plugin"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// pod is named APPLICATION-driver or APPLICATION-exec-ID and asks for two CPUs.
+func pod(name, node string, phase v1.PodPhase, changes ...func(*v1.Pod)) *v1.Pod {
+	app, role, _ := strings.Cut(name, "-")
+	p := &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID(name), Labels: map[string]string{
+			spark.LabelApp: app, spark.LabelAppName: app, spark.LabelRole: spark.RoleDriver,
+		}},
+		Spec: v1.PodSpec{NodeName: node, Containers: []v1.Container{{Resources: v1.ResourceRequirements{
+			Requests: v1.ResourceList{v1.ResourceCPU: resource.MustParse("2")},
+		}}}},
+		Status: v1.PodStatus{Phase: phase},
+	}
+	if role != "driver" {
+		p.Labels[spark.LabelRole] = spark.RoleExecutor
+		p.OwnerReferences = []metav1.OwnerReference{{Kind: "Pod", UID: types.UID(app + "-driver")}}
+	}
+	for _, change := range changes {
+		change(p)
+	}
+	return p
+}
+
+func refusal(message string) func(*v1.Pod) {
+	return func(p *v1.Pod) {
+		p.Status.Conditions = []v1.PodCondition{{Type: v1.PodScheduled, Status: v1.ConditionFalse, Reason: v1.PodReasonUnschedulable, Message: message}}
+	}
+}
+
+func reservation(text string) func(*v1.Pod) {
+	return func(p *v1.Pod) { p.Annotations = map[string]string{plugin.AnnotationReservation: text} }
+}
+
+func recordOf(pods ...*v1.Pod) *state {
+	s := newState()
+	s.node(&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}, Status: v1.NodeStatus{
+		Allocatable: v1.ResourceList{v1.ResourceCPU: resource.MustParse("8"), v1.ResourcePods: resource.MustParse("110")}}})
+	for i, p := range pods {
+		s.pod(noon.Add(time.Duration(i)*time.Second), p)
+	}
+	return s
+}
+
+func TestAnApplicationIsFollowedFromItsDriverToItsEnd(t *testing.T) {
+	s := recordOf(
+		pod("a-driver", "", v1.PodPending, refusal("ClusterFull: no room")),
+		pod("a-driver", "n", v1.PodPending, reservation(`{"slots":[{"node":"n","count":2},{"node":"m","count":1}]}`)),
+		pod("a-driver", "n", v1.PodRunning),
+		pod("a-exec-1", "n", v1.PodRunning),
+		pod("a-exec-2", "", v1.PodPending),
+	)
+	require.Equal(t, []Application{{
+		ID: "a", Name: "a", Namespace: "default", Driver: "a-driver", Node: "n", Phase: v1.PodRunning, Reason: "ClusterFull: no room", Slots: 3,
+		Created: noon, Bound: noon.Add(time.Second), Pending: 1, Running: 1, MostRunning: 1,
+	}}, s.list())
+	s.pod(noon.Add(time.Minute), pod("a-exec-1", "n", v1.PodSucceeded))
+	s.deleted(noon.Add(time.Minute), pod("a-exec-2", "", v1.PodPending))
+	s.pod(noon.Add(time.Minute), pod("a-driver", "n", v1.PodSucceeded))
+	a := s.list()[0]
+	require.Zero(t, a.Pending+a.Running)
+	require.Equal(t, 1, a.MostRunning)
+	require.Equal(t, noon.Add(time.Minute), a.Ended)
+	require.False(t, a.Holding())
+	require.Empty(t, a.HalfStarted)
+	require.Empty(t, s.overbooked)
+}
+
+func TestAGangIsHalfStartedWhenAnExecutorIsRefusedWhileTheDriverHoldsANode(t *testing.T) {
+	s := recordOf(pod("a-driver", "n", v1.PodRunning), pod("a-exec-1", "n", v1.PodRunning), pod("a-exec-2", "", v1.PodPending, refusal("0/1 nodes are available")))
+	require.Equal(t, "Nov 21 12:00:02.000: driver a-driver holds node n while executor a-exec-2 is refused, 1 of its others run", s.list()[0].HalfStarted)
+	s.deleted(noon, pod("a-exec-2", "", v1.PodPending))
+	require.NotEmpty(t, s.list()[0].HalfStarted, "what was seen stays seen")
+}
+
+func TestAnExecutorRefusedAfterTheDriverHasEndedIsNoHalfStartedGang(t *testing.T) {
+	s := recordOf(pod("a-driver", "n", v1.PodRunning), pod("a-driver", "n", v1.PodFailed), pod("a-exec-1", "", v1.PodPending, refusal("LeaderGone")))
+	require.Empty(t, s.list()[0].HalfStarted)
+}
+
+func TestAnExecutorMayBeSeenBeforeItsDriver(t *testing.T) {
+	s := recordOf(pod("a-exec-1", "", v1.PodPending, refusal("no room")))
+	require.Empty(t, s.list())
+	s.pod(noon, pod("a-driver", "n", v1.PodRunning))
+	require.Len(t, s.list(), 1)
+	require.NotEmpty(t, s.list()[0].HalfStarted)
+}
+
+func TestANodeIsOverbookedWhenItsPodsAskForMoreThanItHas(t *testing.T) {
+	full := []*v1.Pod{pod("a-driver", "n", v1.PodRunning), pod("a-exec-1", "n", v1.PodRunning), pod("a-exec-2", "n", v1.PodRunning), pod("a-exec-3", "n", v1.PodRunning)}
+	s := recordOf(full...)
+	require.Empty(t, s.overbooked)
+	s.pod(noon, pod("b-driver", "n", v1.PodPending))
+	require.Len(t, s.overbooked, 1)
+	require.Contains(t, s.overbooked[0], "since default/b-driver was bound")
+
+	s = recordOf(full...)
+	s.pod(noon, pod("a-exec-3", "n", v1.PodFailed))
+	s.deleted(noon, pod("a-exec-2", "n", v1.PodRunning))
+	s.pod(noon, pod("b-driver", "n", v1.PodPending))
+	s.pod(noon, pod("b-exec-1", "n", v1.PodPending))
+	require.Empty(t, s.overbooked, "a pod that has ended takes no room, and neither does one that is gone")
+}
+
+func TestADriverThatIsDeletedHasEnded(t *testing.T) {
+	s := recordOf(pod("a-driver", "n", v1.PodRunning))
+	s.deleted(noon.Add(time.Hour), pod("a-driver", "n", v1.PodRunning))
+	require.Equal(t, noon.Add(time.Hour), s.list()[0].Ended)
+}
