@@ -121,7 +121,7 @@ e2e-build: $(E2E_BINARIES) build ## Build what e2e runs.
 	go test -tags e2e -c -o $(BIN)/e2e.test ./test/e2e
 
 .PHONY: e2e
-e2e: e2e-deps e2e-build ## Run real Spark on two real nodes; needs root, leaves nothing behind (SPARK_VERSION=4.1.4).
+e2e: e2e-deps e2e-build spark-image ## Run real Spark on two real nodes; needs root, leaves nothing behind (SPARK_VERSION=4.1.4).
 	go test -tags e2e -count=1 ./test/e2e/sandbox
 	$(BIN)/e2e.test -test.v -test.timeout 45m -spark-version $(SPARK_VERSION) $(E2E_FLAGS)
 

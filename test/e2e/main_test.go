@@ -61,7 +61,7 @@ func runTests(m *testing.M, cache string, s settings) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var err error
-	s.spark, err = distribution.Get(ctx, distribution.Options{Cache: cache, Version: *sparkVersion, Out: s.progress})
+	s.spark, err = distribution.Open(cache, *sparkVersion)
 	if err == nil {
 		box, err = startEnvironment(ctx, s)
 	}

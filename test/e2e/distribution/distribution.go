@@ -24,7 +24,7 @@ import (
 type Options struct {
 	Cache   string    // folder; made when missing
 	Version string    // of Spark, for example 4.1.4
-	Out     io.Writer // progress and the output of the programs that run; never nil
+	Out     io.Writer // progress; never nil
 }
 
 // Distribution is one version of Spark, ready for use.
@@ -49,35 +49,70 @@ var entrypoint []byte
 
 var versionForm = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 
-// Get returns the distribution, from the cache when it is there.
-func Get(ctx context.Context, options Options) (Distribution, error) {
-	if !versionForm.MatchString(options.Version) {
-		return Distribution{}, fmt.Errorf("Spark version %q is not of the form 4.1.4", options.Version)
+// parts are the cached files and folders a distribution is made from.
+type parts struct {
+	Distribution
+	base string // a Debian root file system, tar
+	pi   string // the SparkPi jar
+}
+
+func locate(cache, version string) (parts, error) {
+	if !versionForm.MatchString(version) {
+		return parts{}, fmt.Errorf("Spark version %q is not of the form 4.1.4", version)
 	}
-	cache, err := filepath.Abs(options.Cache)
+	cache, err := filepath.Abs(cache)
 	if err != nil {
+		return parts{}, fmt.Errorf("cache %q: %w", cache, err)
+	}
+	name := filepath.Join(cache, "spark-"+version+"-")
+	p := parts{base: filepath.Join(cache, "debian-"+key(debianArguments...)+".tar")}
+	p.Version = version
+	p.Image = "retinue.local/spark:" + version
+	p.Home = name + key(homeRevision)
+	p.pi = name + key(p.Home, string(piSource)) + ".pi.jar"
+	p.Archive = name + key(p.base, p.pi, string(entrypoint)) + ".oci.tar"
+	return p, nil
+}
+
+// Open returns a distribution that Make has made before.
+func Open(cache, version string) (Distribution, error) {
+	p, err := locate(cache, version)
+	if err != nil {
+		return Distribution{}, err
+	}
+	for _, path := range []string{p.Home, p.Archive} {
+		if _, err := os.Stat(path); err != nil {
+			return Distribution{}, fmt.Errorf("Spark %s is not in the cache: run `make spark-image SPARK_VERSION=%s` first: %w", version, version, err)
+		}
+	}
+	return p.Distribution, nil
+}
+
+// Make makes what the cache lacks. It needs root and, when anything is missing, the network.
+func Make(ctx context.Context, options Options) (Distribution, error) {
+	p, err := locate(options.Cache, options.Version)
+	if err != nil {
+		return Distribution{}, err
+	}
+	if options.Cache, err = filepath.Abs(options.Cache); err != nil {
 		return Distribution{}, fmt.Errorf("cache %q: %w", options.Cache, err)
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
+	if err := os.MkdirAll(options.Cache, 0o755); err != nil {
 		return Distribution{}, fmt.Errorf("cache: %w", err)
 	}
-	options.Cache = cache
-	d := Distribution{
-		Version: options.Version,
-		Home:    filepath.Join(cache, "spark-"+options.Version+"-"+key(homeRevision, string(piSource))),
-		Image:   "retinue.local/spark:" + options.Version,
-	}
-	base := filepath.Join(cache, "debian-"+key(debianArguments...)+".tar")
-	d.Archive = filepath.Join(cache, "spark-"+options.Version+"-"+key(d.Home, base, string(entrypoint))+".oci.tar")
-
 	// Both wait for downloads most of the time.
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return once(base, func() error { return makeDebian(groupCtx, options, base) }) })
-	group.Go(func() error { return once(d.Home, func() error { return makeHome(groupCtx, options, d.Home) }) })
+	group.Go(func() error { return once(p.base, func() error { return makeDebian(groupCtx, options, p.base) }) })
+	group.Go(func() error {
+		if err := once(p.Home, func() error { return makeHome(groupCtx, options, p.Home) }); err != nil {
+			return err
+		}
+		return once(p.pi, func() error { return compilePi(groupCtx, options, p.Home, p.pi) })
+	})
 	if err := group.Wait(); err != nil {
 		return Distribution{}, err
 	}
-	return d, once(d.Archive, func() error { return makeArchive(options, d, base) })
+	return p.Distribution, once(p.Archive, func() error { return makeArchive(options, p) })
 }
 
 // key names a cached file by what it was made from.
@@ -93,8 +128,8 @@ func once(path string, do func() error) error {
 	return do()
 }
 
-func makeArchive(options Options, d Distribution, base string) error {
-	fmt.Fprintf(options.Out, "spark image: write %s\n", d.Archive)
+func makeArchive(options Options, p parts) error {
+	fmt.Fprintf(options.Out, "spark image: write %s\n", p.Archive)
 	script, err := os.CreateTemp(options.Cache, "entrypoint-*.sh")
 	if err != nil {
 		return fmt.Errorf("entrypoint: %w", err)
@@ -104,12 +139,13 @@ func makeArchive(options Options, d Distribution, base string) error {
 	if err := errors.Join(err, script.Chmod(0o755), script.Close()); err != nil {
 		return fmt.Errorf("entrypoint: %w", err)
 	}
-	return image.Write(d.Archive, image.Image{
-		Name: d.Image,
+	return image.Write(p.Archive, image.Image{
+		Name: p.Image,
 		Layers: []image.Layer{
-			image.TarFile(base),
+			image.TarFile(p.base),
 			image.Tree(
-				image.Source{From: d.Home, To: sparkHome},
+				image.Source{From: p.Home, To: sparkHome},
+				image.Source{From: p.pi, To: PiJar},
 				image.Source{From: script.Name(), To: "/opt/entrypoint.sh"},
 			),
 		},

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -14,10 +13,7 @@ import (
 )
 
 // homeRevision changes when the layout below does.
-const homeRevision = "1"
-
-//go:embed files/SparkPi.scala
-var piSource []byte
+const homeRevision = "2"
 
 // homePlaces: folder in the source package pyspark -> folder in a Spark home. What is in none of them is not needed.
 var homePlaces = map[string]string{
@@ -53,12 +49,7 @@ func makeHome(ctx context.Context, options Options, path string) error {
 	if err := unpack(packages[0], home); err != nil {
 		return fmt.Errorf("spark home: unpack %s: %w", filepath.Base(packages[0]), err)
 	}
-	fmt.Fprintln(options.Out, "spark image: compile SparkPi")
-	if err := compilePi(ctx, work, home); err != nil {
-		return err
-	}
-	// A temporary folder is closed to others, but the home's own folder becomes part of the image.
-	return errors.Join(os.Chmod(home, 0o755), os.Rename(home, path))
+	return os.Rename(home, path)
 }
 
 // unpack puts the files of a source package where a Spark home has them.
@@ -119,16 +110,6 @@ func writeFile(root *os.Root, place string, mode os.FileMode, content io.Reader)
 		return err
 	}
 	_, err = io.Copy(file, content)
-	return errors.Join(err, file.Close())
-}
-
-// compilePi makes the SparkPi jar with the Scala compiler among Spark's own jars, so that it fits their Scala version.
-func compilePi(ctx context.Context, work, home string) error {
-	source := filepath.Join(work, "SparkPi.scala")
-	jar := filepath.Join(home, strings.TrimPrefix(PiJar, sparkHome))
-	err := errors.Join(os.WriteFile(source, piSource, 0o644), os.MkdirAll(filepath.Dir(jar), 0o755))
-	if err != nil {
-		return fmt.Errorf("SparkPi: %w", err)
-	}
-	return run(ctx, work, "java", "-cp", filepath.Join(home, "jars", "*"), "scala.tools.nsc.Main", "-usejavacp", "-d", jar, source)
+	// The mask of whoever runs this must not keep the image's user from reading.
+	return errors.Join(err, file.Chmod(mode), file.Close())
 }

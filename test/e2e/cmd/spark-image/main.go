@@ -18,7 +18,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	spark, err := distribution.Get(ctx, distribution.Options{Cache: *cache, Version: *version, Out: os.Stderr})
+	spark, err := distribution.Make(ctx, distribution.Options{Cache: *cache, Version: *version, Out: os.Stderr})
 	if err != nil {
 		stop()
 		fmt.Fprintln(os.Stderr, "spark-image:", err)
