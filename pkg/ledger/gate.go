@@ -123,6 +123,7 @@ func (l *Ledger) admitLocked(a Admitted) error {
 		l.unplaceLocked(e.leader)
 		return ErrRoomGone
 	}
+	l.gatherLocked(e)
 	return nil
 }
 
@@ -244,7 +245,8 @@ func turnOf(p *pod) turn {
 	return turn{priority: p.Priority, created: p.Created, name: p.Gang.String() + "/" + string(p.UID)}
 }
 
-// Reservation of a leader's gang, to be kept where a restarted scheduler finds it; false when it holds none.
+// Reservation of a leader's gang, to be kept where a restarted scheduler finds it, with every slot open: workers that
+// are there then claim theirs again. false when the gang is not admitted.
 func (l *Ledger) Reservation(leader types.UID) (Reservation, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -252,5 +254,9 @@ func (l *Ledger) Reservation(leader types.UID) (Reservation, bool) {
 	if e == nil || !e.Phase.Admitted() {
 		return Reservation{}, false
 	}
-	return Reservation{Definition: e.Gang.Definition, Slots: slices.Clone(e.Slots)}, true
+	slots := slices.Clone(e.Slots)
+	for i := range slots {
+		slots[i].Worker = ""
+	}
+	return Reservation{Definition: e.Gang.Definition, Slots: slots}, true
 }

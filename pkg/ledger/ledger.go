@@ -46,6 +46,8 @@ type Ledger struct {
 	before  map[int]resource.Vector // node index -> what was free before the event
 	// nodeChanged means that the event changed what a node is, not only what is on it.
 	nodeChanged bool
+	// resized means that open slots have another size than before the event.
+	resized bool
 	// suspects are nodes that may not be able to keep their slots any more; index into the table of nodes.
 	suspects map[int]struct{}
 }
@@ -172,8 +174,11 @@ func sorted(pods map[types.UID]*pod) []*pod {
 func (l *Ledger) settleLocked() []Effect {
 	if l.synced {
 		l.repairLocked()
-		if l.nodeChanged || l.gainedLocked() {
+		gained := l.nodeChanged || l.gainedLocked()
+		if gained || l.resized {
 			l.rehomeLocked()
+		}
+		if gained {
 			l.epoch++
 		}
 		if l.nodeChanged {
@@ -181,7 +186,7 @@ func (l *Ledger) settleLocked() []Effect {
 		}
 		l.probeLocked()
 	}
-	l.nodeChanged = false
+	l.nodeChanged, l.resized = false, false
 	clear(l.before)
 	effects := l.effects
 	l.effects = nil

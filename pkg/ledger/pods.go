@@ -82,7 +82,7 @@ func (l *Ledger) formLocked(e *entry) {
 }
 
 // resumeLocked admits a gang whose leader is bound already: with the reservation that the leader carries, or, when it
-// was bound by another scheduler, without slots as soon as the gang is defined. The workers that are there claim theirs.
+// was bound by another scheduler, without slots as soon as the gang is defined.
 func (l *Ledger) resumeLocked(e *entry) {
 	var slots []gang.Slot
 	if carried := e.leader.Reservation; carried != nil {
@@ -94,6 +94,11 @@ func (l *Ledger) resumeLocked(e *entry) {
 	}
 	l.stepLocked(e, gang.Admitted{Slots: slots})
 	l.stepLocked(e, gang.Seated{})
+	l.gatherLocked(e)
+}
+
+// gatherLocked lets workers claim slots that were there before their gang was admitted.
+func (l *Ledger) gatherLocked(e *entry) {
 	e.progress = l.now
 	for _, p := range sorted(l.apps[e.Key].workers) {
 		if l.gangOfLocked(p) != e {

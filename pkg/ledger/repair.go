@@ -133,6 +133,8 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 			l.suspects[l.nodes.lookup(slot.Node)] = struct{}{}
 		}
 	}
+	// Smaller slots may find a home where larger ones did not.
+	l.degraded[e], l.resized = true, true
 	l.save(e)
 	l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
 		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
