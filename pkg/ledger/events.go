@@ -24,7 +24,11 @@ const (
 
 // Pod is what the ledger needs to know of a pod.
 type Pod struct {
-	UID  types.UID
+	UID       types.UID
+	Namespace string
+	// Labels of a pod that may belong to a gang; nil for pods of other schedulers.
+	Labels map[string]string
+	// Kind is what the pod itself shows. A Lone pod that a role of a defined gang selects is its Worker all the same.
 	Kind Kind
 	// Gang names the gang of a leader or worker; the zero Key for a lone pod.
 	Gang gang.Key

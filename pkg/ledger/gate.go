@@ -101,6 +101,9 @@ func (l *Ledger) defineLocked(leader types.UID, event gang.Event) {
 	}
 	l.stepLocked(e, event)
 	l.endWaitLocked(leader)
+	if e.Phase == gang.Waiting {
+		l.recruitLocked(e)
+	}
 	switch {
 	case e.leader.bound && e.Phase == gang.Waiting:
 		l.resumeLocked(e)

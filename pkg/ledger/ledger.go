@@ -26,6 +26,8 @@ type Ledger struct {
 	pods  map[types.UID]*pod   // every pod that has not ended
 	gangs map[types.UID]*entry // leader -> its gang
 	apps  map[gang.Key]*app    // gang key -> who claims it
+	// claims are the roles of defined gangs by one label of their selectors.
+	claims map[label][]claim
 	// waiting holds leaders and lone pods that were tried and did not fit.
 	waiting waiting
 	// probe is the waiter being tried again since probed; empty means none.
@@ -67,6 +69,8 @@ type entry struct {
 	leader *pod
 	// progress is when the leader became ready or a worker last came or went.
 	progress time.Time
+	// handles are the labels under which its roles are found in Ledger.claims.
+	handles []label
 }
 
 // app is everything that carries one gang key.
@@ -84,6 +88,7 @@ func New(topologyKey string) *Ledger {
 		pods:    map[types.UID]*pod{},
 		gangs:   map[types.UID]*entry{},
 		apps:    map[gang.Key]*app{},
+		claims:  map[label][]claim{},
 		waiting: waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
 		before:  map[int]resource.Vector{},
 

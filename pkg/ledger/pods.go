@@ -11,12 +11,17 @@ import (
 
 // seePodLocked takes a pod's new state.
 func (l *Ledger) seePodLocked(seen Pod) {
+	l.enlistLocked(&seen)
 	p := l.pods[seen.UID]
 	switch {
 	case p == nil:
 		p = &pod{Pod: seen}
 		l.pods[seen.UID] = p
 		l.joinLocked(p)
+	case p.Kind == Lone && seen.Kind == Worker:
+		p.Pod = seen
+		l.joinLocked(p)
+		l.workLocked(p)
 	case p.placed != "" && !p.Requests.Equal(seen.Requests):
 		l.useLocked(p.placed, seen.Requests.Sub(p.Requests))
 		p.Pod = seen
@@ -66,6 +71,7 @@ func (l *Ledger) preferBoundLocked(a *app, e *entry) {
 		return
 	}
 	l.endWaitLocked(owner.leader.UID)
+	l.dismissLocked(owner)
 	owner.Gang = gang.New(owner.Key, owner.leader.UID)
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
 	a.leaders = slices.Insert(a.leaders, 0, e)
@@ -87,6 +93,7 @@ func (l *Ledger) resumeLocked(e *entry) {
 	var slots []gang.Slot
 	if carried := e.leader.Reservation; carried != nil {
 		l.stepLocked(e, gang.Defined{Definition: carried.Definition})
+		l.recruitLocked(e)
 		slots = slices.Clone(carried.Slots)
 	}
 	if e.Phase != gang.Waiting {
@@ -141,6 +148,7 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 // endGangLocked gives back what a gang holds; the next leader that claims the key, if any, owns it from now on.
 func (l *Ledger) endGangLocked(e *entry) {
 	l.stepLocked(e, gang.Ended{})
+	l.dismissLocked(e)
 	delete(l.gangs, e.leader.UID)
 	delete(l.degraded, e)
 	a := l.apps[e.Key]

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -18,30 +19,33 @@ import (
 // describe is what the ledger needs to know of a pod. Pods of other schedulers take room like any lone pod.
 func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	described := ledger.Pod{
-		UID:      pod.UID,
-		Node:     pod.Spec.NodeName,
-		Requests: resource.OfPod(pod),
-		Priority: corev1helpers.PodPriority(pod),
-		Created:  pod.CreationTimestamp.Time,
-		Ready:    ready(pod),
-		Object:   pod,
+		UID:       pod.UID,
+		Namespace: pod.Namespace,
+		Node:      pod.Spec.NodeName,
+		Requests:  resource.OfPod(pod),
+		Priority:  corev1helpers.PodPriority(pod),
+		Created:   pod.CreationTimestamp.Time,
+		Ready:     ready(pod),
+		Object:    pod,
 	}
 	if pod.Spec.SchedulerName != p.handle.ProfileName() {
 		return described
 	}
+	described.Labels = pod.Labels
 	if pod.Spec.NodeName == "" {
 		described.Shape = shapeOf(pod)
 	}
 	switch {
-	case spark.IsDriver(pod):
+	case leads(pod):
 		described.Kind = ledger.Leader
-		described.Gang = gang.Key{Namespace: pod.Namespace, Name: spark.AppID(pod)}
+		described.Gang = gang.Key{Namespace: pod.Namespace, Name: nameOfGang(pod)}
 		described.Reservation = p.reservationOf(pod)
 	case spark.IsExecutor(pod):
 		described.Kind = ledger.Worker
-		if spark.InDefaultProfile(pod) {
+		described.Role = spark.RoleExecutor
+		if !spark.InDefaultProfile(pod) {
 			// Executors of other resource profiles are not known before they come: they have no role, and no slots.
-			described.Role = spark.RoleExecutor
+			described.Role, described.Labels = "", nil
 		}
 		described.Gang = gang.Key{Namespace: pod.Namespace, Name: spark.AppID(pod)}
 		if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "Pod" {
@@ -58,6 +62,17 @@ func ready(pod *v1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// leads tells whether a pod leads a gang: a Spark driver, or whoever says so by listing the roles of its workers.
+func leads(pod *v1.Pod) bool {
+	_, lists := pod.Annotations[spark.AnnotationRoles]
+	return lists || spark.IsDriver(pod)
+}
+
+// nameOfGang is the name that a leader's gang has in its namespace.
+func nameOfGang(leader *v1.Pod) string {
+	return cmp.Or(spark.AppID(leader), leader.Labels[spark.LabelGang], leader.Name)
 }
 
 // shapeOf is equal for pods that may go to the same nodes, resources aside.

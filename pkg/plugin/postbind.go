@@ -27,6 +27,6 @@ func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, 
 	}
 	p.effects.add([]ledger.Effect{ledger.Tell{Pod: pod, Verdict: gang.Verdict{
 		Reason:  gang.GangAdmitted,
-		Message: fmt.Sprintf("driver and %d workers have room on %d nodes", c.definition.Workers(), len(nodes)),
+		Message: fmt.Sprintf("the leader and %d workers have room on %d nodes", c.definition.Workers(), len(nodes)),
 	}}})
 }

@@ -49,18 +49,16 @@ func cycleOf(state fwk.CycleState) *cycle {
 func (p *Plugin) PreFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod, _ []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
 	c := &cycle{request: resource.OfPod(pod), view: p.ledger.View()}
 	state.Write(cycleKey, c)
-	switch {
-	case spark.IsDriver(pod):
+	if leads(pod) {
 		return nil, p.plan(c, pod)
-	case spark.IsExecutor(pod):
-		c.seats = p.ledger.Seats(pod.UID, seatLimit)
-		if !c.seats.Verdict.Passes() {
-			c.shortage = c.seats.Verdict
-			return nil, statusOf(c.shortage)
-		}
-		if c.seats.Pinned {
-			return &fwk.PreFilterResult{NodeNames: sets.KeySet(c.seats.Slots)}, nil
-		}
+	}
+	c.seats = p.ledger.Seats(pod.UID, seatLimit)
+	if !c.seats.Verdict.Passes() {
+		c.shortage = c.seats.Verdict
+		return nil, statusOf(c.shortage)
+	}
+	if c.seats.Pinned {
+		return &fwk.PreFilterResult{NodeNames: sets.KeySet(c.seats.Slots)}, nil
 	}
 	return nil, nil
 }
@@ -87,6 +85,14 @@ func (p *Plugin) plan(c *cycle, leader *v1.Pod) *fwk.Status {
 	return nil
 }
 
+// leaderName is what people call the leader.
+func leaderName(leader *v1.Pod) string {
+	if spark.IsDriver(leader) {
+		return spark.RoleDriver
+	}
+	return "leader"
+}
+
 // eligibility is which nodes of a view may hold the pod, resources aside.
 func eligibility(pod *v1.Pod, view *ledger.View) func(node int) bool {
 	eligible := placement.Eligibility(pod)
@@ -96,7 +102,7 @@ func eligibility(pod *v1.Pod, view *ledger.View) func(node int) bool {
 // gangOf translates a definition for placement.
 func (p *Plugin) gangOf(c *cycle, leader *v1.Pod) placement.Gang {
 	asked := placement.Gang{
-		Leader:   &placement.Member{Name: spark.RoleDriver, Request: c.request, Eligible: eligibility(leader, c.view)},
+		Leader:   &placement.Member{Name: leaderName(leader), Request: c.request, Eligible: eligibility(leader, c.view)},
 		Strategy: placement.Strategy(p.args.Placement),
 	}
 	for _, role := range c.definition.Roles {

@@ -26,11 +26,12 @@ type (
 		Slots []writtenSlots `json:"slots"`
 	}
 	writtenRole struct {
-		Name     string          `json:"name"`
-		Count    int             `json:"count"`
-		Minimum  int             `json:"minimum"`
-		Maximum  *int            `json:"maximum,omitempty"`
-		Requests v1.ResourceList `json:"requests"`
+		Name     string            `json:"name"`
+		Count    int               `json:"count"`
+		Minimum  int               `json:"minimum"`
+		Maximum  *int              `json:"maximum,omitempty"`
+		Requests v1.ResourceList   `json:"requests"`
+		Selector map[string]string `json:"selector,omitempty"`
 		// What ties a worker to nodes, left out where empty.
 		NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 		NodeAffinity *v1.NodeAffinity  `json:"nodeAffinity,omitempty"`
@@ -49,7 +50,7 @@ func encodeReservation(r ledger.Reservation) (string, error) {
 		spec := &role.Pod.Spec
 		next := writtenRole{
 			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Requests: role.Requests.List(),
-			NodeSelector: spec.NodeSelector, Tolerations: spec.Tolerations,
+			Selector: role.Selector, NodeSelector: spec.NodeSelector, Tolerations: spec.Tolerations,
 		}
 		if spec.Affinity != nil {
 			next.NodeAffinity = spec.Affinity.NodeAffinity
@@ -84,7 +85,7 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 			worker.Spec.Affinity = &v1.Affinity{NodeAffinity: role.NodeAffinity}
 		}
 		reservation.Definition.Roles = append(reservation.Definition.Roles, gang.Role{
-			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Requests: requests, Pod: worker,
+			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Selector: role.Selector, Requests: requests, Pod: worker,
 		})
 	}
 	for i, slots := range written.Slots {

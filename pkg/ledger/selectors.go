@@ -1,0 +1,103 @@
+package ledger
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// label is one label of the pods of one namespace.
+type label struct{ namespace, key, value string }
+
+// claim is a role that selects pods.
+type claim struct {
+	entry *entry
+	role  int // index into the definition's roles
+}
+
+// handle is the one label of a selector under which its role is found; a pod that the selector selects has it too.
+func handle(namespace string, selector map[string]string) label {
+	keys := slices.Sorted(maps.Keys(selector))
+	if len(keys) == 0 {
+		return label{}
+	}
+	return label{namespace, keys[0], selector[keys[0]]}
+}
+
+// enlistLocked makes a pod a worker if a role of a defined gang selects it.
+func (l *Ledger) enlistLocked(p *Pod) {
+	if p.Kind == Leader {
+		return
+	}
+	var chosen *claim
+	for key, value := range p.Labels {
+		for _, c := range l.claims[label{p.Namespace, key, value}] {
+			if selects(c.entry.Gang.Definition.Roles[c.role].Selector, p.Labels) && (chosen == nil || c.compare(*chosen) < 0) {
+				chosen = &c
+			}
+		}
+	}
+	if chosen != nil {
+		p.Kind, p.Gang, p.Role = Worker, chosen.entry.Key, chosen.entry.Gang.Definition.Roles[chosen.role].Name
+	}
+}
+
+// compare orders claims for a pod that several select: the oldest leader's first role has it.
+func (c claim) compare(other claim) int {
+	return cmp.Or(turnOf(c.entry.leader).compare(turnOf(other.entry.leader)), cmp.Compare(c.role, other.role))
+}
+
+func selects(selector, labels map[string]string) bool {
+	for key, value := range selector {
+		if labels[key] != value {
+			return false
+		}
+	}
+	return len(selector) > 0
+}
+
+// recruitLocked registers the selectors of a gang that has just been defined. Pods of Spark are known by their labels
+// before; of others some may have been taken for lone pods.
+func (l *Ledger) recruitLocked(e *entry) {
+	l.dismissLocked(e)
+	unknown := false
+	for i, role := range e.Gang.Definition.Roles {
+		at := handle(e.Key.Namespace, role.Selector)
+		l.claims[at] = append(l.claims[at], claim{e, i})
+		e.handles = append(e.handles, at)
+		unknown = unknown || role.Selector[spark.LabelApp] == ""
+	}
+	if !unknown {
+		return
+	}
+	for _, p := range sorted(l.pods) {
+		if p.Kind != Lone || p.Namespace != e.Key.Namespace {
+			continue
+		}
+		if l.enlistLocked(&p.Pod); p.Kind == Worker {
+			l.joinLocked(p)
+			l.workLocked(p)
+		}
+	}
+}
+
+// workLocked lets a placed pod that was found to be a worker take its place in the gang.
+func (l *Ledger) workLocked(p *pod) {
+	if e := l.gangOfLocked(p); e != nil && p.placed != "" {
+		l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
+	}
+}
+
+// dismissLocked forgets the selectors of a gang.
+func (l *Ledger) dismissLocked(e *entry) {
+	for _, at := range e.handles {
+		l.claims[at] = slices.DeleteFunc(l.claims[at], func(c claim) bool { return c.entry == e })
+		if len(l.claims[at]) == 0 {
+			delete(l.claims, at)
+		}
+	}
+	e.handles = nil
+}
