@@ -1,0 +1,120 @@
+package ledger
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// defineLocked takes the answer to Define.
+func (l *Ledger) defineLocked(leader types.UID, event gang.Event) {
+	e := l.gangs[leader]
+	if e == nil || l.gangOfLocked(e.leader) != e {
+		return
+	}
+	l.stepLocked(e, event)
+	l.endWaitLocked(leader)
+	if e.Phase == gang.Waiting {
+		l.recruitLocked(e)
+	}
+	switch {
+	case e.leader.bound && e.Phase == gang.Waiting:
+		l.resumeLocked(e)
+	case e.Phase == gang.Invalid:
+		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}})
+	default:
+		l.effects = append(l.effects, Activate{e.leader.Object})
+	}
+}
+
+// admitLocked reserves everything or nothing.
+func (l *Ledger) admitLocked(a Admitted) error {
+	e := l.gangs[a.Leader]
+	if e == nil || l.gangOfLocked(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" {
+		return ErrNotWaiting
+	}
+	l.placeLocked(e.leader, a.Node, false)
+	l.stepLocked(e, gang.Admitted{Slots: a.Slots})
+	if l.overbookedLocked(a) {
+		l.unplaceLocked(e.leader)
+		return ErrRoomGone
+	}
+	l.gatherLocked(e)
+	return nil
+}
+
+// overbookedLocked tells whether a node that an admission touched holds more than it has.
+func (l *Ledger) overbookedLocked(a Admitted) bool {
+	leader := l.pods[a.Leader]
+	if node := l.nodes.table.at(l.nodes.lookup(a.Node)); !leader.Requests.Fits(node.free.Add(leader.Requests)) {
+		return true
+	}
+	for _, slot := range a.Slots {
+		node := l.nodes.table.at(l.nodes.lookup(slot.Node))
+		if node.object == nil || !slot.Requests.Fits(node.free.Add(slot.Requests)) {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseLocked makes a pod wait that did not fit.
+func (l *Ledger) refuseLocked(r Refused) {
+	p := l.pods[r.UID]
+	if p == nil || p.placed != "" {
+		return
+	}
+	if l.probe == r.UID {
+		l.probe = ""
+	}
+	e := l.gangOfLocked(p)
+	switch {
+	case p.Kind == Worker && e != nil && !p.roams:
+		p.roams = true
+		l.effects = append(l.effects, Activate{p.Object})
+		return
+	case r.Verdict.Passes():
+		// Refused for something else than room: whatever refused it wakes it.
+		l.waiting.remove(r.UID)
+		return
+	}
+	var w *waiter
+	if p.Kind == Leader && e != nil {
+		w = l.parkLocked(e)
+		// Through the Gate again, which keeps it there.
+		l.effects = append(l.effects, Activate{p.Object})
+	} else {
+		w = l.waiting.add(p.UID, "pod "+p.Shape+" "+p.Requests.String(), p.Requests, turnOf(p))
+	}
+	w.shape.verdict = r.Verdict
+	w.shape.tried = max(w.shape.tried, r.Epoch)
+}
+
+func (l *Ledger) parkLocked(e *entry) *waiter {
+	return l.waiting.add(e.leader.UID, shapeOf(e), demandOf(e), turnOf(e.leader))
+}
+
+// demandOf is what a gang asks for in all at its start.
+func demandOf(e *entry) resource.Vector {
+	demand := e.leader.Requests
+	for _, role := range e.Gang.Definition.Roles {
+		demand = demand.Add(role.Requests.Scale(role.Count))
+	}
+	return demand
+}
+
+// shapeOf is equal for gangs that ask for exactly the same.
+func shapeOf(e *entry) string {
+	shape := fmt.Sprintf("gang %s %s", e.leader.Shape, e.leader.Requests)
+	for _, role := range e.Gang.Definition.Roles {
+		shape += fmt.Sprintf(" + %d × %s %s", role.Count, role.Shape, role.Requests)
+	}
+	return shape
+}
+
+func turnOf(p *pod) turn {
+	return turn{priority: p.Priority, created: p.Created, name: p.Gang.String() + "/" + string(p.UID)}
+}
