@@ -54,7 +54,7 @@ func (l *Ledger) admittedLocked() []*entry {
 // until room comes back.
 func (l *Ledger) moveSlotLocked(e *entry, slot int) {
 	l.stepLocked(e, gang.SlotMoved{Slot: slot})
-	l.save(e)
+	l.saveLocked(e)
 	if home := l.homeLocked(e, slot); home != "" {
 		l.stepLocked(e, gang.SlotMoved{Slot: slot, Node: home})
 		return
@@ -89,7 +89,7 @@ func (l *Ledger) rehomeLocked() {
 			}
 			if home := l.homeLocked(e, s); home != "" {
 				l.stepLocked(e, gang.SlotMoved{Slot: s, Node: home})
-				l.save(e)
+				l.saveLocked(e)
 			} else {
 				whole = false
 			}
@@ -105,8 +105,8 @@ func (e *entry) eligibility(role int) func(*v1.Node) bool {
 	return placement.Eligibility(e.Gang.Definition.Roles[role].Pod)
 }
 
-// save asks for the gang's reservation to be written down again, once an event.
-func (l *Ledger) save(e *entry) {
+// saveLocked asks for the gang's reservation to be written down again, once an event.
+func (l *Ledger) saveLocked(e *entry) {
 	written := Save{e.leader.Object}
 	if !slices.Contains(l.effects, Effect(written)) {
 		l.effects = append(l.effects, written)
@@ -135,7 +135,7 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 	}
 	// Smaller slots may find a home where larger ones did not.
 	l.degraded[e], l.resized = true, true
-	l.save(e)
+	l.saveLocked(e)
 	l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
 		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
 }
@@ -149,7 +149,7 @@ func (l *Ledger) tickLocked(unclaimed time.Duration) {
 		}
 		l.stepLocked(e, gang.Released{})
 		delete(l.degraded, e)
-		l.save(e)
+		l.saveLocked(e)
 		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased,
 			Message: fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others", open, claimed+open, unclaimed)}})
 	}
