@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
-	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -203,7 +202,7 @@ func (e roleText) role(leader *v1.Pod) (gang.Role, error) {
 		return gang.Role{}, err
 	}
 	role.Pod = e.pod(leader, requests, role.Selector)
-	if err := validate(&role.Pod.Spec); err != nil {
+	if err := validate(role.Pod); err != nil {
 		return gang.Role{}, errors.New(strings.TrimPrefix(err.Error(), "spec."))
 	}
 	role.Requests = resource.OfPod(role.Pod)
@@ -220,7 +219,7 @@ func (e roleText) requests() (v1.ResourceList, error) {
 		if problems := validation.IsQualifiedName(name); len(problems) > 0 {
 			return nil, fmt.Errorf("requests.%s: no resource has such a name", quote(name))
 		}
-		quantity, err := apiresource.ParseQuantity(text)
+		quantity, err := parseQuantity(text)
 		if err != nil || quantity.Sign() < 0 {
 			return nil, fmt.Errorf("requests.%s=%s: not a quantity such as 4 or 8Gi", name, quote(text))
 		}
@@ -241,18 +240,6 @@ func (e roleText) selector(leader *v1.Pod) (map[string]string, error) {
 		return map[string]string{LabelApp: AppID(leader), LabelRole: RoleExecutor}, nil
 	}
 	return nil, fmt.Errorf("selector: required, as the leader has no label %s", LabelGang)
-}
-
-func validateLabels(name string, labels map[string]string) error {
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		if problems := validation.IsQualifiedName(key); len(problems) > 0 {
-			return fmt.Errorf("%s.%s: %s", name, quote(key), problems[0])
-		}
-		if problems := validation.IsValidLabelValue(labels[key]); len(problems) > 0 {
-			return fmt.Errorf("%s.%s=%s: %s", name, key, quote(labels[key]), problems[0])
-		}
-	}
-	return nil
 }
 
 // pod is a worker of the role, as far as scheduling is concerned.

@@ -126,17 +126,9 @@ func (c *comparison) containers(field string, predicted, real []v1.Container) {
 	}
 }
 
-// labels compares without the executor's number, which differs from pod to pod.
+// labels compares those that are predicted. Others, such as the executor's number, select nothing that was planned.
 func (c *comparison) labels(predicted, real map[string]string) {
-	names := map[string]bool{}
-	for name := range predicted {
-		names[name] = true
-	}
-	for name := range real {
-		names[name] = true
-	}
-	delete(names, LabelExecutorID)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
+	for _, name := range slices.Sorted(maps.Keys(predicted)) {
 		c.text("metadata.labels["+name+"]", predicted[name], real[name])
 	}
 }

@@ -18,10 +18,11 @@ func Driver(properties Properties, version Version) (*v1.Pod, error) {
 		return nil, err
 	}
 	container := v1.Container{Name: DriverContainer}
-	if name, found := s.text(image); found {
-		container.Image = name
-	}
 	if err := s.overlay(&container.Resources, amounts{memory, cpu, driverLimitCores, driverResource}); err != nil {
+		return nil, err
+	}
+	selector, err := s.selectors(nil, nodeSelector, driverNodeSelector)
+	if err != nil {
 		return nil, err
 	}
 	pod := &v1.Pod{
@@ -31,11 +32,12 @@ func Driver(properties Properties, version Version) (*v1.Pod, error) {
 			LabelVersion: version.String(),
 		}},
 		Spec: v1.PodSpec{
-			NodeSelector:  s.selectors(nil, nodeSelector, driverNodeSelector),
+			NodeSelector:  selector,
 			RestartPolicy: v1.RestartPolicyNever,
 			Containers:    []v1.Container{container},
 		},
 	}
+	pod.Spec.Containers[0].Image = s.image(pod, "", driverImage)
 	pod.Spec.SchedulerName, _ = s.text(driverScheduler, scheduler)
 	applyDefaults(&pod.Spec)
 	return pod, nil

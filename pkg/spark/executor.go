@@ -23,8 +23,13 @@ func (s settings) executorPod(driver, template *v1.Pod) (*v1.Pod, error) {
 	}
 	pod.Namespace = driver.Namespace
 	pod.Name = AppID(driver) + "-executor"
-	pod.Labels = s.executorLabels(driver, pod.Labels)
-	pod.Spec.NodeSelector = s.selectors(pod.Spec.NodeSelector, nodeSelector, executorNodeSelector)
+	var err error
+	if pod.Labels, err = s.executorLabels(driver, pod.Labels); err != nil {
+		return nil, err
+	}
+	if pod.Spec.NodeSelector, err = s.selectors(pod.Spec.NodeSelector, nodeSelector, executorNodeSelector); err != nil {
+		return nil, err
+	}
 	if name, found := s.executorScheduler(); found {
 		pod.Spec.SchedulerName = name
 	}
@@ -34,9 +39,7 @@ func (s settings) executorPod(driver, template *v1.Pod) (*v1.Pod, error) {
 	if container.Name == "" {
 		container.Name = ExecutorContainer
 	}
-	if name, found := s.text(executorImage, image); found {
-		container.Image = name
-	}
+	container.Image = s.image(driver, container.Image, executorImage)
 	if err := s.executorResources(&container.Resources); err != nil {
 		return nil, err
 	}
@@ -49,6 +52,18 @@ func (s settings) executorPod(driver, template *v1.Pod) (*v1.Pod, error) {
 	strip(pod)
 	applyDefaults(&pod.Spec)
 	return pod, nil
+}
+
+// image is the image of a role's container. missing is that of the template.
+func (s settings) image(pod *v1.Pod, missing, roleKey string) string {
+	name, found := s.text(roleKey, image)
+	if !found {
+		return missing
+	}
+	if s.version.AtLeast(v41) {
+		name = strings.ReplaceAll(name, "{{SPARK_VERSION}}", pod.Labels[LabelVersion])
+	}
+	return name
 }
 
 // mainContainer separates the container that becomes Spark's from the sidecars of a template.
@@ -165,26 +180,49 @@ func (s settings) members(family string) []string {
 }
 
 // selectors adds the node labels of some families of settings to those of a template; later families win.
-func (s settings) selectors(template map[string]string, families ...string) map[string]string {
+func (s settings) selectors(template map[string]string, families ...string) (map[string]string, error) {
 	selector := maps.Clone(template)
 	for _, family := range families {
 		for _, key := range s.members(family) {
+			name, value := strings.TrimPrefix(key, family), s.properties[key]
+			if problem := labelProblem(name, value); problem != "" {
+				return nil, invalid(key, value, problem)
+			}
 			if selector == nil {
 				selector = map[string]string{}
 			}
-			selector[strings.TrimPrefix(key, family)] = s.properties[key]
+			selector[name] = value
 		}
 	}
-	return selector
+	return selector, nil
 }
 
-func (s settings) executorLabels(driver *v1.Pod, template map[string]string) map[string]string {
+// Placeholders in the values of labels, which Spark replaces since 4.0.
+const (
+	appIDPlaceholder      = "{{APP_ID}}"
+	executorIDPlaceholder = "{{EXECUTOR_ID}}"
+)
+
+// executorLabels are the labels that every executor has, without those that differ from one to the next.
+func (s settings) executorLabels(driver *v1.Pod, template map[string]string) (map[string]string, error) {
 	labels := maps.Clone(template)
 	if labels == nil {
 		labels = map[string]string{}
 	}
 	for _, key := range s.members(executorLabel) {
-		labels[strings.TrimPrefix(key, executorLabel)] = strings.ReplaceAll(s.properties[key], "{{APP_ID}}", AppID(driver))
+		value := s.properties[key]
+		name := strings.TrimPrefix(key, executorLabel)
+		if s.version.AtLeast(v40) {
+			if strings.Contains(value, executorIDPlaceholder) {
+				delete(labels, name)
+				continue
+			}
+			value = strings.ReplaceAll(value, appIDPlaceholder, AppID(driver))
+		}
+		if problem := labelProblem(name, value); problem != "" {
+			return nil, invalid(key, value, problem)
+		}
+		labels[name] = value
 	}
 	for _, name := range []string{LabelAppName, LabelVersion} {
 		if value, found := driver.Labels[name]; found {
@@ -194,7 +232,7 @@ func (s settings) executorLabels(driver *v1.Pod, template map[string]string) map
 	labels[LabelApp] = AppID(driver)
 	labels[LabelRole] = RoleExecutor
 	labels[LabelResourceProfile] = DefaultResourceProfile
-	return labels
+	return labels, nil
 }
 
 // executorPorts gives the container the port that occupies its node when the executor uses the host's network.

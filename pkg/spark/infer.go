@@ -37,7 +37,7 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 	if err != nil {
 		return gang.Definition{}, err
 	}
-	if err := validate(&pod.Spec); err != nil {
+	if err := validate(pod); err != nil {
 		return gang.Definition{}, fmt.Errorf("the executor pod template: %w", err)
 	}
 	if !s.hasScheduler(template) && driver.Labels[operatorLabel] == "true" {
@@ -123,6 +123,7 @@ func (s settings) warnings(template *v1.Pod) []string {
 	}
 	warn(!s.version.AtLeast(v33), "Spark "+s.version.String()+" is older than 3.3, the oldest version whose rules are known")
 	warn(s.has(featureSteps), featureSteps+" may change executors in ways that only the first one shows")
+	warn(s.has(excludedSteps), excludedSteps+" may leave out parts of executors; the first one shows which")
 	warn(s.hasOwnClaims(), "every executor gets volume claims of its own: zones that they may be tied to are not considered")
 	if template == nil {
 		return warnings

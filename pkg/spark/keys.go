@@ -65,11 +65,11 @@ const (
 	templateContainer    = "spark.kubernetes.executor.podTemplateContainerName"
 	image                = "spark.kubernetes.container.image"
 	executorImage        = "spark.kubernetes.executor.container.image"
+	driverImage          = "spark.kubernetes.driver.container.image"
 	blockManagerPort     = "spark.blockManager.port"
 	featureSteps         = "spark.kubernetes.executor.pod.featureSteps"
+	excludedSteps        = "spark.kubernetes.executor.pod.excludedFeatureSteps"
 )
-
-var v30 = Version{3, 0}
 
 // keys is every setting that is read, in the order of the documentation.
 var keys = []Key{
@@ -109,7 +109,8 @@ var keys = []Key{
 	{executorImage, "", v30, "", "Image of the executors; wins over `spark.kubernetes.container.image`. Nodes that have it score better."},
 	{image, "", v30, "", "Image of driver and executors."},
 	{blockManagerPort, "7079", v30, "", "Host port of an executor if its template uses the host's network."},
-	{featureSteps, "", Version{3, 2}, "", "User code that changes executor pods: only a warning, the first executor tells the truth."},
+	{featureSteps, "", v32, "", "User code that changes executor pods: only a warning, the first executor tells the truth."},
+	{excludedSteps, "", v41, "", "Parts of Spark that build executor pods and are left out: only a warning."},
 
 	{driverCores, "1", v30, "", "cpu request of the driver."},
 	{driverRequestCores, "", v30, "", "cpu request of the driver, as a Kubernetes quantity; wins over `spark.driver.cores`."},
@@ -122,6 +123,7 @@ var keys = []Key{
 	{driverResource, "", v30, "", "`<name>.amount` and `<name>.vendor`: the driver's limit of the extended resource vendor/name."},
 	{driverScheduler, "", v33, "", "Scheduler of the driver; wins over `spark.kubernetes.scheduler.name`."},
 	{driverNodeSelector, "", v33, "", "Node labels that the driver asks for."},
+	{driverImage, "", v30, "", "Image of the driver; wins over `spark.kubernetes.container.image`."},
 }
 
 // Keys lists every setting that is read, in the order of the documentation.

@@ -1,35 +1,146 @@
 package spark
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
 // ParseTemplate reads a pod template as users and operators write it: a Pod or a PodTemplate, in YAML or JSON. Like
-// Spark it takes the first document and passes over fields it does not know.
+// Spark it takes the first document and passes over fields it does not know. Only what concerns scheduling is kept.
 func ParseTemplate(text string) (*v1.Pod, error) {
-	if len(text) > MaxBytes {
-		return nil, fmt.Errorf("the executor pod template has %d bytes, more than %d", len(text), MaxBytes)
-	}
-	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 1<<10)
-	var document json.RawMessage
-	if err := decoder.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("the executor pod template is not YAML: %w", oneLine(err))
-	}
-	pod := &v1.Pod{}
-	if len(document) == 0 {
-		return pod, nil
-	}
-	if err := json.Unmarshal(document, pod); err != nil {
-		return nil, fmt.Errorf("the executor pod template is not a pod: %w", oneLine(err))
+	pod, err := ParsePod(text)
+	if err != nil {
+		return nil, fmt.Errorf("the executor pod template: %w", err)
 	}
 	return pod, nil
+}
+
+// ParsePod reads a manifest of a pod from somebody who is not trusted, as far as scheduling is concerned.
+func ParsePod(text string) (*v1.Pod, error) {
+	if len(text) > MaxBytes {
+		return nil, fmt.Errorf("%d bytes, more than %d", len(text), MaxBytes)
+	}
+	document, err := firstDocument(text)
+	if err != nil {
+		return nil, fmt.Errorf("not YAML: %w", oneLine(err))
+	}
+	pod := &v1.Pod{}
+	if document == nil {
+		return pod, nil
+	}
+	if err := prune(document); err != nil {
+		return nil, err
+	}
+	encoded, err := json.Marshal(document)
+	if err != nil {
+		return nil, fmt.Errorf("not YAML: %w", oneLine(err))
+	}
+	if err := json.Unmarshal(encoded, pod); err != nil {
+		return nil, fmt.Errorf("not a pod: %w", oneLine(err))
+	}
+	return pod, nil
+}
+
+// firstDocument decodes the first document that has content; nil means that there is none.
+func firstDocument(text string) (any, error) {
+	var document any
+	if yaml.IsJSONBuffer([]byte(text)) && json.Unmarshal([]byte(text), &document) == nil {
+		return document, nil
+	}
+	for decoder := yaml.NewYAMLToJSONDecoder(strings.NewReader(text)); document == nil; {
+		err := decoder.Decode(&document)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return document, nil
+}
+
+// The fields that are kept of a container and of a volume. Dropping the others, environment and commands among them,
+// before anything is decoded keeps secrets out and leaves quantities in known places only.
+var (
+	containerFields = []string{"name", "image", "resources", "ports", "restartPolicy"}
+	volumeFields    = []string{"name", "persistentVolumeClaim", "gcePersistentDisk", "awsElasticBlockStore", "iscsi", "rbd", "csi"}
+)
+
+// prune removes from a decoded pod what is not kept, and checks its quantities.
+func prune(document any) error {
+	spec, _ := child(document, "spec").(map[string]any)
+	if spec == nil {
+		return nil
+	}
+	delete(spec, "ephemeralContainers")
+	for _, name := range []string{"initContainers", "containers"} {
+		for i, container := range list(spec[name]) {
+			keep(container, containerFields)
+			if err := checkResources(fmt.Sprintf("spec.%s[%d].resources", name, i), child(container, "resources")); err != nil {
+				return err
+			}
+		}
+	}
+	for _, volume := range list(spec["volumes"]) {
+		// Who made the claim of an ephemeral volume, and in which zone, shows only once it exists.
+		if fields, isMap := volume.(map[string]any); isMap && fields["ephemeral"] != nil {
+			keep(volume, append(slices.Clone(volumeFields), "ephemeral"))
+			fields["ephemeral"] = map[string]any{}
+			continue
+		}
+		keep(volume, volumeFields)
+	}
+	if err := checkResources("spec.resources", spec["resources"]); err != nil {
+		return err
+	}
+	return checkQuantities("spec.overhead", spec["overhead"])
+}
+
+func child(value any, name string) any {
+	fields, _ := value.(map[string]any)
+	return fields[name]
+}
+
+func list(value any) []any {
+	items, _ := value.([]any)
+	return items
+}
+
+// keep removes all other fields.
+func keep(value any, names []string) {
+	fields, _ := value.(map[string]any)
+	for name := range fields {
+		if !slices.Contains(names, name) {
+			delete(fields, name)
+		}
+	}
+}
+
+func checkResources(path string, resources any) error {
+	for _, name := range []string{"requests", "limits"} {
+		if err := checkQuantities(path+"."+name, child(resources, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkQuantities makes sure that every value of a resource list may be decoded.
+func checkQuantities(path string, value any) error {
+	amounts, _ := value.(map[string]any)
+	for name, amount := range amounts {
+		if _, err := parseQuantity(fmt.Sprint(amount)); err != nil {
+			return fmt.Errorf("%s.%s=%s: %w", path, name, quote(fmt.Sprint(amount)), err)
+		}
+	}
+	return nil
 }
 
 // oneLine keeps an error of a decoder to one short line: it may repeat what it read.

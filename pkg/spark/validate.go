@@ -2,16 +2,26 @@ package spark
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
 
 // validate finds what the API server would refuse in those parts of a pod that scheduling reads, so that a mistake is
 // told before the leader runs and not by the first worker.
-func validate(spec *v1.PodSpec) error {
+func validate(pod *v1.Pod) error {
+	if err := validateLabels("metadata.labels", pod.Labels); err != nil {
+		return err
+	}
+	if err := validateLabels("spec.nodeSelector", pod.Spec.NodeSelector); err != nil {
+		return err
+	}
+	spec := &pod.Spec
 	var errs field.ErrorList
 	path := field.NewPath("spec")
 	for _, list := range []struct {
@@ -108,4 +118,25 @@ func validateTerm(path *field.Path, topologyKey string, selectors ...*metav1.Lab
 		}
 	}
 	return errs
+}
+
+// labelProblem is why the API server would refuse a label of a pod or in a node selector; "" means that it would not.
+func labelProblem(name, value string) string {
+	if problems := validation.IsQualifiedName(name); len(problems) > 0 {
+		return "no name of a label: " + problems[0]
+	}
+	if problems := validation.IsValidLabelValue(value); len(problems) > 0 {
+		return problems[0]
+	}
+	return ""
+}
+
+// validateLabels checks labels that are written as a map. name is that of the field.
+func validateLabels(name string, labels map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if problem := labelProblem(key, labels[key]); problem != "" {
+			return fmt.Errorf("%s.%s=%s: %s", name, key, quote(labels[key]), problem)
+		}
+	}
+	return nil
 }

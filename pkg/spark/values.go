@@ -117,9 +117,9 @@ func (s settings) size(name, value string, unit, least int64) (int64, error) {
 // quantity reads a Kubernetes quantity.
 func (s settings) quantity(name string) (resource.Quantity, error) {
 	value, _ := s.lookup(name)
-	quantity, err := resource.ParseQuantity(value)
+	quantity, err := parseQuantity(value)
 	if err != nil {
-		return resource.Quantity{}, invalid(name, value, "not a Kubernetes quantity such as 1500m or 2")
+		return resource.Quantity{}, invalid(name, value, err.Error())
 	}
 	if quantity.Sign() < 0 {
 		return resource.Quantity{}, invalid(name, value, "negative")

@@ -46,7 +46,7 @@ var basics = []testCase{
 	{name: "template", executors: 3, template: template, conf: []string{
 		"spark.executor.instances=3", "spark.kubernetes.executor.podTemplateContainerName=main",
 		"spark.kubernetes.node.selector.pool=batch", "spark.kubernetes.executor.node.selector.disk=nvme",
-		"spark.kubernetes.executor.label.team=data", "spark.kubernetes.executor.label.app={{APP_ID}}",
+		"spark.kubernetes.executor.label.team=data",
 	}},
 	{name: "dynamic allocation", executors: 4, conf: []string{
 		"spark.dynamicAllocation.enabled=true", "spark.dynamicAllocation.shuffleTracking.enabled=true", "spark.dynamicAllocation.minExecutors=2",
@@ -78,6 +78,9 @@ var edges = []testCase{
 		"spark.executor.memory= 1536M ", "spark.driver.memory=1GB", "spark.executor.cores= 2 ", "spark.memory.offHeap.enabled=TRUE",
 		"spark.memory.offHeap.size=100MB", "spark.kubernetes.executor.request.cores=1.5",
 		"spark.kubernetes.node.selector.a.b/c=x_y.z", "spark.my.escapes=a:b=c#d!e\\f\u00e9\u4e16",
+	}},
+	{name: "placeholders", executors: 2, since: "4.1", conf: []string{
+		"spark.kubernetes.executor.label.app={{APP_ID}}-x", "spark.kubernetes.executor.container.image=retinue.test/executor:{{SPARK_VERSION}}",
 	}},
 	{name: "first container of a template", executors: 2, template: template, conf: []string{
 		"spark.kubernetes.executor.podTemplateContainerName=nobody", "spark.kubernetes.executor.limit.cores=2",

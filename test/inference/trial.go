@@ -234,13 +234,33 @@ func (t *trial) compareExecutors(ctx context.Context, token string, app applicat
 		if !matches(role.Selector, pod.Labels) || !spark.InDefaultProfile(&pod) {
 			o.differences = append(o.differences, fmt.Sprintf("executor %s is not of role %s: labels %v", pod.Name, role.Name, pod.Labels))
 		}
+		var found []string
 		for _, difference := range spark.Compare(role.Pod, &pod) {
-			if text := "executor " + difference.String(); !slices.Contains(o.differences, text) {
+			found = append(found, difference.String())
+		}
+		for _, text := range append(found, surplus(role.Pod, &pod)...) {
+			if text = "executor " + text; !slices.Contains(o.differences, text) {
 				o.differences = append(o.differences, text)
 			}
 		}
 	}
 	return nil
+}
+
+// surplus is what scheduling does not mind but a complete prediction has: every label, and the images.
+func surplus(predicted, real *v1.Pod) []string {
+	var found []string
+	for name, value := range real.Labels {
+		if _, known := predicted.Labels[name]; !known && name != spark.LabelExecutorID {
+			found = append(found, fmt.Sprintf("label %s=%s was not predicted", name, value))
+		}
+	}
+	for i, container := range real.Spec.Containers {
+		if i < len(predicted.Spec.Containers) && predicted.Spec.Containers[i].Image != container.Image {
+			found = append(found, fmt.Sprintf("image of %s: %s instead of %s", container.Name, container.Image, predicted.Spec.Containers[i].Image))
+		}
+	}
+	return found
 }
 
 func matches(selector, labels map[string]string) bool {
