@@ -156,7 +156,7 @@ func (l *Ledger) applyLocked(event Event) error {
 // openLocked ends the reading of what existed at the start: slots on nodes that do not exist lose their room, and the
 // pods that were kept at the Gate pass it again.
 func (l *Ledger) openLocked() {
-	l.synced = true
+	l.synced, l.nodeChanged = true, true
 	for i := range l.nodes.table.length {
 		l.suspects[i] = struct{}{}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
@@ -14,24 +15,26 @@ import (
 )
 
 // repairLocked moves open slots off nodes that cannot keep them: nodes that are gone, that the role may not use any
-// more, or on which others have taken the room. The gangs admitted last move first.
+// more, or on which others have taken the room. The gangs admitted last move first. It looks at gangs only when some
+// node is in trouble.
 func (l *Ledger) repairLocked() {
-	for _, i := range slices.Sorted(maps.Keys(l.suspects)) {
-		if !l.nodes.table.at(i).held.IsZero() {
-			l.evacuateLocked(i)
+	troubled := sets.New[string]()
+	for i := range l.suspects {
+		if n := l.nodes.table.at(i); !n.held.IsZero() && (l.nodeChanged || n.object == nil || overbooked(n)) {
+			troubled.Insert(n.name)
 		}
 	}
 	clear(l.suspects)
-}
-
-func (l *Ledger) evacuateLocked(i int) {
-	name := l.nodes.table.at(i).name
+	if len(troubled) == 0 {
+		return
+	}
 	for _, e := range l.admittedLocked() {
 		for s := range e.Slots {
-			if slot := &e.Slots[s]; slot.Node != name || slot.Worker != "" {
+			slot := &e.Slots[s]
+			if slot.Worker != "" || !troubled.Has(slot.Node) {
 				continue
 			}
-			if node := l.nodes.table.at(i); overbooked(node) || !e.eligibility(e.Slots[s].Role)(node.object) {
+			if n := l.nodes.table.at(l.nodes.lookup(slot.Node)); overbooked(n) || !e.eligibility(slot.Role)(n.object) {
 				l.moveSlotLocked(e, s)
 			}
 		}

@@ -25,8 +25,11 @@ func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, _ *v1.Pod, node
 	if c.fit != nil && !c.fit.LeaderFits(i) {
 		return fwk.NewStatus(fwk.Unschedulable, "the workers do not fit any more if the leader sits here")
 	}
+	if c.view.Held(i).IsZero() {
+		return nil
+	}
 	held := c.view.Held(i).Sub(c.seats.Slots[name])
-	if missing := c.request.Missing(freeOf(nodeInfo).Sub(held)); !missing.IsZero() && !held.IsZero() {
+	if missing := c.request.Missing(freeOf(nodeInfo).Sub(held)); !missing.IsZero() {
 		return fwk.NewStatus(fwk.Unschedulable, fmt.Sprintf("room is reserved for workers of other applications (short of %s)", missing))
 	}
 	return nil

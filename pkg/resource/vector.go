@@ -159,9 +159,12 @@ func (v Vector) Missing(free Vector) Vector {
 
 // IsZero tells whether every amount is zero.
 func (v Vector) IsZero() bool {
-	zero := true
-	v.each(func(_ v1.ResourceName, value int64) { zero = zero && value == 0 })
-	return zero
+	for _, amount := range v.Extended {
+		if amount.Value != 0 {
+			return false
+		}
+	}
+	return v.CPU == 0 && v.Memory == 0 && v.EphemeralStorage == 0 && v.Pods == 0
 }
 
 // Equal compares amounts; a missing extended resource equals zero.
