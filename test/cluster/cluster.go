@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -63,7 +64,10 @@ func newCluster(config Config, s state) (*Cluster, error) {
 	c.restConfig.QPS, c.restConfig.Burst = 5000, 10000 // requests a second: no limit but the API server's own
 	c.restConfig.Dial = dialer(config.NetworkNamespace)
 	c.restConfig.UserAgent = "retinue-cluster"
-	if c.client, err = kubernetes.NewForConfig(c.restConfig); err != nil {
+	compact := rest.CopyConfig(c.restConfig) // thousands of nodes as JSON would keep a core busy
+	compact.ContentType = runtime.ContentTypeProtobuf
+	compact.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	if c.client, err = kubernetes.NewForConfig(compact); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	for name, user := range map[Component]string{
@@ -134,14 +138,14 @@ func (c *Cluster) forget(component Component) error {
 	return c.state.write()
 }
 
-// startedAt is when this process started the component, and now if it did not.
-func (c *Cluster) startedAt(component Component) time.Time {
+// startedAt is when this process started the component; ours is false, and the time is now, if it did not.
+func (c *Cluster) startedAt(component Component) (at time.Time, ours bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at, ok := c.launched[component]; ok {
-		return at
+	if at, ours = c.launched[component]; !ours {
+		at = time.Now()
 	}
-	return time.Now()
+	return at, ours
 }
 
 func (c *Cluster) progress(format string, args ...any) {

@@ -76,6 +76,12 @@ func (c *Cluster) apiServerArguments() []string {
 		"--tls-cert-file=" + c.pki.certFile(servingAPIName),
 		"--tls-private-key-file=" + c.pki.keyFile(servingAPIName),
 		"--client-ca-file=" + c.pki.certFile(authorityName),
+		// Components read this, together with the client authority, from a ConfigMap, and complain when it is missing.
+		"--requestheader-client-ca-file=" + c.pki.certFile(authorityName),
+		"--requestheader-allowed-names=front-proxy-client",
+		"--requestheader-username-headers=X-Remote-User",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
@@ -119,6 +125,9 @@ func (c *Cluster) controllerManagerArguments() []string {
 		// It annotates every node again whenever their number passes 100, 500, 1000, …, for kubelets' caches of secrets.
 		"--controllers=*,-ttl-controller",
 		"--node-monitor-grace-period=" + (c.config.leaseDuration() + 10*time.Second).String(),
+		// The same for new nodes: 5,000 at once may take longer than the standard minute to report, and calling
+		// them unreachable in the meantime means two more requests for each.
+		"--node-startup-grace-period=" + (c.config.leaseDuration() + 20*time.Second).String(),
 		// A controller that takes the not-ready taint off 5,000 nodes must not do so at 20 a second.
 		"--kube-api-qps=1000",
 		"--kube-api-burst=2000",
@@ -135,6 +144,7 @@ func (c *Cluster) kwokArguments() []string {
 		"--cidr=" + c.config.PodCIDR,
 		"--node-ip=127.0.0.1",
 		"--server-address=" + local(c.config.port(Kwok)),
+		"--v=WARN", // at INFO it logs every patch
 	}
 }
 

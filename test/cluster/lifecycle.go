@@ -169,6 +169,7 @@ func (c *Cluster) launch(ctx context.Context, component Component) error {
 	}
 	if running := c.recorded(component); running.alive() {
 		if running.Fingerprint == fingerprint {
+			c.progress("%-24s runs already, pid %d", component, running.PID)
 			return nil
 		}
 		c.progress("%-24s is outdated: stopping it to start it anew", component)

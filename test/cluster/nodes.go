@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -13,8 +12,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
 )
 
 // Nodes describes fake nodes that are all alike. They are named PREFIX-0000, PREFIX-0001, …
@@ -110,12 +111,15 @@ func (n Nodes) complete() (Nodes, corev1.ResourceList, error) {
 
 func (n Nodes) node(index int, capacity corev1.ResourceList) *corev1.Node {
 	name := fmt.Sprintf("%s-%04d", n.Prefix, index)
+	// The labels a kubelet sets. The node lifecycle controller would add the beta ones, at two requests for each node.
 	labels := map[string]string{
-		corev1.LabelHostname:   name,
-		corev1.LabelOSStable:   "linux",
-		corev1.LabelArchStable: "amd64",
-		FakeNodeLabel:          FakeNodeLabelValue,
-		poolLabel:              n.Prefix,
+		corev1.LabelHostname:      name,
+		corev1.LabelOSStable:      "linux",
+		corev1.LabelArchStable:    "amd64",
+		"beta.kubernetes.io/os":   "linux",
+		"beta.kubernetes.io/arch": "amd64",
+		FakeNodeLabel:             FakeNodeLabelValue,
+		poolLabel:                 n.Prefix,
 	}
 	if n.Zones > 0 {
 		labels[corev1.LabelTopologyZone] = fmt.Sprintf("zone-%d", index%n.Zones)
@@ -192,41 +196,48 @@ func sameQuantities(a, b corev1.ResourceList) bool {
 	return maps.EqualFunc(a, b, func(x, y resource.Quantity) bool { return x.Cmp(y) == 0 })
 }
 
-// nodesTimeout is how long nodes may take to become Ready for each thousand of them, besides readyTimeout.
+// nodesTimeout is how long each thousand nodes may take to become Ready, besides readyTimeout.
 const nodesTimeout = 3 * time.Minute
 
 // awaitNodes returns when count nodes of the prefix exist and every one can be scheduled on.
 func (c *Cluster) awaitNodes(ctx context.Context, prefix string, count int) error {
 	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout+nodesTimeout*time.Duration(count)/1000)
+	defer cancel()
+	// An informer, because a list of thousands of nodes is not a thing to ask for again and again.
+	factory := informers.NewSharedInformerFactoryWithOptions(c.client, 0,
+		informers.WithTweakListOptions(func(options *metav1.ListOptions) { options.LabelSelector = poolLabel + "=" + prefix }))
+	lister := factory.Core().V1().Nodes().Lister()
+	factory.Start(ctx.Done())
+	defer factory.Shutdown()
+	defer cancel() // before Shutdown, which waits for the informer's end
+	factory.WaitForCacheSync(ctx.Done())
+
 	told := began
-	limit := readyTimeout + nodesTimeout*time.Duration(count)/1000
-	// A list of thousands of nodes is not a thing to ask for twenty times a second.
-	interval := min(time.Second, 50*time.Millisecond+time.Duration(count)*time.Millisecond)
 	ready := 0
-	err := wait.PollUntilContextTimeout(ctx, interval, limit, true, func(ctx context.Context) (bool, error) {
-		nodes, err := c.listPool(ctx, prefix)
+	err := wait.PollUntilContextCancel(ctx, readyInterval, true, func(context.Context) (bool, error) {
+		nodes, err := lister.List(labels.Everything())
 		if err != nil {
 			return false, err
 		}
 		ready = 0
 		for _, node := range nodes {
-			if usable(&node) {
+			if usable(node) {
 				ready++
 			}
 		}
-		if done := ready == count && len(nodes) == count; done || time.Since(told) < stillWaiting {
-			return done, nil
+		if time.Since(told) > stillWaiting {
+			told = time.Now()
+			c.progress("%-24s %d of %d ready after %.0f s", "nodes", ready, count, time.Since(began).Seconds())
 		}
-		told = time.Now()
-		c.progress("%-24s %d of %d ready after %.0f s", "nodes", ready, count, time.Since(began).Seconds())
-		return false, nil
+		return ready == count && len(nodes) == count, nil
 	})
 	if err != nil {
-		err = fmt.Errorf("%d of %d nodes are ready: %w", ready, count, err)
+		err = fmt.Errorf("%d of %d nodes are ready after %.0f s: %w", ready, count, time.Since(began).Seconds(), err)
 		if c.config.runs(Kwok) {
 			return c.componentError(Kwok, err)
 		}
-		return errors.Join(errors.New("cluster"), err)
+		return fmt.Errorf("cluster: %w", err)
 	}
 	c.progress("%-24s %d ready after %.1f s", "nodes", count, time.Since(began).Seconds())
 	return nil

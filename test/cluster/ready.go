@@ -43,14 +43,16 @@ func (e *ComponentError) Unwrap() error { return e.Err }
 func (c *Cluster) await(ctx context.Context, component Component) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	began := c.startedAt(component)
+	began, ours := c.startedAt(component)
 	told := time.Now()
 	ticker := time.NewTicker(readyInterval)
 	defer ticker.Stop()
 	for {
 		err := c.ready(ctx, component)
 		if err == nil {
-			c.progress("%-24s ready after %.1f s", component, time.Since(began).Seconds())
+			if ours {
+				c.progress("%-24s ready after %.1f s", component, time.Since(began).Seconds())
+			}
 			return nil
 		}
 		if !c.Running(component) {

@@ -138,7 +138,7 @@ func TestTailKeepsTheLastLines(t *testing.T) {
 
 func TestFailedChecksAreNamed(t *testing.T) {
 	for body, want := range map[string]string{
-		"[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n":      "waits for etcd",
+		"[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n":    "waits for etcd",
 		"[-]a failed: x\n[-]b failed: x\n[-]c failed: x\n[-]d failed: x\n[-]e failed: x\n": "waits for a, b, c and 2 more",
 		"forbidden\n": "forbidden",
 	} {

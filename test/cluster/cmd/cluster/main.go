@@ -108,10 +108,10 @@ func up(ctx context.Context, s settings, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := c.EnsureNodes(ctx, s.nodes); err != nil {
+	if err := copyFile(c.Kubeconfig(), s.kubeconfig); err != nil {
 		return err
 	}
-	if err := copyFile(c.Kubeconfig(), s.kubeconfig); err != nil {
+	if err := c.EnsureNodes(ctx, s.nodes); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "cluster is up after %.1f s: %s, %d nodes of %s CPU and %s\n", time.Since(began).Seconds(),
