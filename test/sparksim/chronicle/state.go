@@ -1,7 +1,6 @@
 package chronicle
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -9,7 +8,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"retinue.dev/retinue/pkg/plugin"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -49,6 +47,8 @@ type state struct {
 type application struct {
 	Application
 	executors map[types.UID]look
+	slots     map[string]int // node -> workers that the reservation keeps room for, those that came included
+	worker    resource.Vector
 }
 
 // look is what counts of an executor.
@@ -159,7 +159,11 @@ func (s *state) driver(now time.Time, pod *v1.Pod) {
 	a.ID, a.Name, a.Namespace, a.Driver = spark.AppID(pod), pod.Labels[spark.LabelAppName], pod.Namespace, pod.Name
 	a.Phase = pod.Status.Phase
 	if a.Bound.IsZero() && pod.Spec.NodeName != "" {
-		a.Bound, a.Node, a.Slots = now, pod.Spec.NodeName, slots(pod)
+		a.Bound, a.Node = now, pod.Spec.NodeName
+		a.slots, a.worker = reservationOf(pod)
+		for _, count := range a.slots {
+			a.Slots += count
+		}
 	}
 	if condition := scheduled(pod); condition != nil && condition.Status == v1.ConditionFalse {
 		a.Reason = condition.Message
@@ -232,21 +236,4 @@ func scheduled(pod *v1.Pod) *v1.PodCondition {
 		return nil
 	}
 	return &pod.Status.Conditions[i]
-}
-
-// slots counts the slots of the reservation that a driver was bound with.
-func slots(driver *v1.Pod) int {
-	var reservation struct {
-		Slots []struct {
-			Count int `json:"count"`
-		} `json:"slots"`
-	}
-	if err := json.Unmarshal([]byte(driver.Annotations[plugin.AnnotationReservation]), &reservation); err != nil {
-		return 0
-	}
-	count := 0
-	for _, slot := range reservation.Slots {
-		count += slot.Count
-	}
-	return count
 }

@@ -124,3 +124,15 @@ func TestADriverThatIsDeletedHasEnded(t *testing.T) {
 	s.deleted(noon.Add(time.Hour), pod("a-driver", "n", v1.PodRunning))
 	require.Equal(t, noon.Add(time.Hour), s.list()[0].Ended)
 }
+
+func TestSeatsShowWhoSitsWhereAndWhatIsKept(t *testing.T) {
+	s := recordOf(
+		pod("a-driver", "n", v1.PodRunning, reservation(`{"roles":[{"requests":{"cpu":"2"}}],"slots":[{"node":"n","count":2},{"node":"m","count":1}]}`)),
+		pod("a-exec-1", "n", v1.PodRunning),
+		pod("b-driver", "", v1.PodPending),
+	)
+	require.Equal(t, []Node{{Name: "n", CPU: 8000, Seat: []Seat{{0, Driver, 2000}, {0, Executor, 2000}, {0, Kept, 2000}}}}, s.seats())
+	s.pod(noon, pod("a-driver", "n", v1.PodSucceeded))
+	s.deleted(noon, pod("a-exec-1", "n", v1.PodRunning))
+	require.Equal(t, []Node{{Name: "n", CPU: 8000}}, s.seats())
+}

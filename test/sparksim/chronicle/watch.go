@@ -31,6 +31,7 @@ func Watch(ctx context.Context, client kubernetes.Interface, clock clock.Passive
 	nodes, err := c.factory.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { c.node(object) },
 		UpdateFunc: func(_, object any) { c.node(object) },
+		DeleteFunc: func(object any) { c.nodeGone(object) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("chronicle: %w", err)
@@ -56,6 +57,15 @@ func (c *Chronicle) Close() { c.factory.Shutdown() }
 func (c *Chronicle) node(object any) {
 	if node, ok := object.(*v1.Node); ok {
 		c.change(func(s *state) { s.node(node) })
+	}
+}
+
+func (c *Chronicle) nodeGone(object any) {
+	if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = unknown.Obj
+	}
+	if node, ok := object.(*v1.Node); ok {
+		c.change(func(s *state) { delete(s.nodes, node.Name) })
 	}
 }
 
@@ -89,6 +99,13 @@ func (c *Chronicle) Applications() []Application {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state.list()
+}
+
+// Nodes are all nodes with who sits there, by name.
+func (c *Chronicle) Nodes() []Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.seats()
 }
 
 // Overbooked tells which nodes had more pods bound to them than they hold, and since which pod.
