@@ -73,6 +73,7 @@ func submit(t *testing.T, app application) {
 	cmd.Env = append(os.Environ(),
 		"SPARK_HOME="+box.spark.Home,
 		"KUBECONFIG="+box.userKubeconfig,
+		distribution.JavaEnv,
 		// The machine's name is unknown inside the sandbox.
 		"SPARK_LOCAL_IP="+gateway.Addr().String(),
 	)

@@ -42,6 +42,10 @@ const (
 	PiPython = "/opt/spark/examples/src/main/python/pi.py"
 )
 
+// JavaEnv is the environment variable for JVMs that live for seconds on few processors: the quick compiler only, and a
+// collector without threads. It halves the processor time of a small application.
+const JavaEnv = "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
 const sparkHome = "/opt/spark"
 
 //go:embed files/entrypoint.sh
@@ -70,7 +74,7 @@ func locate(cache, version string) (parts, error) {
 	p.Image = "retinue.local/spark:" + version
 	p.Home = name + key(homeRevision)
 	p.pi = name + key(p.Home, string(piSource)) + ".pi.jar"
-	p.Archive = name + key(p.base, p.pi, string(entrypoint)) + ".oci.tar"
+	p.Archive = name + key(p.base, p.pi, string(entrypoint), JavaEnv) + ".oci.tar"
 	return p, nil
 }
 
@@ -156,6 +160,7 @@ func makeArchive(options Options, p parts) error {
 			Env: []string{
 				"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 				"SPARK_HOME=" + sparkHome,
+				JavaEnv,
 			},
 		},
 	})
