@@ -6,6 +6,8 @@ const (
 	// pacing is how much of a bid depends on how far the role is within a round. Little is enough to have alike nodes
 	// take different patterns; much more spoils gangs that fill the nodes to the last seat.
 	pacing = 0.05
+	// stepsPerVisit is what a node costs in a round before its patterns are looked at.
+	stepsPerVisit = 8
 )
 
 // bids is the search for gangs that are too large for the exact one. Every role bids for the nodes, so much for the
@@ -81,7 +83,7 @@ func (s *Solver) auction(sc *scope) {
 				best, most = p, paid
 			}
 		}
-		q.steps += int(q.spans[i].to-q.spans[i].from) + 1
+		q.steps += stepsPerVisit + int(q.spans[i].to-q.spans[i].from)
 		if q.chosen[i] = best; best >= 0 {
 			workers := q.workersIn(best)
 			q.missing[q.main] -= min(int(workers[main]), q.missing[q.main])

@@ -8,7 +8,7 @@ import (
 
 // TestMain has every property checked on more cases than rapid does by itself; they are small and cheap.
 func TestMain(m *testing.M) {
-	if err := flag.Set("rapid.checks", "3000"); err != nil {
+	if err := flag.Set("rapid.checks", "2000"); err != nil {
 		panic(err)
 	}
 	flag.Parse()
