@@ -32,13 +32,16 @@ func tolerates(pod *v1.Pod, node *v1.Node) bool {
 	if node.Spec.Unschedulable && !corev1helpers.TolerationsTolerateTaint(logr.Discard(), pod.Spec.Tolerations, &unschedulable, false) {
 		return false
 	}
-	if len(node.Spec.Taints) == 0 {
-		return true
+	for i := range node.Spec.Taints {
+		taint := &node.Spec.Taints[i]
+		if forbids(taint) && !corev1helpers.TolerationsTolerateTaint(logr.Discard(), pod.Spec.Tolerations, taint, false) {
+			return false
+		}
 	}
-	_, repelled := corev1helpers.FindMatchingUntoleratedTaint(logr.Discard(), node.Spec.Taints, pod.Spec.Tolerations, forbids, false)
-	return !repelled
+	return true
 }
 
+// forbids tells whether a taint keeps pods out; the third effect, PreferNoSchedule, only discourages them.
 func forbids(taint *v1.Taint) bool {
 	return taint.Effect == v1.TaintEffectNoSchedule || taint.Effect == v1.TaintEffectNoExecute
 }
