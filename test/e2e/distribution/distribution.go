@@ -116,7 +116,27 @@ func Make(ctx context.Context, options Options) (Distribution, error) {
 	if err := group.Wait(); err != nil {
 		return Distribution{}, err
 	}
-	return p.Distribution, once(p.Archive, func() error { return makeArchive(options, p) })
+	if err := once(p.Archive, func() error { return makeArchive(options, p) }); err != nil {
+		return Distribution{}, err
+	}
+	return p.Distribution, p.removeOutdated(options)
+}
+
+// removeOutdated removes what was made for the same version of Spark from something that has changed since.
+func (p parts) removeOutdated(options Options) error {
+	found, err := filepath.Glob(filepath.Join(options.Cache, "spark-"+p.Version+"-*"))
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	for _, path := range found {
+		if path == p.Home || path == p.pi || path == p.Archive {
+			continue
+		}
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("cache: %w", err)
+		}
+	}
+	return nil
 }
 
 // key names a cached file by what it was made from.

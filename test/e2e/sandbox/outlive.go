@@ -43,19 +43,25 @@ func weigh(name string) error {
 	return nil
 }
 
-// hierarchies are the folders under which control groups can be made: one with version 2, several with version 1.
+// hierarchies are the folders under which control groups can be made: one with version 2; several with version 1, and
+// next to them maybe one of version 2 without controllers.
 func hierarchies() []string {
-	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.controllers")); err == nil {
+	if version2(cgroupRoot) {
 		return []string{cgroupRoot}
 	}
-	found, _ := filepath.Glob(filepath.Join(cgroupRoot, "*", "tasks")) // the pattern is well formed
-	for i, tasks := range found {
-		found[i] = filepath.Dir(tasks)
+	found, _ := filepath.Glob(filepath.Join(cgroupRoot, "*", "cgroup.procs")) // the pattern is well formed
+	for i, procs := range found {
+		found[i] = filepath.Dir(procs)
 	}
 	return slices.DeleteFunc(found, func(folder string) bool {
 		info, err := os.Lstat(folder)
 		return err != nil || info.Mode()&fs.ModeSymlink != 0 // such as cpu, a link to cpu,cpuacct
 	})
+}
+
+func version2(hierarchy string) bool {
+	_, err := os.Stat(filepath.Join(hierarchy, "cgroup.controllers"))
+	return err == nil
 }
 
 // MakeCgroup makes a control group in every hierarchy, ready to hold others. Name is relative to the root; its parent exists.
@@ -66,7 +72,7 @@ func MakeCgroup(name string) error {
 			return fmt.Errorf("control group: %w", err)
 		}
 		setUp := inheritCPUs
-		if hierarchy == cgroupRoot {
+		if version2(hierarchy) {
 			setUp = delegate
 		}
 		if err := setUp(filepath.Dir(folder), folder); err != nil {
