@@ -146,23 +146,10 @@ func parseRoles(leader *v1.Pod, text string) ([]gang.Role, error) {
 	return roles, nil
 }
 
-// decodingError says what a JSON decoder did not like in the words of who wrote the annotation.
-func decodingError(err error) error {
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &kind) && kind.Field == "":
-		return fmt.Errorf("want a list of roles, not %s", kind.Value)
-	case errors.As(err, &kind):
-		return fmt.Errorf("field %s cannot be %s", kind.Field, kind.Value)
-	default:
-		return errors.New(strings.TrimPrefix(oneLine(err).Error(), "json: "))
-	}
-}
-
 // role checks one entry. Errors begin with the field.
 func (e roleText) role(leader *v1.Pod) (gang.Role, error) {
-	if problems := validation.IsDNS1123Label(e.Name); len(problems) > 0 {
-		return gang.Role{}, fmt.Errorf("name=%s: %s", quote(e.Name), problems[0])
+	if len(validation.IsDNS1123Label(e.Name)) > 0 {
+		return gang.Role{}, fmt.Errorf("name=%s: want at most 63 lower case letters, digits and '-', with a letter or digit at both ends", quote(e.Name))
 	}
 	if e.Count == nil {
 		return gang.Role{}, errors.New("count: required")
@@ -216,7 +203,7 @@ func (e roleText) requests() (v1.ResourceList, error) {
 	list := v1.ResourceList{}
 	for _, name := range slices.Sorted(maps.Keys(e.Requests)) {
 		text := string(e.Requests[name])
-		if problems := validation.IsQualifiedName(name); len(problems) > 0 {
+		if len(validation.IsQualifiedName(name)) > 0 {
 			return nil, fmt.Errorf("requests.%s: no resource has such a name", quote(name))
 		}
 		quantity, err := parseQuantity(text)

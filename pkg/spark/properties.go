@@ -2,6 +2,8 @@ package spark
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -29,11 +31,13 @@ func ParseProperties(text string) (Properties, error) {
 		all[key] = trimValue(value)
 	}
 	kept := Properties{}
-	for key, value := range all {
+	// In order, so that of several mistakes it is always the same one that is told.
+	for _, key := range slices.Sorted(maps.Keys(all)) {
 		known, found := find(key)
 		if !found {
 			continue
 		}
+		value := all[key]
 		if !known.raw() {
 			if value, err = resolve(key, value, all); err != nil {
 				return nil, err

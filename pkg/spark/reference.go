@@ -13,50 +13,46 @@ import (
 // reference matches one reference and its two parts: the prefix, if any, and the name.
 var reference = regexp.MustCompile(`\$\{(?:(\w+?):)?(\S+?)\}`)
 
-// maxResolved bounds a resolved value, in bytes. Two settings that refer to a third twice each would otherwise grow
-// exponentially.
+// maxResolved bounds the text that resolving one value may go through, in bytes. Two settings that refer to a third
+// twice each would otherwise grow exponentially.
 const maxResolved = 64 << 10
 
 // resolve replaces the references in the value of a key. all is every setting of the application.
 func resolve(key, value string, all map[string]string) (string, error) {
-	r := resolver{key: key, all: all, left: maxResolved, open: map[string]bool{}}
+	r := resolver{key: key, all: all, left: maxResolved, open: map[string]bool{key: true}}
 	return r.resolve(value)
 }
 
 type resolver struct {
 	key  string // for errors
 	all  map[string]string
-	left int             // bytes that may still be written
+	left int             // bytes that may still be gone through
 	open map[string]bool // the names being resolved, to find circles
 }
 
 func (r *resolver) resolve(value string) (string, error) {
+	// An empty value counts as well: there may be very many references to it.
+	if r.left -= len(value) + 1; r.left < 0 {
+		return "", fmt.Errorf("%s: more than %d bytes once its references are resolved", r.key, maxResolved)
+	}
 	matches := reference.FindAllStringSubmatchIndex(value, -1)
 	if matches == nil {
-		return value, r.spend(len(value))
+		return value, nil
 	}
 	var out strings.Builder
 	end := 0
 	for _, match := range matches {
-		text, name := value[match[0]:match[1]], value[match[4]:match[5]]
-		prefix := ""
+		text, prefix, name := value[match[0]:match[1]], "", value[match[4]:match[5]]
 		if match[2] >= 0 {
 			prefix = value[match[2]:match[3]]
 		}
-		literal := value[end:match[0]]
-		end = match[1]
-		if err := r.spend(len(literal)); err != nil {
-			return "", err
-		}
-		out.WriteString(literal)
 		replacement, err := r.replacement(text, prefix, name)
 		if err != nil {
 			return "", err
 		}
+		out.WriteString(value[end:match[0]])
 		out.WriteString(replacement)
-	}
-	if err := r.spend(len(value) - end); err != nil {
-		return "", err
+		end = match[1]
 	}
 	out.WriteString(value[end:])
 	return out.String(), nil
@@ -74,7 +70,7 @@ func (r *resolver) replacement(text, prefix, name string) (string, error) {
 		}
 	}
 	if prefix != "" || !found || !strings.HasPrefix(name, "spark.") {
-		return text, r.spend(len(text))
+		return text, nil
 	}
 	if r.open[name] {
 		return "", fmt.Errorf("%s: %s refers to itself", r.key, quote(text))
@@ -82,13 +78,6 @@ func (r *resolver) replacement(text, prefix, name string) (string, error) {
 	r.open[name] = true
 	defer delete(r.open, name)
 	return r.resolve(value)
-}
-
-func (r *resolver) spend(bytes int) error {
-	if r.left -= bytes; r.left < 0 {
-		return fmt.Errorf("%s: more than %d bytes once its references are resolved", r.key, maxResolved)
-	}
-	return nil
 }
 
 // sparkDefault is the value that Spark uses for a setting that is not there. Defaults that depend on other settings

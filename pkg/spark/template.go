@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -43,7 +44,7 @@ func ParsePod(text string) (*v1.Pod, error) {
 		return nil, fmt.Errorf("not YAML: %w", oneLine(err))
 	}
 	if err := json.Unmarshal(encoded, pod); err != nil {
-		return nil, fmt.Errorf("not a pod: %w", oneLine(err))
+		return nil, fmt.Errorf("not a pod: %w", decodingError(err))
 	}
 	return pod, nil
 }
@@ -135,19 +136,11 @@ func checkResources(path string, resources any) error {
 // checkQuantities makes sure that every value of a resource list may be decoded.
 func checkQuantities(path string, value any) error {
 	amounts, _ := value.(map[string]any)
-	for name, amount := range amounts {
-		if _, err := parseQuantity(fmt.Sprint(amount)); err != nil {
-			return fmt.Errorf("%s.%s=%s: %w", path, name, quote(fmt.Sprint(amount)), err)
+	for _, name := range slices.Sorted(maps.Keys(amounts)) {
+		text := fmt.Sprint(amounts[name])
+		if _, err := parseQuantity(text); err != nil {
+			return fmt.Errorf("%s.%s=%s: %w", path, name, quote(text), err)
 		}
 	}
 	return nil
-}
-
-// oneLine keeps an error of a decoder to one short line: it may repeat what it read.
-func oneLine(err error) error {
-	text := strings.Join(strings.Fields(err.Error()), " ")
-	if len(text) > 3*quotedBytes {
-		text = strings.ToValidUTF8(text[:3*quotedBytes], "") + "…"
-	}
-	return errors.New(text)
 }

@@ -63,8 +63,8 @@ func validate(pod *v1.Pod) error {
 
 func validateAmounts(path *field.Path, list v1.ResourceList) field.ErrorList {
 	var errs field.ErrorList
-	for name, quantity := range list {
-		if quantity.Sign() < 0 {
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		if quantity := list[name]; quantity.Sign() < 0 {
 			errs = append(errs, field.Invalid(path.Key(string(name)), quantity.String(), "must not be negative"))
 		}
 	}
@@ -122,11 +122,11 @@ func validateTerm(path *field.Path, topologyKey string, selectors ...*metav1.Lab
 
 // labelProblem is why the API server would refuse a label of a pod or in a node selector; "" means that it would not.
 func labelProblem(name, value string) string {
-	if problems := validation.IsQualifiedName(name); len(problems) > 0 {
-		return "no name of a label: " + problems[0]
+	if len(validation.IsQualifiedName(name)) > 0 {
+		return "not the name of a label, such as team or example.com/team"
 	}
-	if problems := validation.IsValidLabelValue(value); len(problems) > 0 {
-		return problems[0]
+	if len(validation.IsValidLabelValue(value)) > 0 {
+		return "not the value of a label: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 	}
 	return ""
 }
@@ -135,7 +135,7 @@ func labelProblem(name, value string) string {
 func validateLabels(name string, labels map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		if problem := labelProblem(key, labels[key]); problem != "" {
-			return fmt.Errorf("%s.%s=%s: %s", name, key, quote(labels[key]), problem)
+			return fmt.Errorf("%s[%s]=%s: %s", name, key, quote(labels[key]), problem)
 		}
 	}
 	return nil

@@ -11,8 +11,6 @@ type Version struct{ Major, Minor int }
 
 // The release lines between which the rules differ.
 var (
-	v30 = Version{3, 0}
-	v32 = Version{3, 2}
 	v33 = Version{3, 3} // the oldest supported: per-role overhead factors and scheduler names
 	v40 = Version{4, 0} // configurable overhead floor, placeholders in labels
 	v41 = Version{4, 1} // lifetime bound on executors, placeholder in images

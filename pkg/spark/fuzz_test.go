@@ -1,0 +1,107 @@
+package spark
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+)
+
+// patience is how long one input may take: a hundred times of what the largest takes when the machine is idle.
+const patience = 20 * time.Second
+
+// within fails the test if do takes longer than patience. A do without end is left behind; the test process is about
+// to stop anyway.
+func within(t *testing.T, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("not done after %v", patience)
+	}
+}
+
+// checkError makes sure that an error is what a user gets to see: one short line.
+func checkError(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if text := err.Error(); len(text) > 1000 || strings.ContainsAny(text, "\n\r") {
+		t.Errorf("an error of %d bytes, or of several lines: %.1000q", len(text), text)
+	}
+}
+
+func FuzzInfer(f *testing.F) {
+	f.Add("spark.executor.instances=3\nspark.executor.memory=2g", "spec: {containers: [{name: a}]}", "3.5.9")
+	f.Add("spark.dynamicAllocation.enabled=true\nspark.dynamicAllocation.minExecutors=2", "", "4.0.0")
+	f.Add("spark.executor.memory=${spark.driver.memory}\nspark.executor.resource.gpu.amount=1\nspark.executor.resource.gpu.vendor=v.io", "spec: {hostNetwork: true}", "?")
+	f.Add("spark.kubernetes.executor.request.cores=1e-1000000000", "spec: {containers: [{resources: {limits: {cpu: 1e-1000000000}}}]}", "4.2.0")
+	f.Add("spark.kubernetes.memoryOverheadFactor=1e300\nspark.executor.memory=64t", "spec: {overhead: {cpu: 9E}}", "4.2.0")
+	f.Fuzz(func(t *testing.T, text, template, version string) {
+		within(t, func() {
+			properties, err := ParseProperties(text)
+			checkError(t, err)
+			pod, err := ParseTemplate(template)
+			checkError(t, err)
+			definition, err := Infer(driverPod(version), properties, pod, v1.DefaultSchedulerName, "retinue")
+			checkError(t, err)
+			again, _ := Infer(driverPod(version), properties, pod, v1.DefaultSchedulerName, "retinue")
+			if !reflect.DeepEqual(definition, again) {
+				t.Errorf("two answers to one question: %+v and %+v", definition, again)
+			}
+			checkDefinition(t, definition)
+			_, err = Driver(properties, Latest)
+			checkError(t, err)
+		})
+	})
+}
+
+func FuzzFromAnnotations(f *testing.F) {
+	f.Add("[{name: a, count: 1, requests: {cpu: 1}, selector: {a: b}}]", "", "g")
+	f.Add(`[{"name": "a", "count": 2, "minimum": 1, "maximum": 3, "requests": {"cpu": "1e-1000000000"}}]`, "", "")
+	f.Add("", "7", "g")
+	f.Fuzz(func(t *testing.T, roles, workers, gangName string) {
+		within(t, func() {
+			pod := leader(map[string]string{})
+			pod.Labels[LabelGang] = gangName
+			if roles != "" {
+				pod.Annotations[AnnotationRoles] = roles
+			}
+			if workers != "" {
+				pod.Annotations[AnnotationWorkers] = workers
+			}
+			definition, found, err := FromAnnotations(pod)
+			checkError(t, err)
+			if err == nil && found != (len(definition.Roles) > 0) {
+				t.Errorf("found %v with %d roles", found, len(definition.Roles))
+			}
+			checkDefinition(t, definition)
+		})
+	})
+}
+
+func FuzzProperties(f *testing.F) {
+	f.Add("a=b\\\n c\nd:\\u0041")
+	f.Fuzz(func(t *testing.T, text string) {
+		within(t, func() {
+			values, err := parseJava(text)
+			checkError(t, err)
+			size := 0
+			for key, value := range values {
+				size += len(key) + len(value)
+			}
+			// Only half of a surrogate pair grows: six bytes become three at most, so nothing ever does.
+			if size > len(text) {
+				t.Errorf("%d bytes became %d", len(text), size)
+			}
+		})
+	})
+}

@@ -1,0 +1,212 @@
+package spark
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
+)
+
+// executorOf infers the executor of an application with a template.
+func executorOf(t *testing.T, text, template string) *v1.Pod {
+	t.Helper()
+	pod, err := ParseTemplate(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition, err := Infer(driverPod("4.2.0"), parsed(t, text), pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return definition.Roles[0].Pod
+}
+
+func TestSparkIsLaidOverTheTemplate(t *testing.T) {
+	pod := executorOf(t, `
+spark.kubernetes.executor.podTemplateContainerName=main
+spark.kubernetes.node.selector.pool=batch
+spark.kubernetes.executor.node.selector.disk=nvme
+spark.kubernetes.executor.label.team=data
+spark.kubernetes.executor.label.app={{APP_ID}}
+spark.kubernetes.executor.label.number=n{{EXECUTOR_ID}}
+spark.kubernetes.container.image=spark:1
+spark.executor.resource.gpu.amount=2
+spark.executor.resource.gpu.vendor=nvidia.com
+`, `
+metadata:
+  labels: {from: template, team: nobody, number: none}
+spec:
+  schedulerName: overruled
+  nodeSelector: {disk: ssd, zone: a}
+  priorityClassName: batch
+  tolerations: [{key: dedicated, operator: Exists}]
+  initContainers:
+    - {name: fetch, resources: {requests: {cpu: 3}}}
+  containers:
+    - name: logs
+      env: [{name: PASSWORD, value: hunter2}]
+      resources: {limits: {memory: 100Mi}}
+    - name: main
+      command: [sleep]
+      resources:
+        requests: {cpu: 7, memory: 1Mi, ephemeral-storage: 5Gi}
+        limits: {cpu: 8, nvidia.com/gpu: 1}
+`)
+	var containers []string
+	for _, container := range pod.Spec.Containers {
+		containers = append(containers, container.Name)
+	}
+	got := map[string]any{
+		"labels":       pod.Labels,
+		"scheduler":    pod.Spec.SchedulerName,
+		"nodeSelector": pod.Spec.NodeSelector,
+		"tolerations":  pod.Spec.Tolerations,
+		"priority":     pod.Spec.PriorityClassName,
+		"containers":   containers,
+		"image":        pod.Spec.Containers[1].Image,
+		"main":         resources(pod.Spec.Containers[1]),
+		"logs":         resources(pod.Spec.Containers[0]),
+		"fetch":        resources(pod.Spec.InitContainers[0]),
+	}
+	want := map[string]any{
+		"labels": map[string]string{
+			"from": "template", "team": "data", "app": "spark-0123",
+			LabelApp: "spark-0123", LabelRole: RoleExecutor, LabelAppName: "etl", LabelVersion: "4.2.0", LabelResourceProfile: "0",
+		},
+		"scheduler":    "retinue",
+		"nodeSelector": map[string]string{"disk": "nvme", "zone": "a", "pool": "batch"},
+		"tolerations":  []v1.Toleration{{Key: "dedicated", Operator: v1.TolerationOpExists}},
+		"priority":     "batch",
+		"containers":   []string{"logs", "main"},
+		"image":        "spark:1",
+		"main":         "requests cpu=1 ephemeral-storage=5Gi memory=1408Mi nvidia.com/gpu=2 limits cpu=8 memory=1408Mi nvidia.com/gpu=2",
+		"logs":         "requests memory=100Mi limits memory=100Mi",
+		"fetch":        "requests cpu=3 limits",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if pod.Spec.Containers[0].Env != nil || pod.Spec.Containers[1].Command != nil {
+		t.Error("the environment or the command of a template is kept")
+	}
+}
+
+func TestWhichContainerOfATemplateIsSparks(t *testing.T) {
+	const two = "spec: {containers: [{name: one}, {name: two}]}"
+	tests := map[string]struct {
+		text, template string
+		want           []string
+	}{
+		"the first":                {"", two, []string{"two", "one"}},
+		"the named one":            {"spark.kubernetes.executor.podTemplateContainerName=two", two, []string{"one", "two"}},
+		"the first if none has it": {"spark.kubernetes.executor.podTemplateContainerName=three", two, []string{"two", "one"}},
+		"one without a name":       {"", "spec: {containers: [{image: x}]}", []string{ExecutorContainer}},
+		"none in the template":     {"", "spec: {nodeSelector: {a: b}}", []string{ExecutorContainer}},
+		"an empty template":        {"", "", []string{ExecutorContainer}},
+		"a second document":        {"", "# nothing\n---\n" + two + "\n---\nspec: {containers: [{name: x}]}", []string{"two", "one"}},
+		"JSON":                     {"", `{"spec": {"containers": [{"name": "one"}]}}`, []string{"one"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, container := range executorOf(t, test.text, test.template).Spec.Containers {
+				got = append(got, container.Name)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWhatBindsExecutorsToNodes(t *testing.T) {
+	pod := executorOf(t, `
+spark.blockManager.port=17079
+spark.kubernetes.executor.volumes.persistentVolumeClaim.data.options.claimName=shared
+spark.kubernetes.executor.volumes.persistentVolumeClaim.data.mount.path=/data
+spark.kubernetes.executor.volumes.persistentVolumeClaim.own.options.claimName=OnDemand
+spark.kubernetes.executor.volumes.emptyDir.scratch.mount.path=/scratch
+`, `
+spec:
+  hostNetwork: true
+  volumes:
+    - {name: secret, secret: {secretName: x}}
+    - {name: models, persistentVolumeClaim: {claimName: models}}
+    - {name: temporary, ephemeral: {volumeClaimTemplate: {spec: {resources: {requests: {storage: 1e-1000000000}}}}}}
+  containers:
+    - {name: main, ports: [{containerPort: 1}]}
+    - {name: side, ports: [{containerPort: 9999}]}
+`)
+	if diff := cmp.Diff([]string{"TCP :17079", "TCP :9999"}, hostPorts(pod)); diff != "" {
+		t.Errorf("host ports: -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"models", "shared"}, claimNames(pod)); diff != "" {
+		t.Errorf("claims: -want +got:\n%s", diff)
+	}
+	if len(pod.Spec.Volumes) != 2 {
+		t.Errorf("volumes that bind to no node are kept: %v", pod.Spec.Volumes)
+	}
+}
+
+func TestBadTemplatesAreToldInOneLine(t *testing.T) {
+	container := func(resources string) string {
+		return "spec: {containers: [{name: a, resources: " + resources + "}]}"
+	}
+	tests := map[string]struct{ template, want string }{
+		"no YAML":               {"a: [", "the executor pod template: not YAML: error converting YAML to JSON: yaml: line 1: did not find expected node content"},
+		"a list":                {"[1]", "the executor pod template: not a pod: the whole of it is of the wrong kind: array"},
+		"a word for containers": {"spec: {containers: none}", "the executor pod template: not a pod: spec.containers is of the wrong kind: string"},
+		"no quantity":           {container("{limits: {cpu: much}}"), `the executor pod template: spec.containers[0].resources.limits.cpu="much": not a Kubernetes quantity such as 1500m or 2`},
+		"a quantity that would take for ever": {container("{requests: {cpu: '1e-1000000000'}}"),
+			`the executor pod template: spec.containers[0].resources.requests.cpu="1e-1000000000": not a Kubernetes quantity such as 1500m or 2`},
+		"a negative quantity":           {container("{requests: {example.com/x: -1}}"), `the executor pod template: spec.containers[0].resources.requests[example.com/x]: Invalid value: "-1": must not be negative`},
+		"an affinity without sense":     {"spec: {affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Near}]}]}}}}", `the executor pod template: spec.affinity.nodeAffinity: Invalid value: nodeSelectorTerms[0].matchExpressions[0].operator: Unsupported value: "Near": supported values: "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"`},
+		"a spread over nothing":         {"spec: {topologySpreadConstraints: [{maxSkew: 0, whenUnsatisfiable: DoNotSchedule, topologyKey: zone}]}", "the executor pod template: spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be at least 1"},
+		"a pod affinity to nowhere":     {"spec: {affinity: {podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{}]}}}", "the executor pod template: spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: must name a node label"},
+		"a label that is none":          {"metadata: {labels: {a: '-'}}", `the executor pod template: metadata.labels[a]="-": not the value of a label: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends`},
+		"a node selector that is none":  {"spec: {nodeSelector: {'a b': c}}", `the executor pod template: spec.nodeSelector[a b]="c": not the name of a label, such as team or example.com/team`},
+		"aliases that grow for ever":    {"a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n", "the executor pod template: not YAML: error converting YAML to JSON: yaml: document contains excessive aliasing"},
+		"nesting without end":           {strings.Repeat("[", 20000), "the executor pod template: not YAML: error converting YAML to JSON: yaml: exceeded max depth of 10000"},
+		"more than any ConfigMap holds": {strings.Repeat("#", MaxBytes+1), "the executor pod template: 1572865 bytes, more than 1572864"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			template, err := ParseTemplate(test.template)
+			if err == nil {
+				_, err = Infer(driverPod("4.2.0"), parsed(t, ""), template)
+			}
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if diff := cmp.Diff(test.want, err.Error()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Error("more than one line")
+			}
+		})
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	template, err := ParseTemplate("spec: {runtimeClassName: gvisor, resourceClaims: [{name: x}], volumes: [{name: t, ephemeral: {}}]}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition, err := Infer(driverPod("3.2.4"), parsed(t, "spark.kubernetes.executor.pod.featureSteps=a.B\nspark.kubernetes.executor.scheduler.name=retinue\nspark.kubernetes.executor.volumes.persistentVolumeClaim.x.options.claimName=OnDemand"), template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"Spark 3.2 is older than 3.3, the oldest version whose rules are known",
+		"spark.kubernetes.executor.pod.featureSteps may change executors in ways that only the first one shows",
+		"every executor gets volume claims of its own: zones that they may be tied to are not considered",
+		"the executor template names a runtime class: an overhead that it adds shows in the first executor only",
+		"the executor template has resource claims: devices that they need are not considered",
+		"the executor template has ephemeral volumes: zones that they may be tied to are not considered",
+	}
+	if diff := cmp.Diff(want, definition.Warnings); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
