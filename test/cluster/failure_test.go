@@ -21,7 +21,6 @@ func TestTakenPortIsNamedTogetherWithItsOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The API server's port, so that etcd runs by the time it is found taken.
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base))
 	if err != nil {
 		t.Fatal(err)

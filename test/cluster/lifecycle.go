@@ -108,6 +108,14 @@ func (c *Cluster) startAll(ctx context.Context) error {
 			}
 		}
 	}
+	// All of them before the first start, so that a taken port is told at once.
+	for _, component := range c.config.Components {
+		if !c.Running(component) {
+			if err := c.checkPorts(component); err != nil {
+				return err
+			}
+		}
+	}
 	for _, component := range []Component{Etcd, APIServer} {
 		if c.config.runs(component) {
 			if err := c.StartComponent(ctx, component); err != nil {

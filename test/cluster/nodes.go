@@ -215,7 +215,7 @@ func (c *Cluster) awaitNodes(ctx context.Context, prefix string, count int) erro
 
 	told := began
 	ready := 0
-	err := wait.PollUntilContextCancel(ctx, readyInterval, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, firstInterval, true, func(context.Context) (bool, error) {
 		nodes, err := lister.List(labels.Everything())
 		if err != nil {
 			return false, err

@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	readyTimeout   = 3 * time.Minute // a component that is not ready by then will not be; a busy two-core machine needs half a minute
-	readyInterval  = 50 * time.Millisecond
+	readyTimeout   = 3 * time.Minute       // a component that is not ready by then will not be; a busy two-core machine needs half a minute
+	firstInterval  = 50 * time.Millisecond // between two probes; it doubles up to readyInterval, as each failed one is a line in the log
+	readyInterval  = 500 * time.Millisecond
 	stillWaiting   = 5 * time.Second // between two lines of progress
 	tailLines      = 15
 	requestTimeout = 2 * time.Second
@@ -45,9 +46,7 @@ func (c *Cluster) await(ctx context.Context, component Component) error {
 	defer cancel()
 	began, ours := c.startedAt(component)
 	told := time.Now()
-	ticker := time.NewTicker(readyInterval)
-	defer ticker.Stop()
-	for {
+	for interval := firstInterval; ; interval = min(2*interval, readyInterval) {
 		err := c.ready(ctx, component)
 		if err == nil {
 			if ours {
@@ -65,7 +64,7 @@ func (c *Cluster) await(ctx context.Context, component Component) error {
 		select {
 		case <-ctx.Done():
 			return c.componentError(component, fmt.Errorf("not ready after %.0f s: %w", time.Since(began).Seconds(), errors.Join(ctx.Err(), err)))
-		case <-ticker.C:
+		case <-time.After(interval):
 		}
 	}
 }
@@ -93,9 +92,26 @@ func (c *Cluster) ready(ctx context.Context, component Component) error {
 		return err
 	case Kwok:
 		return c.probe(ctx, "http://"+local(c.config.port(Kwok))+"/healthz")
+	case Scheduler:
+		return c.replicaReady(ctx, Scheduler, StandbyScheduler)
+	case StandbyScheduler:
+		return c.replicaReady(ctx, StandbyScheduler, Scheduler)
 	default:
 		return c.probe(ctx, "https://"+local(c.config.port(component))+"/readyz")
 	}
+}
+
+// replicaReady is nil when a replica of the scheduler works, or is healthy while the other one works: a replica that
+// waits for the lease reads nothing from the API server (delayCacheUntilActive) and therefore never calls itself ready.
+func (c *Cluster) replicaReady(ctx context.Context, replica, other Component) error {
+	err := c.probe(ctx, "https://"+local(c.config.port(replica))+"/readyz")
+	if err == nil || !c.Running(other) {
+		return err
+	}
+	if err := c.probe(ctx, "https://"+local(c.config.port(replica))+"/healthz"); err != nil {
+		return err
+	}
+	return c.probe(ctx, "https://"+local(c.config.port(other))+"/readyz")
 }
 
 func (c *Cluster) probe(ctx context.Context, url string) error {
