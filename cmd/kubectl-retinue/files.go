@@ -6,7 +6,6 @@ import (
 	"os"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -59,12 +58,12 @@ func readPod(flag, path string) (*v1.Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	pod := &v1.Pod{}
-	if err := yaml.Unmarshal([]byte(text), pod); err != nil {
-		return nil, inputError{fmt.Errorf("%s=%s: not a pod: %w", flag, path, err)}
+	pod, err := spark.ParsePod(text)
+	if err != nil {
+		return nil, inputError{fmt.Errorf("%s=%s: %w", flag, path, err)}
 	}
 	if pod.Kind != "" && pod.Kind != "Pod" {
-		return nil, inputError{fmt.Errorf("%s=%s: kind %s, want Pod", flag, path, pod.Kind)}
+		return nil, inputError{fmt.Errorf("%s=%s: kind %q, want Pod", flag, path, pod.Kind)}
 	}
 	return pod, nil
 }

@@ -41,7 +41,14 @@ func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		// run prints errors, as one line, and an error is no reason to print the whole help text.
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl retinue"},
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(command *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return inputError{fmt.Errorf("unknown command %q for %q", args[0], command.DisplayName())}
+			}
+			return command.Help()
+		},
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl retinue"},
 	}
 	command.SetOut(streams.Out)
 	command.SetErr(streams.ErrOut)

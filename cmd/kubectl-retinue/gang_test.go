@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// call runs the command and returns its exit code and what it wrote.
+func call(args ...string) (code int, stdout, stderr string) {
+	var out, errOut bytes.Buffer
+	code = run(args, genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut})
+	return code, out.String(), errOut.String()
+}
+
+// write makes a file and returns its path.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const python = "spark.kubernetes.resource.type=python\nspark.kubernetes.memoryOverheadFactor=0.4\n"
+
+func TestWorkedExamples(t *testing.T) {
+	tests := map[string]struct {
+		version, properties string
+		want                string // JSON
+	}{
+		"nothing is set": {
+			want: answer("1", "1408Mi", 2, 2, 2, `"cpu":"1","memory":"1408Mi"`),
+		},
+		"memory, cores and instances": {
+			properties: "spark.driver.memory=4g\nspark.executor.memory=8g\nspark.executor.cores=4\nspark.executor.instances=10",
+			want:       answer("1", "4505Mi", 10, 10, 10, `"cpu":"4","memory":"9011Mi"`),
+		},
+		"the same in Python": {
+			properties: python + "spark.driver.memory=4g\nspark.executor.memory=8g\nspark.executor.cores=4\nspark.executor.instances=10",
+			want:       answer("1", "5734Mi", 10, 10, 10, `"cpu":"4","memory":"11468Mi"`),
+		},
+		"Python and off-heap memory": {
+			properties: python + "spark.driver.memory=2g\nspark.executor.memory=8g\nspark.executor.pyspark.memory=2g\nspark.memory.offHeap.enabled=true\nspark.memory.offHeap.size=1g",
+			want:       answer("1", "2867Mi", 2, 2, 2, `"cpu":"1","memory":"14540Mi"`),
+		},
+		"an absolute overhead": {
+			properties: "spark.executor.memory=20g\nspark.executor.memoryOverhead=2g",
+			want:       answer("1", "1408Mi", 2, 2, 2, `"cpu":"1","memory":"22Gi"`),
+		},
+		"a factor of the executors' own": {
+			properties: python + "spark.driver.memory=8g\nspark.executor.memory=16g\nspark.executor.memoryOverheadFactor=0.2",
+			want:       answer("1", "11468Mi", 2, 2, 2, `"cpu":"1","memory":"19660Mi"`),
+		},
+		"a floor, in 3.5": {
+			version:    "3.5.9",
+			properties: "spark.executor.memory=2g\nspark.executor.minMemoryOverhead=1g",
+			want:       answer("1", "1408Mi", 2, 2, 2, `"cpu":"1","memory":"2432Mi"`),
+		},
+		"a floor, in 4.0": {
+			version:    "4.0.5",
+			properties: "spark.executor.memory=2g\nspark.executor.minMemoryOverhead=1g",
+			want:       answer("1", "1408Mi", 2, 2, 2, `"cpu":"1","memory":"3Gi"`),
+		},
+		"a GPU": {
+			properties: "spark.executor.cores=4\nspark.kubernetes.executor.request.cores=1500m\nspark.kubernetes.executor.limit.cores=4\nspark.executor.resource.gpu.amount=1\nspark.executor.resource.gpu.vendor=nvidia.com\nspark.executor.memory=4g",
+			want:       answer("1", "1408Mi", 2, 2, 2, `"cpu":"1500m","memory":"4505Mi","nvidia.com/gpu":"1"`),
+		},
+		"dynamic allocation": {
+			properties: python + "spark.dynamicAllocation.enabled=true\nspark.dynamicAllocation.minExecutors=2\nspark.dynamicAllocation.initialExecutors=4\nspark.executor.instances=3\nspark.dynamicAllocation.maxExecutors=50\nspark.executor.memory=1g",
+			want:       answer("1", "1433Mi", 4, 2, 50, `"cpu":"1","memory":"1433Mi"`),
+		},
+		"dynamic allocation without limit": {
+			properties: "spark.dynamicAllocation.enabled=true",
+			want:       answer("1", "1408Mi", 0, 0, nil, `"cpu":"1","memory":"1408Mi"`),
+		},
+		"little memory": {
+			properties: "spark.executor.memory=512m\nspark.driver.memory=512m",
+			want:       answer("1", "896Mi", 2, 2, 2, `"cpu":"1","memory":"896Mi"`),
+		},
+		"a driver that works alone": {
+			properties: "spark.kubernetes.driver.master=local[*]\nspark.executor.instances=8",
+			want:       `{"driver":{"cpu":"1","memory":"1408Mi"},"workers":[],"source":"spark.properties","warnings":[]}`,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			args := []string{"gang", "-o", "json", "--properties", write(t, "spark.properties", test.properties)}
+			if test.version != "" {
+				args = append(args, "--spark-version", test.version)
+			}
+			code, stdout, stderr := call(args...)
+			if code != 0 || stderr != "" {
+				t.Fatalf("exit code %d: %s", code, stderr)
+			}
+			if diff := cmp.Diff(compact(t, test.want), compact(t, stdout)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// answer is the JSON of a gang of executors without constraints and warnings.
+func answer(cpu, memory string, count, minimum int, maximum any, requests string) string {
+	numbers, err := json.Marshal([]any{count, minimum, maximum})
+	if err != nil {
+		panic(err)
+	}
+	n := strings.Split(strings.Trim(string(numbers), "[]"), ",")
+	return `{"driver":{"cpu":"` + cpu + `","memory":"` + memory + `"},"workers":[{"role":"executor","count":` + n[0] + `,"minimum":` + n[1] +
+		`,"maximum":` + n[2] + `,"requests":{` + requests + `},"constraints":{}}],"source":"spark.properties","warnings":[]}`
+}
+
+// compact makes JSON comparable byte for byte: the order of fields counts.
+func compact(t *testing.T, text string) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := json.Compact(&out, []byte(text)); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return out.String()
+}
+
+const template = `
+spec:
+  priorityClassName: batch
+  nodeSelector: {disk: ssd}
+  tolerations: [{key: dedicated, operator: Exists}]
+  containers:
+    - {name: main}
+    - {name: logs, resources: {requests: {cpu: 100m, memory: 64Mi, ephemeral-storage: 1Gi}}}
+`
+
+func TestTheThreeForms(t *testing.T) {
+	properties := write(t, "p", "spark.executor.instances=3")
+	templateFile := write(t, "t", template)
+	for output, want := range map[string]string{
+		"table": `ROLE       COUNT   MINIMUM   MAXIMUM   CPU     MEMORY   OTHER
+driver     1       1         1         1       1408Mi   -
+executor   3       3         3         1100m   1472Mi   ephemeral-storage=1Gi
+executor constraints: {"nodeSelector":{"disk":"ssd"},"tolerations":[{"key":"dedicated","operator":"Exists"}],"priorityClassName":"batch"}
+source: spark.properties
+`,
+		"yaml": `driver:
+  cpu: "1"
+  memory: 1408Mi
+source: spark.properties
+warnings: []
+workers:
+- constraints:
+    nodeSelector:
+      disk: ssd
+    priorityClassName: batch
+    tolerations:
+    - key: dedicated
+      operator: Exists
+  count: 3
+  maximum: 3
+  minimum: 3
+  requests:
+    cpu: 1100m
+    ephemeral-storage: 1Gi
+    memory: 1472Mi
+  role: executor
+`,
+	} {
+		code, stdout, stderr := call("gang", "--properties", properties, "--executor-template", templateFile, "-o", output)
+		if code != 0 || stderr != "" {
+			t.Fatalf("%s: exit code %d: %s", output, code, stderr)
+		}
+		if diff := cmp.Diff(want, stdout); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", output, diff)
+		}
+	}
+}
+
+func TestADriverPodFromAFile(t *testing.T) {
+	properties := write(t, "p", "spark.executor.minMemoryOverhead=1g\nspark.kubernetes.scheduler.name=retinue")
+	driver := write(t, "d", `
+metadata: {labels: {spark-role: driver, spark-app-selector: a, spark-version: 3.5.9}}
+spec:
+  schedulerName: retinue
+  containers: [{name: driver, resources: {requests: {cpu: 250m, memory: 3Gi}}}]
+`)
+	for version, want := range map[string]string{"": "1408Mi", "4.0.0": "2Gi"} {
+		args := []string{"gang", "--properties", properties, "--driver-pod", driver, "-o", "json"}
+		if version != "" {
+			args = append(args, "--spark-version", version)
+		}
+		code, stdout, stderr := call(args...)
+		if code != 0 {
+			t.Fatal(stderr)
+		}
+		if diff := cmp.Diff(answerWith("250m", "3Gi", want), compact(t, stdout)); diff != "" {
+			t.Errorf("version %q: -want +got:\n%s", version, diff)
+		}
+	}
+	annotated := write(t, "a", `
+metadata:
+  annotations:
+    retinue.dev/roles: '[{name: task, count: 4, requests: {cpu: 2}, selector: {a: b}}]'
+spec: {containers: [{name: main}]}
+`)
+	code, stdout, stderr := call("gang", "--driver-pod", annotated, "-o", "json")
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	want := `{"driver":{},"workers":[{"role":"task","count":4,"minimum":4,"maximum":null,"requests":{"cpu":"2"},"constraints":{}}],"source":"annotations","warnings":[]}`
+	if diff := cmp.Diff(want, compact(t, stdout)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func answerWith(cpu, memory, executorMemory string) string {
+	return answer(cpu, memory, 2, 2, 2, `"cpu":"1","memory":"`+executorMemory+`"`)
+}
+
+func TestBadInputIsOneLineAndExitCode2(t *testing.T) {
+	good := write(t, "good", "")
+	bad := func(text string) []string { return []string{"gang", "--properties", write(t, "bad", text)} }
+	tests := map[string]struct {
+		args []string
+		want string // with FILE for the last argument
+	}{
+		"a wrong size":          {bad("spark.executor.memory=4Gi"), `error: spark.executor.memory="4Gi": not a size such as 512m or 4g (a whole number and one of b, k, m, g, t, p)`},
+		"a wrong driver size":   {bad("spark.driver.memory=lots"), `error: spark.driver.memory="lots": not a size such as 512m or 4g (a whole number and one of b, k, m, g, t, p)`},
+		"a broken file":         {bad("a=\\u12"), `error: --properties=FILE: spark.properties: line 1: a \u escape needs four hexadecimal digits`},
+		"a missing file":        {[]string{"gang", "--properties", "/nowhere"}, "error: --properties=FILE: open /nowhere: no such file or directory"},
+		"a folder":              {[]string{"gang", "--properties", "/"}, "error: --properties=FILE: read /: is a directory"},
+		"a broken template":     {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "spec: {containers: 1}")}, "error: --executor-template=FILE: the executor pod template: not a pod: spec.containers is of the wrong kind: number"},
+		"a broken driver":       {[]string{"gang", "--properties", good, "--driver-pod", write(t, "d", "[]")}, "error: --driver-pod=FILE: not a pod: the whole of it is of the wrong kind: array"},
+		"another object":        {[]string{"gang", "--properties", good, "--driver-pod", write(t, "d", "kind: Service")}, `error: --driver-pod=FILE: kind "Service", want Pod`},
+		"a driver alone":        {[]string{"gang", "--driver-pod", write(t, "d", "metadata: {name: d}")}, "error: pod d has no Spark properties to infer from and no annotation retinue.dev/roles"},
+		"a wrong annotation":    {[]string{"gang", "--driver-pod", write(t, "d", "metadata: {annotations: {retinue.dev/workers: many}}")}, `error: annotation retinue.dev/workers="many": want the number of pods like this one that start together, at least 1`},
+		"no version":            {[]string{"gang", "--properties", good, "--spark-version", "four"}, `error: --spark-version: spark version "four": want numbers such as 4.1.0`},
+		"an unknown form":       {[]string{"gang", "--properties", good, "--output", "xml"}, `error: --output="xml": want table, json or yaml`},
+		"an unknown flag":       {[]string{"gang", "--propertees", good}, "error: unknown flag: --propertees"},
+		"nothing":               {[]string{"gang"}, "error: name a driver pod, or give a file with --properties"},
+		"a driver and files":    {[]string{"gang", "driver", "--properties", good}, "error: either a driver pod or files, not both"},
+		"two drivers":           {[]string{"gang", "one", "two"}, "error: one driver pod at a time, not 2"},
+		"an unknown subcommand": {[]string{"gong"}, `error: unknown command "gong" for "kubectl retinue"`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := call(test.args...)
+			want := strings.ReplaceAll(test.want, "FILE", test.args[len(test.args)-1]) + "\n"
+			if diff := cmp.Diff(want, stderr); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if code != exitBadInput || stdout != "" {
+				t.Errorf("exit code %d, output %q", code, stdout)
+			}
+		})
+	}
+}

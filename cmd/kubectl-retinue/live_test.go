@@ -1,0 +1,88 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// captured is an application that ran in a real cluster.
+const captured = "../../pkg/spark/testdata/real/spark-4.1.4-template"
+
+// serve answers like an API server that has the captured objects, except those whose file name is missing.
+func serve(t *testing.T, missing ...string) (server string, driver metav1.ObjectMeta) {
+	t.Helper()
+	objects := map[string][]byte{} // path -> JSON
+	for file, kind := range map[string]string{"driver.yaml": "pods", "configmap.yaml": "configmaps", "template-configmap.yaml": "configmaps"} {
+		text, err := os.ReadFile(filepath.Join(captured, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var object metav1.PartialObjectMetadata
+		if err := yaml.Unmarshal(text, &object); err != nil {
+			t.Fatal(err)
+		}
+		if file == "driver.yaml" {
+			driver = object.ObjectMeta
+		}
+		encoded, err := yaml.YAMLToJSON(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(missing, " "), file) {
+			objects["/api/v1/namespaces/"+object.Namespace+"/"+kind+"/"+object.Name] = encoded
+		}
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		object, found := objects[request.URL.Path]
+		if request.Method != http.MethodGet || !found {
+			w.WriteHeader(http.StatusNotFound)
+			object = []byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"message":"there is no such object"}`)
+		}
+		if _, err := w.Write(object); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, driver
+}
+
+func TestADriverInTheCluster(t *testing.T) {
+	server, driver := serve(t)
+	kubeconfig := write(t, "kubeconfig", "apiVersion: v1\nkind: Config\n")
+	code, stdout, stderr := call("gang", driver.Name, "-n", driver.Namespace, "--server", server, "--kubeconfig", kubeconfig)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	for _, want := range []string{"ROLE ", "driver ", "executor ", "executor constraints: ", "source: spark.properties"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("%q is missing in\n%s", want, stdout)
+		}
+	}
+}
+
+func TestObjectsThatAreNotThere(t *testing.T) {
+	kubeconfig := write(t, "kubeconfig", "apiVersion: v1\nkind: Config\n")
+	for missing, want := range map[string]string{
+		"driver.yaml":             "error: reading the driver: there is no such object\n",
+		"configmap.yaml":          "error: reading what driver DRIVER mounts: there is no such object\n",
+		"template-configmap.yaml": "error: reading what driver DRIVER mounts: there is no such object\n",
+	} {
+		server, driver := serve(t, missing)
+		code, stdout, stderr := call("gang", driver.Name, "-n", driver.Namespace, "--server", server, "--kubeconfig", kubeconfig)
+		if diff := cmp.Diff(strings.ReplaceAll(want, "DRIVER", driver.Name), stderr); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", missing, diff)
+		}
+		if code != exitFailed || stdout != "" {
+			t.Errorf("%s: exit code %d, output %q", missing, code, stdout)
+		}
+	}
+}
