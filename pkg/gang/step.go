@@ -115,7 +115,8 @@ func (g *Gang) admit(slots []Slot) []Change {
 	g.Phase, g.Slots = Reserved, slots
 	changes := make([]Change, 0, len(slots))
 	for _, slot := range slots {
-		changes = append(changes, Change{slot.Node, slot.Requests})
+		// A reservation read back after a restart may have slots that were homeless.
+		changes = appendHeld(changes, slot, 1)
 	}
 	return changes
 }
