@@ -58,10 +58,19 @@ type Gang struct {
 	Slots []Slot
 
 	workers map[types.UID]worker // pod -> its place in the gang
-	// live is how many placed workers each role has; index as in Definition.Roles.
-	live []int
-	// measured tells of each role whether a real worker has been seen; index as in Definition.Roles.
-	measured []bool
+	// tallies keep what is asked for with every worker that comes or goes; index as in Definition.Roles.
+	tallies []tally
+}
+
+// tally is what is known of one role without looking at all slots and workers, of which there may be thousands.
+type tally struct {
+	live    int // placed workers
+	elastic int // those of them without a slot
+	open    int // open slots
+	// first is an index into Slots before which no slot of the role is open.
+	first int
+	// measured tells whether a real worker of the role has been seen.
+	measured bool
 }
 
 // worker is a placed worker.
@@ -82,23 +91,36 @@ func New(key Key, leader types.UID) *Gang {
 
 // OpenSlots calls f for every open slot of a role, homeless ones included, until f returns false.
 func (g *Gang) OpenSlots(role string, f func(Slot) bool) {
-	for _, slot := range g.Slots {
-		if slot.Worker == "" && g.Definition.Roles[slot.Role].Name == role && !f(slot) {
+	if r := g.roleIndex(role); r >= 0 {
+		g.eachOpen(r, func(i int) bool { return f(g.Slots[i]) })
+	}
+}
+
+// eachOpen calls f with the index of every open slot of a role until f returns false.
+func (g *Gang) eachOpen(role int, f func(i int) bool) {
+	t := &g.tallies[role]
+	if t.open == 0 {
+		return
+	}
+	for t.first < len(g.Slots) && !g.open(t.first, role) {
+		t.first++
+	}
+	for i := t.first; i < len(g.Slots); i++ {
+		if g.open(i, role) && !f(i) {
 			return
 		}
 	}
 }
 
-// Claimed and open slots of the whole gang.
+// open tells whether a slot is an open one of the role.
+func (g *Gang) open(i, role int) bool { return g.Slots[i].Role == role && g.Slots[i].Worker == "" }
+
+// Counts claimed and open slots of the whole gang.
 func (g *Gang) Counts() (claimed, open int) {
-	for _, slot := range g.Slots {
-		if slot.Worker == "" {
-			open++
-		} else {
-			claimed++
-		}
+	for _, tally := range g.tallies {
+		open += tally.open
 	}
-	return claimed, open
+	return len(g.Slots) - open, open
 }
 
 // Live is how many placed workers the gang has, elastic ones included.

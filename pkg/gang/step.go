@@ -71,8 +71,7 @@ func (g *Gang) Step(event Event) []Change {
 	case Defined:
 		if g.Phase == Forming || g.Phase == Invalid || g.Phase == Waiting {
 			g.Phase, g.Definition, g.Problem = Waiting, e.Definition, ""
-			g.live = make([]int, len(e.Definition.Roles))
-			g.measured = make([]bool, len(e.Definition.Roles))
+			g.tallies = make([]tally, len(e.Definition.Roles))
 		}
 	case Refuted:
 		if g.Phase == Forming || g.Phase == Invalid || g.Phase == Waiting {
@@ -115,6 +114,7 @@ func (g *Gang) admit(slots []Slot) []Change {
 	g.Phase, g.Slots = Reserved, slots
 	changes := make([]Change, 0, len(slots))
 	for _, slot := range slots {
+		g.tallies[slot.Role].open++
 		// A reservation read back after a restart may have slots that were homeless.
 		changes = appendHeld(changes, slot, 1)
 	}
@@ -129,7 +129,9 @@ func (g *Gang) giveBack(next Phase) []Change {
 	}
 	g.Phase, g.Slots = next, nil
 	clear(g.workers)
-	clear(g.live)
+	for role := range g.tallies {
+		g.tallies[role] = tally{measured: g.tallies[role].measured}
+	}
 	return changes
 }
 
@@ -144,14 +146,18 @@ func (g *Gang) place(e WorkerPlaced) []Change {
 	w := worker{role: role, node: e.Node, slot: elastic}
 	var changes []Change
 	if role >= 0 {
-		g.live[role]++
+		g.tallies[role].live++
 		w.slot = g.choose(role, e.Node)
 	}
-	if w.slot != elastic {
+	switch {
+	case w.slot != elastic:
 		slot := &g.Slots[w.slot]
 		changes = appendHeld(changes, *slot, -1)
 		w.home = slot.Node
 		slot.Worker, slot.Node = e.Worker, e.Node
+		g.tallies[role].open--
+	case role >= 0:
+		g.tallies[role].elastic++
 	}
 	g.workers[e.Worker] = w
 	return changes
@@ -161,17 +167,18 @@ func (g *Gang) place(e WorkerPlaced) []Change {
 // the last one elsewhere, whose room is then free for others. elastic when none is open.
 func (g *Gang) choose(role int, node string) int {
 	chosen, homeless := elastic, false
-	for i, slot := range g.Slots {
-		switch {
-		case slot.Role != role || slot.Worker != "":
-		case slot.Node == node:
-			return i
-		case slot.Node == "":
+	g.eachOpen(role, func(i int) bool {
+		switch home := g.Slots[i].Node; {
+		case home == node:
+			chosen = i
+			return false
+		case home == "":
 			chosen, homeless = i, true
 		case !homeless:
 			chosen = i
 		}
-	}
+		return true
+	})
 	return chosen
 }
 
@@ -196,7 +203,7 @@ func (g *Gang) lose(uid types.UID) []Change {
 	if w.slot == elastic || g.inherit(w) {
 		return nil
 	}
-	if g.kept(w.role) >= g.Definition.Roles[w.role].Minimum {
+	if kept := g.tallies[w.role]; kept.live+kept.open >= g.Definition.Roles[w.role].Minimum {
 		g.drop(w.slot)
 		return nil
 	}
@@ -208,6 +215,8 @@ func (g *Gang) reopen(i int, node string) []Change {
 	slot := &g.Slots[i]
 	// The size of the role may have been corrected while the slot was claimed.
 	slot.Worker, slot.Node, slot.Requests = "", node, g.Definition.Roles[slot.Role].Requests
+	g.opened(i)
+	g.tallies[slot.Role].open++
 	return appendHeld(nil, *slot, 1)
 }
 
@@ -217,6 +226,7 @@ func (g *Gang) inherit(gone worker) bool {
 	if heir == "" {
 		return false
 	}
+	g.tallies[gone.role].elastic--
 	next := g.workers[heir]
 	next.slot, next.home = gone.slot, next.node
 	g.workers[heir] = next
@@ -228,23 +238,15 @@ func (g *Gang) inherit(gone worker) bool {
 // elasticWorker is a worker of the role without a slot, the same one whatever the map's order; empty means none.
 func (g *Gang) elasticWorker(role int) types.UID {
 	var found types.UID
+	if g.tallies[role].elastic == 0 {
+		return found
+	}
 	for uid, w := range g.workers {
 		if w.role == role && w.slot == elastic && (found == "" || uid < found) {
 			found = uid
 		}
 	}
 	return found
-}
-
-// kept is how many workers of a role are live or have an open slot waiting for them.
-func (g *Gang) kept(role int) int {
-	kept := g.live[role]
-	for _, slot := range g.Slots {
-		if slot.Role == role && slot.Worker == "" {
-			kept++
-		}
-	}
-	return kept
 }
 
 // drop removes a slot; the last slot takes its index.
@@ -256,15 +258,27 @@ func (g *Gang) drop(i int) {
 			w := g.workers[moved]
 			w.slot = i
 			g.workers[moved] = w
+		} else {
+			g.opened(i)
 		}
 	}
 	g.Slots = g.Slots[:last]
 }
 
+// opened notes that there is an open slot at an index where there was none.
+func (g *Gang) opened(i int) {
+	t := &g.tallies[g.Slots[i].Role]
+	t.first = min(t.first, i)
+}
+
 func (g *Gang) forget(uid types.UID, w worker) {
 	delete(g.workers, uid)
-	if w.role >= 0 {
-		g.live[w.role]--
+	if w.role < 0 {
+		return
+	}
+	g.tallies[w.role].live--
+	if w.slot == elastic {
+		g.tallies[w.role].elastic--
 	}
 }
 
@@ -281,10 +295,10 @@ func (g *Gang) move(i int, node string) []Change {
 // measure gives a role and its open slots another size.
 func (g *Gang) measure(e Measured) []Change {
 	role := g.roleIndex(e.Role)
-	if role < 0 || g.measured[role] || !g.Phase.Admitted() {
+	if role < 0 || g.tallies[role].measured || !g.Phase.Admitted() {
 		return nil
 	}
-	g.measured[role] = true
+	g.tallies[role].measured = true
 	g.Definition.Roles = slices.Clone(g.Definition.Roles)
 	g.Definition.Roles[role].Requests = e.Requests
 	var changes []Change
@@ -304,6 +318,7 @@ func (g *Gang) release() []Change {
 	for i := len(g.Slots) - 1; i >= 0; i-- {
 		if g.Slots[i].Worker == "" {
 			changes = appendHeld(changes, g.Slots[i], -1)
+			g.tallies[g.Slots[i].Role].open--
 			g.drop(i)
 		}
 	}
