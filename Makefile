@@ -138,6 +138,27 @@ clean: ## Remove what was built and cached, after stopping the local cluster.
 	[ ! -x $(BIN)/cluster ] || $(BIN)/cluster down
 	rm -rf $(BIN) .cache
 
+# The kubectl plugin: kubectl finds it as `kubectl retinue` when bin/ is in PATH.
+.PHONY: $(BIN)/kubectl-retinue
+$(BIN)/kubectl-retinue:
+	go build -ldflags '$(call stamp,$(VERSION))' -o $@ ./cmd/kubectl-retinue
+
+# What real Spark creates, against what is inferred. Needs Java 17 and Python 3; Spark comes from the Python package index, once.
+INFERENCE_FLAGS ?=
+
+.PHONY: e2e-inference
+e2e-inference: $(addprefix $(BIN)/,etcd kube-apiserver kubectl) ## Compare inferred gangs with the pods of real Spark versions (UPDATE=1 writes docs/spark.md).
+	go build -o $(BIN)/inference ./test/inference
+	$(BIN)/inference $(if $(UPDATE),--all --update=docs/spark.md) $(INFERENCE_FLAGS)
+
+FUZZ_TIME ?= 60s
+
+.PHONY: fuzz
+fuzz: ## Fuzz what reads hostile input, FUZZ_TIME=60s each.
+	go test ./pkg/spark -run='^$$' -fuzz='^FuzzInfer$$' -fuzztime=$(FUZZ_TIME)
+	go test ./pkg/spark -run='^$$' -fuzz='^FuzzFromAnnotations$$' -fuzztime=$(FUZZ_TIME)
+	go test ./pkg/spark -run='^$$' -fuzz='^FuzzProperties$$' -fuzztime=$(FUZZ_TIME)
+
 IMAGE ?= retinue/scheduler:dev
 
 .PHONY: image
