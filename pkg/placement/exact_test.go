@@ -15,7 +15,7 @@ import (
 // TestPlacementAgreesWithExhaustiveSearch: Fit, LeaderFits and Plan say what trying every layout says.
 //
 // Seen failing when roomBesideLeader ignored the leader, when a leader's node was not checked for the leader itself,
-// when searchLayout was left out (several roles), and when a domain's nodes were taken for those of its neighbour.
+// when Eligible was not asked, when Home was ignored, and when a domain's nodes were taken for those of its neighbour.
 func TestPlacementAgreesWithExhaustiveSearch(t *testing.T) {
 	var reused placement.Solver // its memory is dirty from all cases before
 	rapid.Check(t, func(t *rapid.T) {
@@ -27,7 +27,8 @@ func TestPlacementAgreesWithExhaustiveSearch(t *testing.T) {
 
 // TestSeveralRolesThatFillTheClusterAgreeWithExhaustiveSearch: the same where only a search finds the layout.
 //
-// Seen failing when searchLayout was left out, and when dominated dropped a pattern that is not.
+// Seen failing when searchLayout was left out, when dominated dropped a pattern that is not, when freeSuffices asked for
+// one more than enough, and when nodes with other eligible roles passed for alike (150,000 cases).
 func TestSeveralRolesThatFillTheClusterAgreeWithExhaustiveSearch(t *testing.T) {
 	var reused placement.Solver
 	rapid.Check(t, func(t *rapid.T) {
@@ -70,8 +71,8 @@ func compare(t *rapid.T, solver *placement.Solver, nodes *cluster, gang placemen
 // checkPlan requires a plan that seats everybody, on eligible nodes, within what is free and within one domain where
 // that is possible and wanted.
 //
-// Seen failing when pack gave the last node one worker too many, when move left a displaced worker behind, and when
-// seatFound seated a pattern's surplus.
+// Seen failing when pack gave the last node one worker too many, when a leaderless gang was planned for without a layout,
+// and when rest forgot the leader.
 func checkPlan(t *rapid.T, nodes *cluster, gang placement.Gang, fit *placement.Fit, leader int, inDomain bool) {
 	slots, ok := fit.Plan(leader)
 	require.True(t, ok, "a plan with the leader on node %d", leader)
@@ -131,7 +132,7 @@ func TestPackUsesTheFewestNodes(t *testing.T) {
 
 // TestSpreadIsAsEvenAsCanBe: one role, the leader counted as a pod on its node.
 //
-// Seen failing when level ignored the leader, and when the last workers went to nodes already above the level.
+// Seen failing when level ignored the leader.
 func TestSpreadIsAsEvenAsCanBe(t *testing.T) {
 	var solver placement.Solver
 	rapid.Check(t, func(t *rapid.T) {

@@ -66,7 +66,7 @@ func nodesNeeded(nodes *cluster, gang placement.Gang, leader int) int {
 
 // TestScorePrefersASingleDomainWhereOneHoldsTheGang.
 //
-// Seen failing when both halves of the score were the same.
+// Seen failing when a node whose domain holds the gang scored in the lower half as well.
 func TestScorePrefersASingleDomainWhereOneHoldsTheGang(t *testing.T) {
 	var solver placement.Solver
 	rapid.Check(t, func(t *rapid.T) {

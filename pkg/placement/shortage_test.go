@@ -111,13 +111,14 @@ func TestShortageSaysWhatIsMissing(t *testing.T) {
 		sizes := map[string]resource.Vector{
 			"small":  {CPU: 1_000, Memory: 1 << 30, Pods: 1},
 			"medium": {CPU: 6_000, Memory: 8 << 30, Pods: 1},
+			"wide":   {CPU: 7_000, Memory: 8 << 30, Pods: 1},
 			"huge":   {CPU: 32_000, Memory: 8 << 30, Pods: 1},
 			"gpu":    {CPU: 1_000, Pods: 1, Extended: []resource.Amount{{Name: gpu, Value: 1}}},
 		}
 		return placement.Member{Name: name, Request: sizes[size]}
 	}
 	driver := member("driver", "small")
-	hugeDriver := member("driver", "huge")
+	wideDriver, hugeDriver := member("driver", "wide"), member("driver", "huge")
 	never := func(m placement.Member) placement.Member {
 		m.Eligible = func(int) bool { return false }
 		return m
@@ -143,6 +144,11 @@ func TestShortageSaysWhatIsMissing(t *testing.T) {
 			identicalNodes(1, resource.Vector{CPU: 12_500, Memory: 64 << 30, Pods: 110}),
 			placement.Gang{Leader: &driver, Roles: executors(2, "medium")}, placement.Insufficient,
 			"1 of 2 executors fit beside the rest of the gang: cpu 13 asked for in all, 12500m free on 1 node",
+		},
+		"the leader sits where it costs fewest workers": {
+			&cluster{free: []resource.Vector{{CPU: 12_000, Memory: 64 << 30, Pods: 9}, {CPU: 13_000, Memory: 64 << 30, Pods: 9}}},
+			placement.Gang{Leader: &wideDriver, Roles: executors(4, "medium")}, placement.Insufficient,
+			"3 of 4 executors fit beside the rest of the gang: cpu 31 asked for in all, 25 free on 2 nodes",
 		},
 		"one worker is larger than any node": {
 			identicalNodes(3, node), placement.Gang{Leader: &driver, Roles: executors(1, "huge")}, placement.Fragmented,

@@ -64,7 +64,7 @@ func (v Vector) clone() Vector {
 	return v
 }
 
-// Seen failing when Count started from limit without a look at extended resources, and when Copies rounded up.
+// Seen failing when Count started from limit without a look at extended resources, and when Copies rounded to the nearest.
 func TestCountIsHowOftenARequestCanBeTaken(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		request, free := vectors(-1, 4).Draw(t, "request"), vectors(-2, 20).Draw(t, "free")
@@ -116,7 +116,7 @@ func TestMaxIsTheLargerAmountOfEachResource(t *testing.T) {
 	})
 }
 
-// Seen failing when OfList read cpu in whole cores, and when List wrote memory as a decimal of thousandths.
+// Seen failing when OfList read cpu in whole cores.
 func TestListIsTheInverseOfOfList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := vectors(0, Cap).Draw(t, "v")
@@ -164,8 +164,7 @@ func TestOfListCapsEveryQuantity(t *testing.T) {
 	}
 }
 
-// Seen failing when plus wrapped around, when times divided its limit by a negative number, and when a negative value
-// was not held at the lower end.
+// Seen failing when plus wrapped around or reached MinInt64, and when times ignored the product's high word.
 func TestSumsAndProductsStopInsteadOfWrappingAround(t *testing.T) {
 	numbers := rapid.OneOf(
 		rapid.Int64Range(-math.MaxInt64, math.MaxInt64),
