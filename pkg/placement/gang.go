@@ -41,7 +41,8 @@ type Member struct {
 	// Request is what it takes from a node: resource.OfPod.
 	Request resource.Vector
 	// Eligible tells whether the node may hold the member at all, resources aside: affinity, taints, cordons. nil means
-	// every node may. It is asked at most once per node for a role; for the leader also from parallel LeaderFits calls.
+	// every node may. A role's is asked once for every node with room, and once more for all nodes when a shortage is
+	// counted; the leader's also from parallel LeaderFits calls.
 	Eligible func(node int) bool
 }
 

@@ -161,7 +161,7 @@ func TestAnsweringAllocatesNothingThatGrowsWithTheCluster(t *testing.T) {
 }
 
 // TestSearchSeatsGangsThatFillLargeClusters: the nodes are made of what they are to hold and a tenth more, and hold it
-// only so or nearly so; role after role finds 2 of 60. A change that makes the search find less fails here.
+// only so or nearly so; role after role finds 1 of 60. A change that makes the search find less fails here.
 //
 // Seen failing without the search by bids, and with pacing 0 and 1.
 func TestSearchSeatsGangsThatFillLargeClusters(t *testing.T) {
