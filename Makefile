@@ -75,6 +75,12 @@ cluster-down: ## Stop the local cluster.
 	go build -o $(BIN)/cluster ./test/cluster/cmd/cluster
 	$(BIN)/cluster down
 
+.PHONY: demo
+demo: binaries ## Show the main job in a minute or two: applications that do not all fit, with Retinue and without.
+	go build -o $(BIN)/demo ./test/demo
+	go build -o $(BIN)/sparksim ./test/sparksim/cmd/sparksim
+	$(BIN)/demo
+
 # Checks. Everything that tests against a real API server needs the binaries and says so when they are missing.
 .PHONY: test
 test: binaries ## Run all tests but e2e: unit, architecture, and integration on a real API server.

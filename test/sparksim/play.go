@@ -186,7 +186,7 @@ func (s *Simulator) perform(ctx context.Context, d *driver, p plan) error {
 	for _, id := range p.create {
 		if _, err := pods.Create(ctx, d.executor(id), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			delete(d.unseen, id)
-			klog.FromContext(ctx).V(2).Info("Executor not created", "driver", klog.KObj(d.pod), "executor", id, "problem", err.Error())
+			klog.FromContext(ctx).Info("Executor not created", "driver", klog.KObj(d.pod), "executor", id, "problem", err.Error())
 		}
 	}
 	for _, executor := range p.remove {

@@ -17,13 +17,13 @@ import (
 type Node struct {
 	Name string
 	CPU  int64  // millicores
-	Seat []Seat // drivers first, then executors, then what is kept; by the order of applications
+	Seat []Seat // drivers first, then executors, then what is kept; each by name
 }
 
 // Seat is room on a node that one application has.
 type Seat struct {
-	// Application is an index into the list of applications; -1 means that the pod belongs to none.
-	Application int
+	// Application is its name; "" means that the pod belongs to none.
+	Application string
 	Kind        Kind
 	CPU         int64 // millicores
 }
@@ -41,10 +41,6 @@ const (
 
 // seats is the picture of all nodes, by name.
 func (s *state) seats() []Node {
-	position := map[types.UID]int{} // driver -> index of its application
-	for i, uid := range s.order {
-		position[uid] = i
-	}
 	nodes := make([]Node, 0, len(s.nodes))
 	index := map[string]int{} // name -> position in nodes
 	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
@@ -56,9 +52,9 @@ func (s *state) seats() []Node {
 		if pod.node == "" {
 			continue
 		}
-		seat := Seat{Application: -1, Kind: Other, CPU: pod.requests.CPU}
-		if i, known := position[pod.driver]; known {
-			seat.Application, seat.Kind = i, Executor
+		seat := Seat{Kind: Other, CPU: pod.requests.CPU}
+		if a := s.applications[pod.driver]; a != nil {
+			seat.Application, seat.Kind = a.Name, Executor
 			if uid == pod.driver {
 				seat.Kind = Driver
 			} else {
@@ -78,7 +74,7 @@ func (s *state) seats() []Node {
 		for name, count := range a.slots {
 			for range count - came[uid][name] {
 				if i, known := index[name]; known {
-					nodes[i].Seat = append(nodes[i].Seat, Seat{Application: position[uid], Kind: Kept, CPU: a.worker.CPU})
+					nodes[i].Seat = append(nodes[i].Seat, Seat{Application: a.Name, Kind: Kept, CPU: a.worker.CPU})
 				}
 			}
 		}

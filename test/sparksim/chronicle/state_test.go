@@ -131,7 +131,7 @@ func TestSeatsShowWhoSitsWhereAndWhatIsKept(t *testing.T) {
 		pod("a-exec-1", "n", v1.PodRunning),
 		pod("b-driver", "", v1.PodPending),
 	)
-	require.Equal(t, []Node{{Name: "n", CPU: 8000, Seat: []Seat{{0, Driver, 2000}, {0, Executor, 2000}, {0, Kept, 2000}}}}, s.seats())
+	require.Equal(t, []Node{{Name: "n", CPU: 8000, Seat: []Seat{{"a", Driver, 2000}, {"a", Executor, 2000}, {"a", Kept, 2000}}}}, s.seats())
 	s.pod(noon, pod("a-driver", "n", v1.PodSucceeded))
 	s.deleted(noon, pod("a-exec-1", "n", v1.PodRunning))
 	require.Equal(t, []Node{{Name: "n", CPU: 8000}}, s.seats())

@@ -223,14 +223,18 @@ func submit(ctx context.Context, client kubernetes.Interface, s settings, out io
 	return errors.Join(err, playErr)
 }
 
-// fate is how an application is, in a few words.
+// fate is how an application is, in a few words that change only when something is worth telling.
 func fate(a chronicle.Application) string {
 	switch {
 	case !a.Ended.IsZero():
-		return "ended: " + string(a.Phase)
+		return fmt.Sprintf("ended: %s, with %d executors at most", a.Phase, a.MostRunning)
+	case a.Node == "" && a.Reason == "":
+		return "waits"
 	case a.Node == "":
 		return "waits: " + a.Reason
+	case a.Refused > 0:
+		return "half-started: its driver runs, and executors find no room"
 	default:
-		return fmt.Sprintf("driver on %s, %d executors run, %d are pending", a.Node, a.Running, a.Pending)
+		return "runs: driver on " + a.Node
 	}
 }
