@@ -104,7 +104,7 @@ verify: ## Check formatting, go vet, that go.mod is tidy and that the manifests 
 	$(BIN)/kubectl kustomize manifests/base >/dev/null
 	$(BIN)/kubectl kustomize manifests/setup >/dev/null
 
-# End to end: real Spark on real nodes. SPARK_VERSION is any version of the Python package pyspark from 3.3 on.
+# End to end: real Spark on real nodes. SPARK_VERSION is any version of the Python package pyspark from 3.4 on.
 SPARK_VERSION ?= 4.1.4
 E2E_FLAGS ?=
 E2E_BINARIES := $(addprefix $(BIN)/,etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy coredns)

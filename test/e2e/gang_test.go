@@ -136,7 +136,7 @@ func requireWaiting(t *testing.T, app string) {
 	if driver.Spec.NodeName != "" || driver.Status.Phase != corev1.PodPending {
 		t.Errorf("%s: driver is %s on node %q, want Pending on none", app, driver.Status.Phase, driver.Spec.NodeName)
 	}
-	executors, err := executorsOf(t.Context(), app)
+	executors, err := executorsOf(t.Context(), driver)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func remove(t *testing.T, app string) {
 		t.Fatal(err)
 	}
 	eventually(t, app+": removed", func(ctx context.Context) (string, error) {
-		pods, err := podsWith(ctx, witness.NameLabel+"="+app)
+		pods, err := podsWith(ctx, witness.AppLabel+"="+driver.Labels[witness.AppLabel])
 		if len(pods) > 0 {
 			return fmt.Sprintf("%d pods are left", len(pods)), err
 		}

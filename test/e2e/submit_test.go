@@ -98,8 +98,9 @@ func driverOf(ctx context.Context, app string) (*corev1.Pod, error) {
 	return &pods[0], nil
 }
 
-func executorsOf(ctx context.Context, app string) ([]corev1.Pod, error) {
-	return podsWith(ctx, witness.RoleLabel+"=executor,"+witness.NameLabel+"="+app)
+// executorsOf goes by the application's id: its name may be another in the driver's own code.
+func executorsOf(ctx context.Context, driver *corev1.Pod) ([]corev1.Pod, error) {
+	return podsWith(ctx, witness.RoleLabel+"=executor,"+witness.AppLabel+"="+driver.Labels[witness.AppLabel])
 }
 
 func podsWith(ctx context.Context, selector string) ([]corev1.Pod, error) {
@@ -141,7 +142,7 @@ func awaitRunning(t *testing.T, app string) {
 			return "", fmt.Errorf("driver %s has ended: %s\n%s", driver.Name, driver.Status.Phase, logOf(ctx, driver.Name))
 		}
 		running := 0
-		pods, err := executorsOf(ctx, app)
+		pods, err := executorsOf(ctx, driver)
 		for i := range pods {
 			if pods[i].Status.Phase == corev1.PodRunning {
 				running++
