@@ -3,6 +3,8 @@ package spark
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -122,6 +124,11 @@ func (s settings) warnings(template *v1.Pod) []string {
 		}
 	}
 	warn(!s.version.AtLeast(v33), "Spark "+s.version.String()+" is older than 3.3, the oldest version whose rules are known")
+	for _, name := range []string{driverMemory, executorMemory} {
+		value, _ := s.lookup(name)
+		_, err := strconv.Atoi(strings.TrimSpace(value))
+		warn(err == nil, fmt.Sprintf("%s=%s has no unit: pods are sized in MiB, but Java and parts of Spark read bytes and refuse to start; write %sm", name, value, strings.TrimSpace(value)))
+	}
 	warn(s.has(featureSteps), featureSteps+" may change executors in ways that only the first one shows")
 	warn(s.has(excludedSteps), excludedSteps+" may leave out parts of executors; the first one shows which")
 	warn(s.hasOwnClaims(), "every executor gets volume claims of its own: zones that they may be tied to are not considered")

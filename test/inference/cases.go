@@ -67,15 +67,16 @@ var edges = []testCase{
 		"spark.yarn.executor.memoryOverhead=777", "spark.yarn.driver.memoryOverhead=555",
 	}},
 	{name: "common factor", executors: 2, python: true, conf: []string{
-		"spark.kubernetes.memoryOverheadFactor=0.57", "spark.executor.memory=1000m", "spark.driver.memory=1000",
+		"spark.kubernetes.memoryOverheadFactor=0.57", "spark.executor.memory=1000m", "spark.driver.memory=1000m",
 	}},
-	{name: "references", executors: 2, conf: []string{
-		"spark.driver.memory=${spark.my.size}", "spark.my.size=1500m", "spark.executor.memory=${spark.driver.memory}",
-		"spark.executor.memoryOverhead=${spark.executor.minMemoryOverhead}", "spark.executor.minMemoryOverhead=401m",
-		"spark.kubernetes.executor.label.reference=plain",
+	{name: "references", executors: 3, conf: []string{
+		"spark.my.number=3", "spark.my.size=1500m", "spark.driver.memoryOverhead=${spark.my.size}", "spark.kubernetes.executor.request.cores=0.${spark.my.number}",
+		"spark.executor.memoryOverhead=${spark.driver.memoryOverhead}", "spark.memory.offHeap.enabled=${spark.dynamicAllocation.enabled}",
+		"spark.dynamicAllocation.enabled=true", "spark.dynamicAllocation.shuffleTracking.enabled=true",
+		"spark.memory.offHeap.size=${spark.executor.memory}", "spark.dynamicAllocation.minExecutors=${spark.my.number}",
 	}},
 	{name: "odd spellings", executors: 2, conf: []string{
-		"spark.executor.memory= 1536M ", "spark.driver.memory=1GB", "spark.executor.cores= 2 ", "spark.memory.offHeap.enabled=TRUE",
+		"spark.executor.memory= 1536M ", "spark.driver.memory=1G", "spark.executor.memoryOverhead= 400MB ", "spark.memory.offHeap.enabled= TRUE ",
 		"spark.memory.offHeap.size=100MB", "spark.kubernetes.executor.request.cores=1.5",
 		"spark.kubernetes.node.selector.a.b/c=x_y.z", "spark.my.escapes=a:b=c#d!e\\f\u00e9\u4e16",
 	}},
@@ -97,7 +98,7 @@ var edges = []testCase{
 		"spark.dynamicAllocation.enabled=true", "spark.dynamicAllocation.shuffleTracking.enabled=true",
 	}},
 	{name: "StatefulSet", executors: 2, statefulSet: true, conf: []string{"spark.kubernetes.allocation.pods.allocator=statefulset"}},
-	{name: "driver only", executors: 0, conf: []string{"spark.kubernetes.driver.master=local[2]", "spark.executor.instances=8"}, telling: true},
+	{name: "driver only", executors: 0, conf: []string{"spark.kubernetes.driver.master=local[2]", "spark.executor.instances=8"}, telling: true, since: "3.5"},
 	{name: "bound on all executors", executors: 3, conf: []string{"spark.executor.instances=5", "spark.kubernetes.allocation.maximum=3"}, since: "4.1"},
 }
 
