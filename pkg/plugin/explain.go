@@ -6,9 +6,9 @@ import (
 )
 
 // explain finds the one reason a user should read for a gang that does not fit: what the empty cluster would lack
-// before what is taken now.
+// before what is taken now. A search that ended at its bound proves nothing about the empty cluster.
 func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Shortage) gang.Verdict {
-	if _, never := p.solver.Fit(c.view.Empty(), asked); never != nil {
+	if _, never := p.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
 		return gang.Verdict{Reason: neverReason(never), Message: never.String() + " of the empty cluster"}
 	}
 	reason := gang.Fragmented
