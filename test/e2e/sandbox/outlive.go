@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -144,17 +146,16 @@ func removeCgroups(top string) error {
 	if err != nil {
 		return fmt.Errorf("control groups: %w", err)
 	}
-	deadline := time.Now().Add(cgroupPatience)
 	for _, folder := range slices.Backward(folders) { // children come after their parents
-		for {
+		err := wait.PollUntilContextTimeout(context.Background(), cgroupInterval, cgroupPatience, true, func(context.Context) (bool, error) {
 			err := unix.Rmdir(folder)
-			if err == nil || errors.Is(err, unix.ENOENT) {
-				break
+			if errors.Is(err, unix.EBUSY) {
+				return false, nil
 			}
-			if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
-				return fmt.Errorf("control group %s: %w", folder, err)
-			}
-			time.Sleep(cgroupInterval)
+			return true, err
+		})
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("control group %s: %w", folder, err)
 		}
 	}
 	return nil
