@@ -44,7 +44,11 @@ func (s settings) overhead(keys overheadKeys, heap int64) (int64, error) {
 func (s settings) overheadFactor(roleKey string) (float64, error) {
 	switch {
 	case s.has(roleKey):
-		return s.factor(roleKey)
+		factor, err := s.factor(roleKey)
+		if err == nil && factor == 0 {
+			return 0, invalid(roleKey, s.properties[roleKey], "not greater than 0, Spark will refuse to start")
+		}
+		return factor, err
 	case s.has(overheadFactor):
 		return s.factor(overheadFactor)
 	case s.language() == "python" || s.language() == "r":
@@ -118,9 +122,12 @@ func (s settings) heap(name string) (int64, error) {
 
 func (s settings) offHeap() (int64, error) {
 	enabled, err := s.flag(offHeapEnabled)
-	if err != nil || !enabled || !s.has(offHeapSize) {
+	if err != nil || !enabled {
 		return 0, err
 	}
-	value, _ := s.lookup(offHeapSize)
-	return s.size(offHeapSize, value, 1, 0)
+	value, found := s.lookup(offHeapSize)
+	if !found {
+		return 0, invalid(offHeapEnabled, s.properties[offHeapEnabled], "needs "+offHeapSize+", Spark will refuse to start")
+	}
+	return s.size(offHeapSize, value, 1, 1)
 }

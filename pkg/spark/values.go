@@ -81,7 +81,10 @@ func (s settings) flag(name string) (bool, error) {
 func (s settings) factor(name string) (float64, error) {
 	value, _ := s.lookup(name)
 	// Java also accepts a type suffix, and no digit separators.
-	number := strings.TrimRight(strings.TrimSpace(value), "dDfF")
+	number := strings.TrimSpace(value)
+	if last := len(number) - 1; last > 0 && strings.IndexByte("dDfF", number[last]) >= 0 {
+		number = number[:last]
+	}
 	factor, err := strconv.ParseFloat(number, 64)
 	if err != nil || strings.Contains(number, "_") || math.IsNaN(factor) || math.IsInf(factor, 0) {
 		return 0, invalid(name, value, "not a number")

@@ -60,7 +60,11 @@ func markdown(rows []*row) string {
 	for _, line := range lines {
 		fmt.Fprintf(&out, "| %s |", line)
 		for _, version := range versions {
-			fmt.Fprintf(&out, " %s |", cells[line+version])
+			cell, tried := cells[line+version]
+			if !tried {
+				cell = "–"
+			}
+			fmt.Fprintf(&out, " %s |", cell)
 		}
 		out.WriteString("\n")
 	}
