@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -16,9 +17,14 @@ func (l *Ledger) defineLocked(leader types.UID, event gang.Event) {
 		return
 	}
 	l.stepLocked(e, event)
+	e.eligibility = nil
 	l.endWaitLocked(leader)
-	if e.Phase == gang.Waiting {
+	switch e.Phase {
+	case gang.Waiting:
 		l.recruitLocked(e)
+	case gang.Invalid:
+		l.dismissLocked(e)
+		l.disbandLocked(l.apps[e.Key])
 	}
 	switch {
 	case e.leader.bound && e.Phase == gang.Waiting:
@@ -37,7 +43,7 @@ func (l *Ledger) admitLocked(a Admitted) error {
 		return ErrNotWaiting
 	}
 	l.placeLocked(e.leader, a.Node, false)
-	l.stepLocked(e, gang.Admitted{Slots: a.Slots})
+	l.stepLocked(e, gang.Admitted{Slots: slices.Clone(a.Slots)})
 	if l.overbookedLocked(a) {
 		l.unplaceLocked(e.leader)
 		return ErrRoomGone
@@ -89,8 +95,11 @@ func (l *Ledger) refuseLocked(r Refused) {
 	} else {
 		w = l.waiting.add(p.UID, "pod "+p.Shape+" "+p.Requests.String(), p.Requests, turnOf(p))
 	}
-	w.shape.verdict = r.Verdict
-	w.shape.tried = max(w.shape.tried, r.Epoch)
+	w.shape.fail(r.Epoch, r.Verdict)
+	if r.Epoch < l.epoch {
+		// Room came back during the attempt.
+		l.waiting.idle = false
+	}
 }
 
 func (l *Ledger) parkLocked(e *entry) *waiter {
@@ -116,5 +125,5 @@ func shapeOf(e *entry) string {
 }
 
 func turnOf(p *pod) turn {
-	return turn{priority: p.Priority, created: p.Created, name: p.Gang.String() + "/" + string(p.UID)}
+	return turn{priority: p.Priority, created: p.Created, gang: p.Gang, uid: p.UID}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -39,7 +40,7 @@ type Ledger struct {
 	nodesEpoch uint64
 	synced     bool
 
-	// degraded gangs have slots without a home.
+	// degraded gangs have slots without a home -> whether their users have been told.
 	degraded map[*entry]bool
 
 	// What follows belongs to the event being applied.
@@ -48,10 +49,10 @@ type Ledger struct {
 	before  map[int]resource.Vector // node index -> what was free before the event
 	// nodeChanged means that the event changed what a node is, not only what is on it.
 	nodeChanged bool
-	// resized means that open slots have another size than before the event.
-	resized bool
-	// suspects are nodes that may not be able to keep their slots any more; index into the table of nodes.
-	suspects map[int]struct{}
+	// touched are the nodes on which the event has changed something; index into the table of nodes.
+	touched map[int]struct{}
+	// unsettled gangs have slots that the event has opened or resized.
+	unsettled map[*entry]struct{}
 }
 
 // pod is a Pod and where the ledger counts it.
@@ -59,6 +60,7 @@ type pod struct {
 	Pod
 	placed string // node it is counted on; empty means none
 	bound  bool   // placed by the API server's word, not only assumed
+	shown  part   // what the pod itself shows to be; Pod may differ if a role selects it
 	// roams means that its slots' nodes refused the worker: it may go wherever it fits.
 	roams bool
 }
@@ -71,6 +73,8 @@ type entry struct {
 	progress time.Time
 	// handles are the labels under which its roles are found in Ledger.claims.
 	handles []label
+	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
+	eligibility []func(*v1.Node) bool
 }
 
 // app is everything that carries one gang key.
@@ -92,8 +96,9 @@ func New(topologyKey string) *Ledger {
 		waiting: waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
 		before:  map[int]resource.Vector{},
 
-		degraded: map[*entry]bool{},
-		suspects: map[int]struct{}{},
+		degraded:  map[*entry]bool{},
+		touched:   map[int]struct{}{},
+		unsettled: map[*entry]struct{}{},
 	}
 }
 
@@ -119,7 +124,7 @@ func (l *Ledger) applyLocked(event Event) error {
 	case NodeSeen:
 		if l.nodes.set(e.Node) {
 			l.nodeChanged = true
-			l.suspects[l.nodes.lookup(e.Node.Name)] = struct{}{}
+			l.touched[l.nodes.lookup(e.Node.Name)] = struct{}{}
 		}
 	case NodeGone:
 		l.loseNodeLocked(e.Name)
@@ -158,7 +163,10 @@ func (l *Ledger) applyLocked(event Event) error {
 func (l *Ledger) openLocked() {
 	l.synced, l.nodeChanged = true, true
 	for i := range l.nodes.table.length {
-		l.suspects[i] = struct{}{}
+		l.touched[i] = struct{}{}
+	}
+	for e := range l.admittedLocked() {
+		l.unsettled[e] = struct{}{}
 	}
 	for _, p := range sorted(l.pods) {
 		if p.placed == "" {
@@ -180,22 +188,38 @@ func (l *Ledger) settleLocked() []Effect {
 	if l.synced {
 		l.repairLocked()
 		gained := l.nodeChanged || l.gainedLocked()
-		if gained || l.resized {
-			l.rehomeLocked()
-		}
+		l.rehomeLocked()
 		if gained {
 			l.epoch++
+			l.waiting.idle = false
 		}
 		if l.nodeChanged {
 			l.nodesEpoch = l.epoch
 		}
 		l.probeLocked()
 	}
-	l.nodeChanged, l.resized = false, false
+	l.nodeChanged = false
 	clear(l.before)
+	l.forgetLocked()
+	clear(l.touched)
+	clear(l.unsettled)
 	effects := l.effects
 	l.effects = nil
 	return effects
+}
+
+// forgetLocked gives up the entries of nodes that are gone and have nothing on them any more.
+func (l *Ledger) forgetLocked() {
+	var gone []int
+	for i := range l.touched {
+		if l.nodes.table.at(i).forgotten() {
+			gone = append(gone, i)
+		}
+	}
+	slices.Sort(gone)
+	for _, i := range gone {
+		l.nodes.forget(i)
+	}
 }
 
 // gainedLocked tells whether some node has more free than before the event.
@@ -210,10 +234,13 @@ func (l *Ledger) gainedLocked() bool {
 
 // probeLocked lets the next waiter through the Gate, one at a time.
 func (l *Ledger) probeLocked() {
-	if l.probe != "" && l.now.Sub(l.probed) < probeTimeout {
-		return
+	if l.probe != "" {
+		if l.now.Sub(l.probed) < probeTimeout {
+			return
+		}
+		l.waiting.stall(l.probe)
+		l.probe = ""
 	}
-	l.probe = ""
 	if next := l.waiting.next(l.epoch, l.nodesEpoch, l.nodes.total); next != nil {
 		l.probe, l.probed = next.uid, l.now
 		l.effects = append(l.effects, Activate{l.pods[next.uid].Object})
@@ -245,7 +272,7 @@ func (l *Ledger) rememberLocked(node string) {
 	i := l.nodes.lookup(node)
 	if _, remembered := l.before[i]; !remembered {
 		l.before[i] = l.nodes.table.at(i).free
-		l.suspects[i] = struct{}{}
+		l.touched[i] = struct{}{}
 	}
 }
 

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"iter"
 	"maps"
 
 	v1 "k8s.io/api/core/v1"
@@ -21,10 +22,11 @@ type node struct {
 	free        resource.Vector // allocatable − used − held; negative when overbooked
 }
 
-// nodes is the table of all nodes; an index stays with its name for ever.
+// nodes is the table of all nodes. An index stays with its name until forget, which only the end of an event calls.
 type nodes struct {
 	table paged[node]
 	index map[string]int // name -> index into table
+	spare []int          // indexes without a name, used before the table grows
 	// indexShared means that a View holds the map; it is copied before the next name is added.
 	indexShared bool
 	// total is the sum of free over all nodes that exist.
@@ -38,13 +40,46 @@ func (n *nodes) lookup(name string) int {
 	if i, known := n.index[name]; known {
 		return i
 	}
-	if n.indexShared {
-		n.index, n.indexShared = maps.Clone(n.index), false
+	n.ownIndex()
+	var i int
+	if last := len(n.spare) - 1; last >= 0 {
+		i, n.spare = n.spare[last], n.spare[:last]
+	} else {
+		i = n.table.grow()
 	}
-	i := n.table.grow()
 	n.index[name] = i
 	n.table.edit(i).name = name
 	return i
+}
+
+// forgotten tells whether the node is gone and has nothing on it.
+func (n *node) forgotten() bool { return n.object == nil && n.used.IsZero() && n.held.IsZero() }
+
+// forget gives the index of a node to the next new one: a cluster that replaces its nodes every day must not make every
+// plan longer.
+func (n *nodes) forget(i int) {
+	n.ownIndex()
+	delete(n.index, n.table.at(i).name)
+	*n.table.edit(i) = node{}
+	n.spare = append(n.spare, i)
+}
+
+// ownIndex makes the index one that no View holds.
+func (n *nodes) ownIndex() {
+	if n.indexShared {
+		n.index, n.indexShared = maps.Clone(n.index), false
+	}
+}
+
+// all is every index, ascending.
+func (n *nodes) all() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range n.table.length {
+			if !yield(i) {
+				return
+			}
+		}
+	}
 }
 
 // set takes a node's new state and tells whether anything changed that placement looks at.
@@ -112,7 +147,7 @@ func (n *nodes) view(epoch uint64) *View {
 	return &View{table: n.table.share(), index: n.index, Epoch: epoch}
 }
 
-// Len is the number of entries; some may stand for nodes that have gone and have no Object.
+// Len is the number of entries; some may stand for nodes that have gone and have no Object, or not even a Name.
 func (v *View) Len() int { return v.table.length }
 
 // Index finds a node by name.

@@ -9,27 +9,30 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
+// part is what a pod is in a gang.
+type part struct {
+	kind   Kind
+	gang   gang.Key
+	leader types.UID
+	role   string
+}
+
+func (p *Pod) part() part { return part{p.Kind, p.Gang, p.Leader, p.Role} }
+
+func (p *Pod) play(a part) { p.Kind, p.Gang, p.Leader, p.Role = a.kind, a.gang, a.leader, a.role }
+
 // seePodLocked takes a pod's new state.
 func (l *Ledger) seePodLocked(seen Pod) {
+	shown := seen.part()
 	l.enlistLocked(&seen)
 	p := l.pods[seen.UID]
-	switch {
-	case p == nil:
-		p = &pod{Pod: seen}
+	if p == nil {
+		p = &pod{Pod: seen, shown: shown}
 		l.pods[seen.UID] = p
 		l.joinLocked(p)
-	case p.Kind == Lone && seen.Kind == Worker:
-		p.Pod = seen
-		l.joinLocked(p)
-		l.workLocked(p)
-	case p.placed != "" && !p.Requests.Equal(seen.Requests):
-		l.useLocked(p.placed, seen.Requests.Sub(p.Requests))
-		p.Pod = seen
-	default:
-		if e := l.gangs[seen.UID]; e != nil && seen.Ready && !p.Ready {
-			e.progress = l.now
-		}
-		p.Pod = seen
+	} else {
+		p.shown = shown
+		l.updateLocked(p, seen)
 	}
 	if e := l.gangOfLocked(p); e != nil && p.Kind == Worker {
 		l.measureLocked(e, p)
@@ -39,7 +42,27 @@ func (l *Ledger) seePodLocked(seen Pod) {
 	}
 }
 
-// joinLocked brings a pod not seen before to its gang.
+// updateLocked takes the new state of a pod seen before.
+func (l *Ledger) updateLocked(p *pod, seen Pod) {
+	if p.placed != "" && !p.Requests.Equal(seen.Requests) {
+		l.useLocked(p.placed, seen.Requests.Sub(p.Requests))
+	}
+	if p.part() != seen.part() {
+		// Somebody changed its labels, or a gang was defined or has ended.
+		l.leaveLocked(p)
+		p.Pod, p.roams = seen, false
+		l.joinLocked(p)
+		l.workLocked(p)
+		return
+	}
+	ready := seen.Ready && !p.Ready
+	p.Pod = seen
+	if e := l.gangs[p.UID]; e != nil && ready {
+		e.progress = l.now
+	}
+}
+
+// joinLocked brings a pod to its gang.
 func (l *Ledger) joinLocked(p *pod) {
 	if p.Kind == Lone {
 		return
@@ -72,6 +95,7 @@ func (l *Ledger) preferBoundLocked(a *app, e *entry) {
 	}
 	l.endWaitLocked(owner.leader.UID)
 	l.dismissLocked(owner)
+	l.disbandLocked(a)
 	owner.Gang = gang.New(owner.Key, owner.leader.UID)
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
 	a.leaders = slices.Insert(a.leaders, 0, e)
@@ -93,6 +117,7 @@ func (l *Ledger) resumeLocked(e *entry) {
 	var slots []gang.Slot
 	if carried := e.leader.Reservation; carried != nil {
 		l.stepLocked(e, gang.Defined{Definition: carried.Definition})
+		e.eligibility = nil
 		l.recruitLocked(e)
 		slots = slices.Clone(carried.Slots)
 	}
@@ -101,6 +126,7 @@ func (l *Ledger) resumeLocked(e *entry) {
 	}
 	l.stepLocked(e, gang.Admitted{Slots: slots})
 	l.stepLocked(e, gang.Seated{})
+	l.unsettled[e] = struct{}{}
 	l.gatherLocked(e)
 }
 
@@ -111,6 +137,7 @@ func (l *Ledger) gatherLocked(e *entry) {
 		if l.gangOfLocked(p) != e {
 			continue
 		}
+		l.measureLocked(e, p)
 		if p.placed != "" {
 			l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
 		} else {
@@ -126,19 +153,29 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 		return
 	}
 	delete(l.pods, uid)
-	l.endWaitLocked(uid)
 	if p.placed != "" {
 		l.useLocked(p.placed, resource.Vector{}.Sub(p.Requests))
 	}
+	l.leaveLocked(p)
+}
+
+// leaveLocked takes a pod out of its gang, and out of its wait.
+func (l *Ledger) leaveLocked(p *pod) {
+	l.endWaitLocked(p.UID)
 	switch p.Kind {
 	case Worker:
 		if e := l.gangOfLocked(p); e != nil {
-			l.stepLocked(e, gang.WorkerGone{Worker: uid})
+			slots := len(e.Slots)
+			l.stepLocked(e, gang.WorkerGone{Worker: p.UID})
+			l.unsettled[e] = struct{}{}
 			e.progress = l.now
+			if len(e.Slots) != slots {
+				l.saveLocked(e)
+			}
 		}
-		delete(l.apps[p.Gang].workers, uid)
+		delete(l.apps[p.Gang].workers, p.UID)
 	case Leader:
-		l.endGangLocked(l.gangs[uid])
+		l.endGangLocked(l.gangs[p.UID])
 	}
 	if a := l.apps[p.Gang]; a != nil && len(a.leaders) == 0 && len(a.workers) == 0 {
 		delete(l.apps, p.Gang)
@@ -154,6 +191,9 @@ func (l *Ledger) endGangLocked(e *entry) {
 	a := l.apps[e.Key]
 	owned := a.leaders[0] == e
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
+	if owned {
+		l.disbandLocked(a)
+	}
 	if owned && len(a.leaders) > 0 {
 		l.formLocked(a.leaders[0])
 	}
@@ -205,8 +245,7 @@ func (l *Ledger) unplaceLocked(p *pod) {
 		delete(l.degraded, e)
 	case p.Kind == Worker:
 		l.stepLocked(e, gang.WorkerUnplaced{Worker: p.UID})
-		// Its slot may have had no home before it was claimed.
-		l.degraded[e] = true
+		l.unsettled[e] = struct{}{}
 	}
 }
 
@@ -230,5 +269,7 @@ func (l *Ledger) gangOfLocked(p *pod) *entry {
 // loseNodeLocked takes a node out; its slots move elsewhere when the event settles.
 func (l *Ledger) loseNodeLocked(name string) {
 	l.nodes.remove(name)
-	l.suspects[l.nodes.lookup(name)] = struct{}{}
+	l.touched[l.nodes.lookup(name)] = struct{}{}
+	// Without an overbooked node more may be free in all.
+	l.waiting.idle = false
 }

@@ -2,12 +2,12 @@ package ledger
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
@@ -15,41 +15,42 @@ import (
 )
 
 // repairLocked moves open slots off nodes that cannot keep them: nodes that are gone, that the role may not use any
-// more, or on which others have taken the room. The gangs admitted last move first. It looks at gangs only when some
-// node is in trouble.
+// more, or on which others have taken the room. The gangs admitted last move first. All gangs are looked at only when
+// some node is in trouble; else those whose own slots the event has opened or resized.
 func (l *Ledger) repairLocked() {
-	troubled := sets.New[string]()
-	for i := range l.suspects {
-		if n := l.nodes.table.at(i); !n.held.IsZero() && (l.nodeChanged || n.object == nil || overbooked(n)) {
-			troubled.Insert(n.name)
+	suspects := maps.Keys(l.unsettled)
+	for i := range l.touched {
+		if n := l.nodes.table.at(i); !n.held.IsZero() && (l.nodeChanged || n.object == nil || !keeps(n, n.held)) {
+			suspects = maps.Keys(l.admittedLocked())
+			break
 		}
 	}
-	clear(l.suspects)
-	if len(troubled) == 0 {
-		return
-	}
-	for _, e := range l.admittedLocked() {
+	for _, e := range slices.SortedFunc(suspects, func(a, b *entry) int { return turnOf(b.leader).compare(turnOf(a.leader)) }) {
 		for s := range e.Slots {
 			slot := &e.Slots[s]
-			if slot.Worker != "" || !troubled.Has(slot.Node) {
+			if slot.Worker != "" || slot.Node == "" {
 				continue
 			}
-			if n := l.nodes.table.at(l.nodes.lookup(slot.Node)); overbooked(n) || !e.eligibility(slot.Role)(n.object) {
+			if n := l.nodes.table.at(l.nodes.lookup(slot.Node)); !keeps(n, slot.Requests) || !e.eligible(slot.Role, n.object) {
 				l.moveSlotLocked(e, s)
 			}
 		}
 	}
-}
-
-// admittedLocked lists the gangs that may hold slots, those whose turn was last first.
-func (l *Ledger) admittedLocked() []*entry {
-	var admitted []*entry
-	for _, e := range l.gangs {
-		if e.Phase.Admitted() && len(e.Slots) > 0 {
-			admitted = append(admitted, e)
+	for e := range l.unsettled {
+		if e.homeless() {
+			l.degraded[e] = l.degraded[e]
 		}
 	}
-	slices.SortFunc(admitted, func(a, b *entry) int { return turnOf(b.leader).compare(turnOf(a.leader)) })
+}
+
+// admittedLocked is the gangs that may hold slots.
+func (l *Ledger) admittedLocked() map[*entry]struct{} {
+	admitted := map[*entry]struct{}{}
+	for _, e := range l.gangs {
+		if e.Phase.Admitted() && len(e.Slots) > 0 {
+			admitted[e] = struct{}{}
+		}
+	}
 	return admitted
 }
 
@@ -58,54 +59,73 @@ func (l *Ledger) admittedLocked() []*entry {
 func (l *Ledger) moveSlotLocked(e *entry, slot int) {
 	l.stepLocked(e, gang.SlotMoved{Slot: slot})
 	l.saveLocked(e)
-	if home := l.homeLocked(e, slot); home != "" {
+	if home := l.homeLocked(e, slot, l.nodes.all()); home != "" {
 		l.stepLocked(e, gang.SlotMoved{Slot: slot, Node: home})
 		return
 	}
-	if !l.degraded[e] {
-		l.degraded[e] = true
-		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
-			Message: fmt.Sprintf("room that was kept for a worker of %s is gone, and no other node has it now; it is sought again when room comes back", e.Slots[slot].Requests)}})
-	}
+	l.degraded[e] = l.degraded[e]
 }
 
-// homeLocked is the first node that could hold an open slot; empty means none.
-func (l *Ledger) homeLocked(e *entry, slot int) string {
-	eligible := e.eligibility(e.Slots[slot].Role)
-	for i := range l.nodes.table.length {
+// homeLocked is the first of the given nodes that could hold an open slot; empty means none.
+func (l *Ledger) homeLocked(e *entry, slot int, among iter.Seq[int]) string {
+	for i := range among {
 		node := l.nodes.table.at(i)
-		if e.Slots[slot].Requests.Fits(node.free) && eligible(node.object) {
+		if e.Slots[slot].Requests.Fits(node.free) && e.eligible(e.Slots[slot].Role, node.object) {
 			return node.name
 		}
 	}
 	return ""
 }
 
-// rehomeLocked seeks room for the homeless slots of degraded gangs, the first in turn first.
+// rehomeLocked seeks room for the homeless slots of degraded gangs, the first in turn first, and tells the users of
+// those that stay degraded, once. No node had room for them before, so only what the event has touched is looked at,
+// unless the slots themselves have changed.
 func (l *Ledger) rehomeLocked() {
-	degraded := slices.SortedFunc(maps.Keys(l.degraded), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) })
-	for _, e := range degraded {
-		whole := true
+	if len(l.degraded) == 0 {
+		return
+	}
+	touched := slices.Values(slices.Sorted(maps.Keys(l.touched)))
+	for _, e := range slices.SortedFunc(maps.Keys(l.degraded), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
+		among := touched
+		if _, changed := l.unsettled[e]; changed {
+			among = l.nodes.all()
+		}
+		left := resource.Vector{}
 		for s := range e.Slots {
 			if e.Slots[s].Node != "" || e.Slots[s].Worker != "" {
 				continue
 			}
-			if home := l.homeLocked(e, s); home != "" {
+			if home := l.homeLocked(e, s, among); home != "" {
 				l.stepLocked(e, gang.SlotMoved{Slot: s, Node: home})
 				l.saveLocked(e)
 			} else {
-				whole = false
+				left = e.Slots[s].Requests
 			}
 		}
-		if whole {
+		switch {
+		case left.IsZero():
 			delete(l.degraded, e)
+		case !l.degraded[e]:
+			l.degraded[e] = true
+			l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
+				Message: fmt.Sprintf("room that was kept for a worker of %s is gone, and no other node has it now; it is sought again when room comes back", left)}})
 		}
 	}
 }
 
-// eligibility is which nodes a worker of the role may use, resources aside.
-func (e *entry) eligibility(role int) func(*v1.Node) bool {
-	return placement.Eligibility(e.Gang.Definition.Roles[role].Pod)
+// homeless tells whether an open slot of the gang has no node.
+func (e *entry) homeless() bool {
+	return slices.ContainsFunc(e.Slots, func(slot gang.Slot) bool { return slot.Node == "" && slot.Worker == "" })
+}
+
+// eligible tells whether a worker of the role may use the node, resources aside; nil is a node that is not there.
+func (e *entry) eligible(role int, node *v1.Node) bool {
+	if e.eligibility == nil {
+		for _, role := range e.Gang.Definition.Roles {
+			e.eligibility = append(e.eligibility, placement.Eligibility(role.Pod))
+		}
+	}
+	return e.eligibility[role](node)
 }
 
 // saveLocked asks for the gang's reservation to be written down again, once an event.
@@ -116,8 +136,9 @@ func (l *Ledger) saveLocked(e *entry) {
 	}
 }
 
-// overbooked tells whether more is taken of a node than it has.
-func overbooked(n *node) bool { return !resource.Vector{}.Sub(n.free).Fits(resource.Vector{}) }
+// keeps tells whether a node has room for what is held there already. It does not when more is taken of it than it has
+// of a resource that is asked for; any other resource does not matter.
+func keeps(n *node, held resource.Vector) bool { return held.Fits(n.free.Add(held)) }
 
 // measureLocked compares the first real worker of a role with what was predicted, and corrects the open slots.
 func (l *Ledger) measureLocked(e *entry, p *pod) {
@@ -131,13 +152,8 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 	if corrected.Equal(predicted) {
 		return
 	}
-	for _, slot := range e.Slots {
-		if slot.Worker == "" && slot.Node != "" {
-			l.suspects[l.nodes.lookup(slot.Node)] = struct{}{}
-		}
-	}
-	// Smaller slots may find a home where larger ones did not.
-	l.degraded[e], l.resized = true, true
+	// Larger slots may have to move; smaller ones may find a home where larger ones did not.
+	l.unsettled[e] = struct{}{}
 	l.saveLocked(e)
 	l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
 		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
@@ -145,7 +161,7 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 
 // tickLocked releases slots that nobody has claimed for too long.
 func (l *Ledger) tickLocked(unclaimed time.Duration) {
-	for _, e := range l.admittedLocked() {
+	for _, e := range slices.SortedFunc(maps.Keys(l.admittedLocked()), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
 		claimed, open := e.Counts()
 		if open == 0 || e.Phase != gang.Running || !e.leader.Ready || l.now.Sub(e.progress) < unclaimed {
 			continue

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -27,7 +29,8 @@ func handle(namespace string, selector map[string]string) label {
 	return label{namespace, keys[0], selector[keys[0]]}
 }
 
-// enlistLocked makes a pod a worker if a role of a defined gang selects it.
+// enlistLocked makes a pod a worker if a role of a defined gang selects it. To a pod that shows itself whose worker it
+// is, only that gang can give a role.
 func (l *Ledger) enlistLocked(p *Pod) {
 	if p.Kind == Leader {
 		return
@@ -35,6 +38,9 @@ func (l *Ledger) enlistLocked(p *Pod) {
 	var chosen *claim
 	for key, value := range p.Labels {
 		for _, c := range l.claims[label{p.Namespace, key, value}] {
+			if p.Kind == Worker && c.entry.Key != p.Gang {
+				continue
+			}
 			if selects(c.entry.Gang.Definition.Roles[c.role].Selector, p.Labels) && (chosen == nil || c.compare(*chosen) < 0) {
 				chosen = &c
 			}
@@ -70,23 +76,44 @@ func (l *Ledger) recruitLocked(e *entry) {
 		e.handles = append(e.handles, at)
 		unknown = unknown || role.Selector[spark.LabelApp] == ""
 	}
-	if !unknown {
-		return
-	}
-	for _, p := range sorted(l.pods) {
-		if p.Kind != Lone || p.Namespace != e.Key.Namespace {
-			continue
+	candidates := l.apps[e.Key].workers
+	if unknown {
+		candidates = map[types.UID]*pod{}
+		for uid, p := range l.pods {
+			if p.Namespace == e.Key.Namespace && p.Kind != Leader && len(p.Labels) > 0 {
+				candidates[uid] = p
+			}
 		}
-		if l.enlistLocked(&p.Pod); p.Kind == Worker {
-			l.joinLocked(p)
-			l.workLocked(p)
+	}
+	for _, p := range sorted(candidates) {
+		l.reconsiderLocked(p)
+	}
+}
+
+// reconsiderLocked finds out anew what a pod is in which gang.
+func (l *Ledger) reconsiderLocked(p *pod) {
+	seen := p.Pod
+	seen.play(p.shown)
+	l.enlistLocked(&seen)
+	if seen.part() != p.part() {
+		l.updateLocked(p, seen)
+	}
+}
+
+// disbandLocked reconsiders the workers of an application that are workers only because a role, which may be gone,
+// selected them.
+func (l *Ledger) disbandLocked(a *app) {
+	for _, p := range sorted(a.workers) {
+		if p.part() != p.shown {
+			l.reconsiderLocked(p)
 		}
 	}
 }
 
 // workLocked lets a placed pod that was found to be a worker take its place in the gang.
 func (l *Ledger) workLocked(p *pod) {
-	if e := l.gangOfLocked(p); e != nil && p.placed != "" {
+	if e := l.gangOfLocked(p); e != nil && p.Kind == Worker && p.placed != "" {
+		l.measureLocked(e, p)
 		l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
 	}
 }

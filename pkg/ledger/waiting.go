@@ -24,11 +24,15 @@ type waiter struct {
 type turn struct {
 	priority int32
 	created  time.Time
-	name     string
+	gang     gang.Key
+	uid      types.UID
 }
 
 func (t turn) compare(other turn) int {
-	return cmp.Or(cmp.Compare(other.priority, t.priority), t.created.Compare(other.created), cmp.Compare(t.name, other.name))
+	if order := cmp.Or(cmp.Compare(other.priority, t.priority), t.created.Compare(other.created)); order != 0 {
+		return order
+	}
+	return cmp.Or(cmp.Compare(t.gang.Namespace, other.gang.Namespace), cmp.Compare(t.gang.Name, other.gang.Name), cmp.Compare(t.uid, other.uid))
 }
 
 // shape is the set of waiters that ask for exactly the same.
@@ -39,15 +43,20 @@ type shape struct {
 	tried uint64
 	// verdict of that attempt.
 	verdict gang.Verdict
+	// stalls is how many of its attempts in a row have not reported an end. A shape that stalls goes behind all that do
+	// not: whatever keeps its attempts from ending must not keep the others from theirs.
+	stalls int
 }
 
 // waiting holds all waiters. Shapes without waiters do not exist.
 type waiting struct {
 	shapes map[string]*shape     // shape key -> its waiters
 	byPod  map[types.UID]*waiter // leader or lone pod -> its wait
+	// idle means that next found nobody, and that nothing has happened since that could change its answer.
+	idle bool
 }
 
-// add makes a pod wait; one that waits already keeps its place.
+// add makes a pod wait that has failed, or whose shape has; one that waits already keeps its place.
 func (w *waiting) add(uid types.UID, key string, demand resource.Vector, turn turn) *waiter {
 	if known := w.byPod[uid]; known != nil {
 		return known
@@ -70,9 +79,22 @@ func (w *waiting) remove(uid types.UID) {
 		return
 	}
 	delete(w.byPod, uid)
+	gone.shape.stalls = 0
 	heap.Remove(&gone.shape.queue, gone.index)
 	if len(gone.shape.queue) == 0 {
 		delete(w.shapes, gone.shape.key)
+	}
+}
+
+// fail notes that an attempt of a waiter has failed, judged in an epoch.
+func (s *shape) fail(epoch uint64, verdict gang.Verdict) {
+	s.tried, s.verdict, s.stalls = max(s.tried, epoch), verdict, 0
+}
+
+// stall notes that an attempt of a waiter has not ended in time.
+func (w *waiting) stall(uid types.UID) {
+	if stalled := w.byPod[uid]; stalled != nil {
+		stalled.shape.stalls++
 	}
 }
 
@@ -80,6 +102,9 @@ func (w *waiting) remove(uid types.UID) {
 // most what is free in all, which is necessary though not sufficient. What can never fit is tried again only after the
 // nodes have changed. nil means there is none.
 func (w *waiting) next(room, nodes uint64, free resource.Vector) *waiter {
+	if w.idle {
+		return nil
+	}
 	var best *waiter
 	for _, s := range w.shapes {
 		since := room
@@ -87,11 +112,17 @@ func (w *waiting) next(room, nodes uint64, free resource.Vector) *waiter {
 			since = nodes
 		}
 		first := s.queue[0]
-		if s.tried < since && (best == nil || first.turn.compare(best.turn) < 0) && first.demand.Fits(free) {
+		if s.tried < since && (best == nil || first.before(best)) && first.demand.Fits(free) {
 			best = first
 		}
 	}
+	w.idle = best == nil
 	return best
+}
+
+// before tells whether a waiter is tried before one of another shape.
+func (w *waiter) before(other *waiter) bool {
+	return cmp.Or(cmp.Compare(w.shape.stalls, other.shape.stalls), w.turn.compare(other.turn)) < 0
 }
 
 // turns is a heap of waiters, the first in turn on top.
