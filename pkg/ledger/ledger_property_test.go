@@ -3,12 +3,9 @@ package ledger
 import (
 	"fmt"
 	"testing"
-	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
-	v1 "k8s.io/api/core/v1"
-	apiresource "k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 
@@ -16,213 +13,8 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
-var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-
-// world drives a ledger with random events the way informers and scheduling cycles do, and knows, independently of
-// the ledger, what is true.
-type world struct {
-	*Ledger
-	clock time.Time
-	pods  map[types.UID]Pod // pods that have not ended, with the node of bound ones
-	// assumed pods have been reserved but not bound: pod -> node.
-	assumed map[types.UID]string
-	// written is what PreBind wrote onto a leader: leader -> reservation.
-	written map[types.UID]*Reservation
-	nodes   map[string]*v1.Node
-	serial  int
-}
-
-func newWorld() *world {
-	return &world{Ledger: New(""), clock: start, pods: map[types.UID]Pod{}, assumed: map[types.UID]string{}, written: map[types.UID]*Reservation{}, nodes: map[string]*v1.Node{}}
-}
-
-func (w *world) apply(event Event) ([]Effect, error) {
-	w.clock = w.clock.Add(time.Second)
-	return w.Apply(w.clock, event)
-}
-
-func newNode(name string, cpu int64) *v1.Node {
-	return &v1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name)},
-		Status: v1.NodeStatus{Allocatable: v1.ResourceList{
-			v1.ResourceCPU:  *apiresource.NewQuantity(cpu, apiresource.DecimalSI),
-			v1.ResourcePods: apiresource.MustParse("110"),
-		}},
-	}
-}
-
-func cores(n int64) resource.Vector { return resource.Vector{CPU: n * 1000, Pods: 1} }
-
-func (w *world) newPod(kind Kind, app string, cpu int64) Pod {
-	w.serial++
-	uid := types.UID(fmt.Sprintf("%03d", w.serial))
-	pod := Pod{UID: uid, Kind: kind, Requests: cores(cpu), Created: w.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod-" + string(uid), UID: uid}}}
-	if kind != Lone {
-		pod.Gang = gang.Key{Namespace: "ns", Name: app}
-	}
-	if kind == Worker {
-		pod.Role = "executor"
-	}
-	return pod
-}
-
-func definition(count int, cpu int64) gang.Definition {
-	return gang.Definition{Roles: []gang.Role{{Name: "executor", Count: count, Minimum: count, Maximum: &count, Requests: cores(cpu), Pod: &v1.Pod{}}}}
-}
-
-// plan finds room by first fit; the ledger does not care who plans.
-func (w *world) plan(leader Pod, d gang.Definition) (node string, slots []gang.Slot, fits bool) {
-	view := w.View()
-	free := make([]resource.Vector, view.Len())
-	for i := range free {
-		free[i] = *view.Free(i)
-	}
-	take := func(request resource.Vector) string {
-		for i := range free {
-			if view.Object(i) != nil && request.Fits(free[i]) {
-				free[i] = free[i].Sub(request)
-				return view.Name(i)
-			}
-		}
-		return ""
-	}
-	if node = take(leader.Requests); node == "" {
-		return "", nil, false
-	}
-	for r, role := range d.Roles {
-		for range role.Count {
-			slot := take(role.Requests)
-			if slot == "" {
-				return "", nil, false
-			}
-			slots = append(slots, gang.Slot{Role: r, Node: slot, Requests: role.Requests})
-		}
-	}
-	return node, slots, true
-}
-
-// step lets one random thing happen.
-func (w *world) step(t *rapid.T) {
-	pick := func(of func(Pod) bool, label string) (Pod, bool) {
-		var candidates []Pod
-		for _, p := range w.pods {
-			if of(p) {
-				candidates = append(candidates, p)
-			}
-		}
-		if len(candidates) == 0 {
-			return Pod{}, false
-		}
-		return rapid.SampledFrom(sortedPods(candidates)).Draw(t, label), true
-	}
-	pending := func(p Pod) bool { return p.Node == "" && w.assumed[p.UID] == "" }
-
-	switch rapid.SampledFrom([]string{"node", "node lost", "leader", "define", "worker", "lone", "schedule", "bind", "fail", "end", "repeat"}).Draw(t, "event") {
-	case "node":
-		name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "node")
-		w.nodes[name] = newNode(name, rapid.Int64Range(2, 8).Draw(t, "cpu"))
-		_, _ = w.apply(NodeSeen{w.nodes[name]})
-	case "node lost":
-		name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "node")
-		if w.nodes[name] != nil {
-			delete(w.nodes, name)
-			_, _ = w.apply(NodeGone{name})
-		}
-	case "leader":
-		w.see(w.newPod(Leader, rapid.SampledFrom([]string{"x", "y"}).Draw(t, "app"), rapid.Int64Range(1, 2).Draw(t, "cpu")))
-	case "define":
-		if p, ok := pick(func(p Pod) bool { return p.Kind == Leader }, "leader"); ok {
-			_, _ = w.apply(Defined{p.UID, definition(rapid.IntRange(0, 3).Draw(t, "count"), rapid.Int64Range(1, 3).Draw(t, "cpu"))})
-		}
-	case "worker":
-		worker := w.newPod(Worker, rapid.SampledFrom([]string{"x", "y"}).Draw(t, "app"), rapid.Int64Range(1, 3).Draw(t, "cpu"))
-		if p, ok := pick(func(p Pod) bool { return p.Kind == Leader }, "owner"); ok {
-			worker.Leader = p.UID
-		}
-		w.see(worker)
-	case "lone":
-		w.see(w.newPod(Lone, "", rapid.Int64Range(1, 3).Draw(t, "cpu")))
-	case "schedule":
-		if p, ok := pick(pending, "pod"); ok {
-			w.schedule(t, p)
-		}
-	case "bind":
-		if p, ok := pick(func(p Pod) bool { return w.assumed[p.UID] != "" }, "pod"); ok {
-			p.Node = w.assumed[p.UID]
-			p.Reservation = w.written[p.UID]
-			delete(w.assumed, p.UID)
-			w.see(p)
-		}
-	case "fail":
-		if p, ok := pick(func(p Pod) bool { return w.assumed[p.UID] != "" }, "pod"); ok {
-			delete(w.assumed, p.UID)
-			delete(w.written, p.UID)
-			_, _ = w.apply(Unplaced{p.UID})
-			_, _ = w.apply(Unplaced{p.UID}) // twice is once
-		}
-	case "end":
-		if p, ok := pick(func(Pod) bool { return true }, "pod"); ok {
-			w.end(p.UID)
-		}
-	case "repeat":
-		if p, ok := pick(func(Pod) bool { return true }, "pod"); ok {
-			w.see(p)
-		}
-	}
-}
-
-func (w *world) see(p Pod) {
-	w.pods[p.UID] = p
-	_, _ = w.apply(PodSeen{p})
-}
-
-func (w *world) end(uid types.UID) {
-	delete(w.pods, uid)
-	delete(w.assumed, uid)
-	delete(w.written, uid)
-	_, _ = w.apply(PodGone{uid})
-	_, _ = w.apply(PodGone{uid})  // a watch may tell twice
-	_, _ = w.apply(Unplaced{uid}) // and the binding cycle notices later
-}
-
-// schedule is one scheduling cycle, as the plugin's extension points run it.
-func (w *world) schedule(t *rapid.T, p Pod) {
-	verdict, _ := w.Gate(w.clock, p)
-	if !verdict.Passes() {
-		return
-	}
-	if d, waiting := w.Definition(p.UID); waiting {
-		node, slots, fits := w.plan(p, d)
-		if !fits {
-			_, _ = w.apply(Refused{p.UID, w.View().Epoch, gang.Verdict{Reason: gang.ClusterFull}})
-			return
-		}
-		_, err := w.apply(Admitted{p.UID, node, slots})
-		require.NoError(t, err)
-		w.assumed[p.UID] = node
-		r, admitted := w.Reservation(p.UID)
-		require.True(t, admitted)
-		w.written[p.UID] = &r
-		return
-	}
-	if p.Kind == Leader {
-		return
-	}
-	seats := w.Seats(p.UID, 4)
-	view := w.View()
-	for i := range view.Len() {
-		own, seated := seats.Slots[view.Name(i)]
-		if view.Object(i) != nil && (seated || !seats.Pinned) && p.Requests.Fits(view.Free(i).Add(own)) {
-			_, _ = w.apply(Placed{p.UID, view.Name(i)})
-			w.assumed[p.UID] = view.Name(i)
-			return
-		}
-	}
-	_, _ = w.apply(Refused{p.UID, view.Epoch, gang.Verdict{Reason: gang.ClusterFull}})
-}
-
-// check compares the ledger's sums with sums made from scratch.
-func (w *world) check(t require.TestingT) {
+// checkSums compares the ledger's sums with sums made from scratch.
+func (w *world) checkSums(t require.TestingT) {
 	used, held := map[string]resource.Vector{}, map[string]resource.Vector{}
 	for uid, p := range w.pods {
 		node := p.Node
@@ -263,9 +55,12 @@ func (w *world) check(t require.TestingT) {
 		} else {
 			require.Nil(t, row.object)
 		}
+		delete(used, name)
+		delete(held, name)
 	}
+	require.Empty(t, used, "nodes with pods")
+	require.Empty(t, held, "nodes with slots")
 	require.True(t, w.Ledger.nodes.total.Equal(total), "total free %v, want %v", w.Ledger.nodes.total, total)
-	w.checkRepaired(t)
 }
 
 // checkRepaired asserts that slots stay only where there is room for them, and are homeless only where there is none.
@@ -274,61 +69,135 @@ func (w *world) checkRepaired(t require.TestingT) {
 	for i := range view.Len() {
 		held := view.Held(i)
 		require.True(t, held.IsZero() || view.Object(i) != nil, "node %s is gone and holds %v", view.Name(i), held)
+		require.True(t, held.IsZero() || !view.Object(i).Spec.Unschedulable, "node %s is cordoned and holds %v", view.Name(i), held)
 		require.True(t, held.IsZero() || held.Fits(view.Free(i).Add(*held)), "node %s holds %v more than it has", view.Name(i), held)
 	}
 	for _, e := range w.gangs {
+		homeless := false
 		for _, slot := range e.Slots {
 			if slot.Worker != "" || slot.Node != "" {
 				continue
 			}
+			homeless = true
 			for i := range view.Len() {
-				require.False(t, view.Object(i) != nil && slot.Requests.Fits(*view.Free(i)),
+				require.False(t, view.Object(i) != nil && !view.Object(i).Spec.Unschedulable && slot.Requests.Fits(*view.Free(i)),
 					"a slot of %v has no home although node %s has %v free", slot.Requests, view.Name(i), view.Free(i))
 			}
 		}
+		told, degraded := w.degraded[e]
+		require.Equal(t, homeless, degraded)
+		require.Equal(t, degraded, told)
 	}
 }
 
-func TestSumsAreThoseOfPodsAndSlotsWhateverHappens(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
-		_, _ = w.apply(Synced{})
-		for range rapid.IntRange(1, 60).Draw(t, "events") {
-			w.step(t)
-			w.check(t)
+// checkBooks asserts that every pod stands where its part in a gang says, and nothing else stands there.
+func (w *world) checkBooks(t require.TestingT) {
+	require.Len(t, w.Ledger.pods, len(w.pods))
+	workers, leaders, handles := 0, 0, 0
+	for uid, p := range w.Ledger.pods {
+		switch p.Kind {
+		case Worker:
+			workers++
+			require.Same(t, p, w.apps[p.Gang].workers[uid])
+			if p.part() != p.shown {
+				owner := w.apps[p.Gang].leaders[0]
+				require.True(t, selects(owner.Gang.Definition.Role(p.Role).Selector, p.Labels), "%s is in a role that does not select it", uid)
+			}
+		case Leader:
+			leaders++
+			require.Same(t, p, w.gangs[uid].leader)
+			require.Equal(t, p.Gang, w.gangs[uid].Key)
+		default:
+			require.NotContains(t, w.gangs, uid)
 		}
-	})
+	}
+	require.Len(t, w.gangs, leaders)
+	for key, a := range w.apps {
+		require.NotZero(t, len(a.leaders)+len(a.workers), "application %s is forgotten by everybody else", key)
+		workers -= len(a.workers)
+		leaders -= len(a.leaders)
+		for _, e := range a.leaders {
+			require.Same(t, e, w.gangs[e.leader.UID])
+		}
+		for _, e := range a.leaders[min(1, len(a.leaders)):] {
+			require.Contains(t, []gang.Phase{gang.Forming}, e.Phase, "a gang that does not own its key has a definition")
+			require.Empty(t, e.handles)
+		}
+	}
+	require.Zero(t, workers, "workers outside of their application")
+	require.Zero(t, leaders, "leaders outside of their application")
+	for at, claims := range w.claims {
+		require.NotEmpty(t, claims)
+		for _, c := range claims {
+			require.Same(t, c.entry, w.gangs[c.entry.leader.UID])
+			require.Equal(t, at, c.entry.handles[c.role])
+			handles++
+		}
+	}
+	for _, e := range w.gangs {
+		handles -= len(e.handles)
+	}
+	require.Zero(t, handles)
+	for uid, waiter := range w.waiting.byPod {
+		p := w.Ledger.pods[uid]
+		require.NotNil(t, p)
+		require.Empty(t, p.placed, "%s waits for what it has", uid)
+		require.Same(t, waiter, waiter.shape.queue[waiter.index])
+	}
+	if w.probe != "" {
+		require.Contains(t, w.waiting.byPod, w.probe)
+	}
 }
 
+// Seen failing when unplaceLocked kept the pod's room, when a pod resized in place was counted as before, and when a
+// slot without a home was admitted as if it held something.
+func TestSumsAreThoseOfPodsAndSlotsWhateverHappens(t *testing.T) {
+	whatever(t, func(t *rapid.T, w *world) { w.checkSums(t) })
+}
+
+// Seen failing when only nodes that are gone were looked at, when a lost worker's slot came back to a cordoned node,
+// and when slots without a home were sought only by gangs that lost one in the same event.
+func TestSlotsAreWhereTheyCanBeClaimedWhateverHappens(t *testing.T) {
+	whatever(t, func(t *rapid.T, w *world) { w.checkRepaired(t) })
+}
+
+// Seen failing when a pod whose labels changed stayed in its former gang, when workers that only a selector made ones
+// outlived the gang as such, and when a gang that lost its key kept its selectors.
+func TestEveryPodStandsInItsPlaceWhateverHappens(t *testing.T) {
+	whatever(t, func(t *rapid.T, w *world) { w.checkBooks(t) })
+}
+
+// Seen failing when endGangLocked left the degraded mark, when leaveLocked left the application, and when endWaitLocked
+// left the probe.
 func TestNothingIsHeldWhenNothingRuns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
-		_, _ = w.apply(Synced{})
+		_ = w.apply(Synced{})
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			w.step(t)
 		}
 		for uid := range w.pods {
 			w.end(uid)
 		}
-		w.check(t)
+		w.checkSums(t)
 		view := w.View()
 		for i := range view.Len() {
 			row := w.Ledger.nodes.table.at(i)
 			require.True(t, row.used.IsZero() && row.held.IsZero(), "node %s keeps %v used and %v held", row.name, row.used, row.held)
 		}
-		require.Empty(t, w.Ledger.pods)
-		require.Empty(t, w.gangs)
-		require.Empty(t, w.apps)
-		require.Empty(t, w.waiting.byPod)
+		require.Equal(t, Census{}, w.Census())
 		require.Empty(t, w.waiting.shapes)
+		require.Empty(t, w.claims)
 		require.Empty(t, w.probe)
+		require.Len(t, w.Ledger.nodes.index, len(w.nodes), "nodes that are gone")
 	})
 }
 
+// Seen failing when admitLocked took an admission for a gang that was not waiting.
 func TestALeaderIsPlacedOnlyWithASlotForEveryWorkerOfTheStart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
-		_, _ = w.apply(Synced{})
+		_ = w.apply(Synced{})
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			before := map[types.UID]gang.Phase{}
 			for uid, e := range w.gangs {
@@ -336,7 +205,8 @@ func TestALeaderIsPlacedOnlyWithASlotForEveryWorkerOfTheStart(t *testing.T) {
 			}
 			w.step(t)
 			for uid, e := range w.gangs {
-				if before[uid] == gang.Waiting && e.Phase == gang.Reserved {
+				if before[uid] != gang.Reserved && e.Phase == gang.Reserved {
+					require.Equal(t, gang.Waiting, before[uid])
 					require.Len(t, e.Slots, e.Gang.Definition.Workers())
 				}
 			}
@@ -344,60 +214,118 @@ func TestALeaderIsPlacedOnlyWithASlotForEveryWorkerOfTheStart(t *testing.T) {
 	})
 }
 
-// A restarted scheduler is told what exists, in any order, and must hold on every node what its predecessor held, as
-// far as nodes still exist. Gangs that were only assumed start anew.
+// A restarted scheduler is told what exists, in any order, and must hold what its predecessor held, as far as nodes
+// still exist. Gangs that were only assumed start anew.
+//
+// Seen failing when a slot dropped above the minimum was not written down, and when slots were claimed only by workers
+// seen after their leader.
 func TestRebuildingFromPodsHoldsWhatWasHeld(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
-		_, _ = w.apply(Synced{})
+		_ = w.apply(Synced{})
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			w.step(t)
 		}
 		for uid := range w.assumed {
-			_, _ = w.apply(Unplaced{uid})
+			_ = w.apply(Unplaced{uid})
+			delete(w.assumed, uid)
 		}
-		rebuilt := New("")
+		rebuilt := newWorld()
+		rebuilt.pods, rebuilt.nodes = w.pods, w.nodes
 		told := make([]Pod, 0, len(w.pods))
 		for _, p := range w.pods {
 			told = append(told, p)
 		}
 		for _, p := range rapid.Permutation(sortedPods(told)).Draw(t, "order") {
-			_, _ = rebuilt.Apply(start, PodSeen{p})
+			_ = rebuilt.apply(PodSeen{p})
 		}
 		for _, node := range w.nodes {
-			_, _ = rebuilt.Apply(start, NodeSeen{node})
+			_ = rebuilt.apply(NodeSeen{node})
 		}
-		_, _ = rebuilt.Apply(start, Synced{})
+		_ = rebuilt.apply(Synced{})
+		for uid, answer := range w.defined {
+			if e := w.gangs[uid]; e != nil && e.Phase != gang.Forming {
+				_ = rebuilt.apply(answer)
+			}
+		}
 
+		rebuilt.checkSums(t)
+		rebuilt.checkRepaired(t)
+		rebuilt.checkBooks(t)
+		bound := map[gang.Key]int{} // leaders; a label edited by hand can make two
+		for _, p := range w.pods {
+			if p.Kind == Leader && p.Node != "" {
+				bound[p.Gang]++
+			}
+		}
 		for uid, e := range w.gangs {
-			if e.Phase != gang.Running || w.pods[uid].Reservation == nil {
+			if e.Phase != gang.Running || w.pods[uid].Reservation == nil || bound[e.Key] > 1 {
 				continue
 			}
 			again := rebuilt.gangs[uid]
 			require.Equal(t, gang.Running, again.Phase)
 			claimed, open := e.Counts()
 			claimedAgain, openAgain := again.Counts()
-			require.Equal(t, claimed, claimedAgain, "claimed slots")
-			require.Equal(t, open, openAgain, "open slots")
-		}
-		view := rebuilt.View()
-		for i := range view.Len() {
-			row := rebuilt.nodes.table.at(i)
-			if row.object == nil {
-				require.True(t, row.held.IsZero(), "a node that is gone holds %v", row.held)
-			}
+			require.Equal(t, []int{claimed, open, e.Live()}, []int{claimedAgain, openAgain, again.Live()}, "claimed, open, live")
 		}
 	})
 }
 
-func sortedPods(pods []Pod) []Pod {
-	byUID := map[types.UID]*pod{}
-	for _, p := range pods {
-		byUID[p.UID] = &pod{Pod: p}
+// Seen failing when workers claimed slots in the order of a map, and when claims were chosen in it.
+func TestTheSameEventsHaveTheSameEffects(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld()
+		_ = w.apply(Synced{})
+		for range rapid.IntRange(1, 60).Draw(t, "events") {
+			w.step(t)
+		}
+		replay := func() (said []string, l *Ledger) {
+			l = New("")
+			for _, tell := range w.log {
+				said = append(said, tell(l))
+			}
+			return said, l
+		}
+		once, first := replay()
+		twice, second := replay()
+		require.Empty(t, cmp.Diff(once, twice))
+		require.Equal(t, fmt.Sprint(first.Gangs()), fmt.Sprint(second.Gangs()))
+	})
+}
+
+// Seen failing when edit wrote into a page that a View holds, and when a new node was entered into its index.
+func TestAViewNeverChanges(t *testing.T) {
+	type line struct {
+		Name             string
+		Node             any
+		Domain           string
+		Free, Held, Full resource.Vector
 	}
-	var ordered []Pod
-	for _, p := range sorted(byUID) {
-		ordered = append(ordered, p.Pod)
+	copyOf := func(v *View) (lines []line) {
+		for i := range v.Len() {
+			lines = append(lines, line{v.Name(i), v.Object(i), v.Domain(i), *v.Free(i), *v.Held(i), *v.Empty().Free(i)})
+			if v.Name(i) != "" {
+				at, known := v.Index(v.Name(i))
+				require.True(t, known)
+				require.Equal(t, i, at)
+			}
+		}
+		return lines
 	}
-	return ordered
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld()
+		_ = w.apply(Synced{})
+		views, copies := []*View{}, [][]line{}
+		for range rapid.IntRange(1, 60).Draw(t, "events") {
+			w.step(t)
+			if rapid.Bool().Draw(t, "look") {
+				view := w.View()
+				views, copies = append(views, view), append(copies, copyOf(view))
+			}
+		}
+		for i, view := range views {
+			require.Equal(t, copies[i], copyOf(view))
+			require.LessOrEqual(t, len(view.index), view.Len())
+		}
+	})
 }

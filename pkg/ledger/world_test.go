@@ -1,0 +1,380 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"pgregory.net/rapid"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// world drives a ledger with random events the way informers and scheduling cycles do, and knows, independently of
+// the ledger, what is true.
+type world struct {
+	*Ledger
+	clock time.Time
+	pods  map[types.UID]Pod // pods that have not ended, with the node of bound ones
+	// assumed pods have been reserved but not bound: pod -> node.
+	assumed map[types.UID]string
+	// written is what PreBind wrote onto a leader: leader -> reservation.
+	written map[types.UID]*Reservation
+	// defined is the last answer about each leader's gang.
+	defined map[types.UID]Event
+	nodes   map[string]*v1.Node
+	serial  int
+	// log is everything the ledger was told, for telling it again.
+	log []func(*Ledger) string
+}
+
+func newWorld() *world {
+	return &world{Ledger: New(""), clock: start, pods: map[types.UID]Pod{}, assumed: map[types.UID]string{}, written: map[types.UID]*Reservation{}, defined: map[types.UID]Event{}, nodes: map[string]*v1.Node{}}
+}
+
+func (w *world) apply(event Event) error {
+	w.clock = w.clock.Add(time.Second)
+	now := w.clock
+	w.log = append(w.log, func(l *Ledger) string {
+		effects, err := l.Apply(now, event)
+		return fmt.Sprint(show(effects), err)
+	})
+	effects, err := w.Apply(now, event)
+	w.save(effects)
+	return err
+}
+
+func (w *world) gate(p Pod) gang.Verdict {
+	now := w.clock
+	w.log = append(w.log, func(l *Ledger) string {
+		verdict, effects := l.Gate(now, p)
+		return fmt.Sprint(verdict, show(effects))
+	})
+	verdict, effects := w.Gate(now, p)
+	w.save(effects)
+	return verdict
+}
+
+// save writes reservations onto leaders, as the plugin does.
+func (w *world) save(effects []Effect) {
+	for _, effect := range effects {
+		if save, ok := effect.(Save); ok {
+			w.write(save.Leader.UID)
+		}
+	}
+}
+
+func (w *world) write(leader types.UID) {
+	r, admitted := w.Reservation(leader)
+	if !admitted {
+		return
+	}
+	w.written[leader] = &r
+	if p := w.pods[leader]; p.Node != "" {
+		p.Reservation = &r
+		w.pods[leader] = p
+	}
+}
+
+// show writes effects in one line each.
+func show(effects []Effect) []string {
+	var lines []string
+	for _, effect := range effects {
+		switch effect := effect.(type) {
+		case Activate:
+			lines = append(lines, "activate "+effect.Pod.Name)
+		case Define:
+			lines = append(lines, "define "+effect.Leader.Name)
+		case Save:
+			lines = append(lines, "save "+effect.Leader.Name)
+		case Tell:
+			lines = append(lines, fmt.Sprintf("tell %s: %s", effect.Pod.Name, effect.Verdict))
+		}
+	}
+	return lines
+}
+
+func newNode(name string, cpu int64) *v1.Node {
+	return &v1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name)},
+		Status: v1.NodeStatus{Allocatable: v1.ResourceList{
+			v1.ResourceCPU:  *apiresource.NewQuantity(cpu, apiresource.DecimalSI),
+			v1.ResourcePods: apiresource.MustParse("110"),
+		}},
+	}
+}
+
+func cores(n int64) resource.Vector { return resource.Vector{CPU: n * 1000, Pods: 1} }
+
+func (w *world) newPod(kind Kind, app string, cpu int64) Pod {
+	w.serial++
+	uid := types.UID(fmt.Sprintf("%03d", w.serial))
+	pod := Pod{UID: uid, Namespace: "ns", Kind: kind, Requests: cores(cpu), Created: w.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod-" + string(uid), UID: uid}}}
+	pod.play(partOf(kind, app, ""))
+	return pod
+}
+
+// partOf is what a pod shows to be in an application.
+func partOf(kind Kind, app string, leader types.UID) part {
+	switch kind {
+	case Leader:
+		return part{kind: Leader, gang: gang.Key{Namespace: "ns", Name: app}}
+	case Worker:
+		return part{Worker, gang.Key{Namespace: "ns", Name: app}, leader, "executor"}
+	default:
+		return part{}
+	}
+}
+
+func definition(count int, cpu int64) gang.Definition {
+	return gang.Definition{Roles: []gang.Role{{Name: "executor", Count: count, Minimum: count, Maximum: &count, Requests: cores(cpu), Pod: &v1.Pod{}}}}
+}
+
+// selecting is a definition whose workers are known by a label of theirs only.
+func selecting(d gang.Definition, label string) gang.Definition {
+	d.Roles[0].Selector = map[string]string{"workers": label}
+	return d
+}
+
+// plan finds room by first fit; the ledger does not care who plans.
+func (w *world) plan(view *View, leader Pod, d gang.Definition) (node string, slots []gang.Slot, fits bool) {
+	free := make([]resource.Vector, view.Len())
+	for i := range free {
+		free[i] = *view.Free(i)
+	}
+	take := func(request resource.Vector) string {
+		for i := range free {
+			if object := view.Object(i); object != nil && !object.Spec.Unschedulable && request.Fits(free[i]) {
+				free[i] = free[i].Sub(request)
+				return view.Name(i)
+			}
+		}
+		return ""
+	}
+	if node = take(leader.Requests); node == "" {
+		return "", nil, false
+	}
+	for r, role := range d.Roles {
+		for range role.Count {
+			slot := take(role.Requests)
+			if slot == "" {
+				return "", nil, false
+			}
+			slots = append(slots, gang.Slot{Role: r, Node: slot, Requests: role.Requests})
+		}
+	}
+	return node, slots, true
+}
+
+// pick draws a pod.
+func (w *world) pick(t *rapid.T, of func(Pod) bool, label string) (Pod, bool) {
+	var candidates []Pod
+	for _, p := range w.pods {
+		if of(p) {
+			candidates = append(candidates, p)
+		}
+	}
+	if len(candidates) == 0 {
+		return Pod{}, false
+	}
+	return rapid.SampledFrom(sortedPods(candidates)).Draw(t, label), true
+}
+
+var (
+	drawApp  = rapid.SampledFrom([]string{"x", "y"})
+	drawNode = rapid.SampledFrom([]string{"a", "b", "c"})
+	happened = []string{
+		"node", "node", "node lost", "leader", "leader", "define", "define", "refute", "worker", "worker", "labelled", "lone", "foreign",
+		"schedule", "schedule", "schedule", "schedule", "bind", "bind", "bind", "fail", "end", "repeat", "relabel", "resize", "ready", "tick",
+	}
+)
+
+// step lets one random thing happen.
+func (w *world) step(t *rapid.T) {
+	leads := func(p Pod) bool { return p.Kind == Leader }
+	any := func(Pod) bool { return true }
+	assumed := func(p Pod) bool { return w.assumed[p.UID] != "" }
+	cpu := func(most int64) int64 { return rapid.Int64Range(1, most).Draw(t, "cpu") }
+
+	switch rapid.SampledFrom(happened).Draw(t, "event") {
+	case "node":
+		node := newNode(drawNode.Draw(t, "node"), rapid.Int64Range(2, 8).Draw(t, "cpu"))
+		node.Spec.Unschedulable = rapid.IntRange(0, 4).Draw(t, "cordoned") == 0
+		w.nodes[node.Name] = node
+		_ = w.apply(NodeSeen{node})
+	case "node lost":
+		name := drawNode.Draw(t, "node")
+		delete(w.nodes, name)
+		_ = w.apply(NodeGone{name})
+	case "leader":
+		w.see(w.newPod(Leader, drawApp.Draw(t, "app"), cpu(2)))
+	case "define":
+		if p, ok := w.pick(t, leads, "leader"); ok {
+			d := definition(rapid.IntRange(0, 3).Draw(t, "count"), cpu(3))
+			d.Roles[0].Minimum = rapid.IntRange(0, d.Roles[0].Count).Draw(t, "minimum")
+			if rapid.Bool().Draw(t, "by label") {
+				d = selecting(d, drawApp.Draw(t, "selected"))
+			}
+			w.answer(p.UID, Defined{p.UID, d})
+		}
+	case "refute":
+		if p, ok := w.pick(t, leads, "leader"); ok {
+			w.answer(p.UID, Refuted{p.UID, "no such thing"})
+		}
+	case "worker":
+		worker := w.newPod(Worker, drawApp.Draw(t, "app"), cpu(3))
+		if p, ok := w.pick(t, leads, "owner"); ok {
+			worker.Leader = p.UID
+		}
+		w.see(worker)
+	case "labelled":
+		pod := w.newPod(Lone, "", cpu(3))
+		pod.Labels = map[string]string{"workers": drawApp.Draw(t, "label")}
+		w.see(pod)
+	case "lone":
+		w.see(w.newPod(Lone, "", cpu(3)))
+	case "foreign":
+		pod := w.newPod(Lone, "", cpu(3))
+		pod.Node = drawNode.Draw(t, "node")
+		w.see(pod)
+	case "schedule":
+		if p, ok := w.pick(t, func(p Pod) bool { return p.Node == "" && w.assumed[p.UID] == "" }, "pod"); ok {
+			w.schedule(t, p)
+		}
+	case "bind":
+		if p, ok := w.pick(t, assumed, "pod"); ok {
+			w.bind(t, p)
+		}
+	case "fail":
+		if p, ok := w.pick(t, assumed, "pod"); ok {
+			delete(w.assumed, p.UID)
+			delete(w.written, p.UID)
+			_ = w.apply(Unplaced{p.UID})
+			_ = w.apply(Unplaced{p.UID}) // twice is once
+		}
+	case "end":
+		if p, ok := w.pick(t, any, "pod"); ok {
+			w.end(p.UID)
+		}
+	case "repeat":
+		if p, ok := w.pick(t, any, "pod"); ok {
+			w.see(p)
+		}
+	case "relabel":
+		if p, ok := w.pick(t, any, "pod"); ok {
+			kind := rapid.SampledFrom([]Kind{Lone, Leader, Worker}).Draw(t, "kind")
+			p.play(partOf(kind, drawApp.Draw(t, "app"), ""))
+			w.see(p)
+		}
+	case "resize":
+		if p, ok := w.pick(t, func(p Pod) bool { return p.Node != "" }, "pod"); ok {
+			p.Requests = cores(cpu(3))
+			w.see(p)
+		}
+	case "ready":
+		if p, ok := w.pick(t, leads, "leader"); ok {
+			p.Ready = true
+			w.see(p)
+		}
+	case "tick":
+		w.clock = w.clock.Add(time.Minute)
+		_ = w.apply(Tick{time.Minute})
+	}
+}
+
+// answer tells what a leader's gang is.
+func (w *world) answer(leader types.UID, event Event) {
+	w.defined[leader] = event
+	_ = w.apply(event)
+}
+
+func (w *world) see(p Pod) {
+	w.pods[p.UID] = p
+	_ = w.apply(PodSeen{p})
+}
+
+// bind ends a binding cycle well; now and then another scheduler was faster and chose another node.
+func (w *world) bind(t *rapid.T, p Pod) {
+	p.Node = w.assumed[p.UID]
+	if rapid.IntRange(0, 9).Draw(t, "other") == 0 {
+		p.Node = drawNode.Draw(t, "node")
+	}
+	p.Reservation = w.written[p.UID]
+	delete(w.assumed, p.UID)
+	w.see(p)
+}
+
+func (w *world) end(uid types.UID) {
+	delete(w.pods, uid)
+	delete(w.assumed, uid)
+	delete(w.written, uid)
+	_ = w.apply(PodGone{uid})
+	_ = w.apply(PodGone{uid})  // a watch may tell twice
+	_ = w.apply(Unplaced{uid}) // and the binding cycle notices later
+}
+
+// schedule is one scheduling cycle, as the plugin's extension points run it.
+func (w *world) schedule(t *rapid.T, p Pod) {
+	if verdict := w.gate(p); !verdict.Passes() {
+		return
+	}
+	view := w.View()
+	if d, waiting := w.Definition(p.UID); waiting {
+		node, slots, fits := w.plan(view, p, d)
+		if !fits {
+			_ = w.apply(Refused{p.UID, view.Epoch, gang.Verdict{Reason: gang.ClusterFull}})
+			return
+		}
+		require.NoError(t, w.apply(Admitted{p.UID, node, slots}))
+		w.assumed[p.UID] = node
+		w.write(p.UID)
+		return
+	}
+	if p.Kind == Leader {
+		return
+	}
+	seats := w.Seats(p.UID, 4)
+	if !seats.Verdict.Passes() {
+		return
+	}
+	for i := range view.Len() {
+		own, seated := seats.Slots[view.Name(i)]
+		object := view.Object(i)
+		if object != nil && !object.Spec.Unschedulable && (seated || !seats.Pinned) && p.Requests.Fits(view.Free(i).Add(own)) {
+			_ = w.apply(Placed{p.UID, view.Name(i)})
+			w.assumed[p.UID] = view.Name(i)
+			return
+		}
+	}
+	_ = w.apply(Refused{p.UID, view.Epoch, gang.Verdict{Reason: gang.ClusterFull}})
+}
+
+func sortedPods(pods []Pod) []Pod {
+	return slices.SortedFunc(slices.Values(pods), func(a, b Pod) int {
+		if order := a.Created.Compare(b.Created); order != 0 {
+			return order
+		}
+		return slices.Compare([]byte(a.UID), []byte(b.UID))
+	})
+}
+
+// whatever lets random things happen to a world and checks it after each.
+func whatever(t *testing.T, check func(*rapid.T, *world)) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld()
+		_ = w.apply(Synced{})
+		for range rapid.IntRange(1, 60).Draw(t, "events") {
+			w.step(t)
+			check(t, w)
+		}
+	})
+}
