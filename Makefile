@@ -56,7 +56,7 @@ build: ## Build the scheduler into bin/.
 CLUSTER_BINARIES := $(addprefix $(BIN)/,etcd kwok kwok-stages.yaml kube-apiserver kube-controller-manager kube-scheduler kubectl)
 
 .PHONY: binaries
-binaries: $(CLUSTER_BINARIES) build ## Build everything a local cluster runs into bin/ (ten minutes on two cores, once).
+binaries: $(CLUSTER_BINARIES) build ## Build everything a local cluster runs into bin/ (once, a quarter of an hour on two cores).
 
 # The local cluster. CLUSTER_PORT is the API server's port; the seven after it are used as well.
 NODES ?= 20

@@ -170,10 +170,10 @@ func (c *Config) runs(component Component) bool { return slices.Contains(c.Compo
 
 func (c *Config) port(component Component) int { return c.PortBase + portOffsets[component] }
 
-// leaseDuration is how long a fake node's heartbeat is good for. kwok renews at a quarter of it; 25 renewals a second
+// leaseDuration is how long a fake node's heartbeat is good for. kwok renews at a quarter of it; ten renewals a second
 // are a few percent of one core for API server and etcd together, where the kubelet's 40 s would be 500 at 5,000 nodes.
 func (c *Config) leaseDuration() time.Duration {
-	const renewalsPerSecond = 25
+	const renewalsPerSecond = 10
 	return max(40*time.Second, 4*time.Second*time.Duration(c.ExpectedNodes)/renewalsPerSecond)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -153,6 +154,13 @@ func (c *Cluster) writeNodes(ctx context.Context, existing map[string]corev1.Nod
 	api := c.client.CoreV1().Nodes()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(nodeWriters)
+	begun, told := 0, time.Now()
+	tell := func() {
+		if begun++; time.Since(told) > stillWaiting {
+			told = time.Now()
+			c.progress("%-24s %d of %d written", "nodes", begun, len(wanted))
+		}
+	}
 	for name := range existing {
 		if wanted[name] != nil {
 			continue
@@ -164,7 +172,9 @@ func (c *Cluster) writeNodes(ctx context.Context, existing map[string]corev1.Nod
 			return nil
 		})
 	}
-	for name, node := range wanted {
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		node := wanted[name]
+		tell()
 		current, exists := existing[name]
 		switch {
 		case !exists:

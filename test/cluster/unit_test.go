@@ -45,7 +45,7 @@ func TestProcessWithAnotherStartTimeIsNotTouched(t *testing.T) {
 }
 
 func TestHeartbeatsGetRarerWithTheNumberOfNodes(t *testing.T) {
-	for nodes, want := range map[int]time.Duration{0: 40 * time.Second, 250: 40 * time.Second, 5000: 800 * time.Second} {
+	for nodes, want := range map[int]time.Duration{0: 40 * time.Second, 100: 40 * time.Second, 5000: 2000 * time.Second} {
 		if got := (&Config{ExpectedNodes: nodes}).leaseDuration(); got != want {
 			t.Errorf("%d nodes have leases of %v, want %v", nodes, got, want)
 		}
