@@ -61,7 +61,7 @@ func (l *Ledger) gateWaitingLocked(e *entry) gang.Verdict {
 		}
 		w = l.parkLocked(e)
 		behind := gang.Verdict{Reason: gang.BehindOthers,
-			Message: fmt.Sprintf("%d gangs that ask for the same wait already; the first: %s", len(s.queue)-1, s.verdict)}
+			Message: fmt.Sprintf("behind %d that wait for the same; the first: %s", len(s.queue)-1, s.verdict)}
 		l.effects = append(l.effects, Tell{e.leader.Object, behind})
 	}
 	if l.probe == w.uid {
