@@ -3,6 +3,7 @@ package spark
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -41,6 +42,11 @@ func resources(container v1.Container) string {
 // checkDefinition makes sure that a definition holds what its type promises.
 func checkDefinition(t *testing.T, definition gang.Definition) {
 	t.Helper()
+	for _, warning := range definition.Warnings {
+		if len(warning) > 1000 || strings.ContainsAny(warning, "\n\r") {
+			t.Errorf("a warning of %d bytes, or of several lines: %.1000q", len(warning), warning)
+		}
+	}
 	for _, role := range definition.Roles {
 		if role.Name == "" || role.Pod == nil || len(role.Selector) == 0 {
 			t.Errorf("an incomplete role: %+v", role)

@@ -50,7 +50,7 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 	}
 	if !slices.Contains(schedulers, pod.Spec.SchedulerName) {
 		definition.Warnings = append(definition.Warnings, fmt.Sprintf(
-			"executors use scheduler %q, so no room is kept for them; set %s to %q", pod.Spec.SchedulerName, scheduler, schedulerOf(driver)))
+			"executors use scheduler %s, so no room is kept for them; set %s to %s", quote(pod.Spec.SchedulerName), scheduler, quote(schedulerOf(driver))))
 		return definition, nil
 	}
 	definition.Roles = []gang.Role{{
@@ -126,8 +126,13 @@ func (s settings) warnings(template *v1.Pod) []string {
 	warn(!s.version.AtLeast(v33), "Spark "+s.version.String()+" is older than 3.3, the oldest version whose rules are known")
 	for _, name := range []string{driverMemory, executorMemory} {
 		value, _ := s.lookup(name)
-		_, err := strconv.Atoi(strings.TrimSpace(value))
-		warn(err == nil, fmt.Sprintf("%s=%s has no unit: pods are sized in MiB, but Java and parts of Spark read bytes and refuse to start; write %sm", name, value, strings.TrimSpace(value)))
+		heap, err := s.heap(name)
+		if err != nil {
+			continue // only that of the driver, whose pod has its size already
+		}
+		_, err = strconv.Atoi(strings.TrimSpace(value))
+		warn(err == nil, fmt.Sprintf("%s=%s has no unit: pods are sized in MiB, but Java and parts of Spark read bytes and refuse to start; write %dm", name, quote(value), heap))
+		warn(err != nil && heap < leastHeap, fmt.Sprintf("%s=%s: Spark refuses to start with less than %dm", name, quote(value), leastHeap))
 	}
 	warn(s.has(featureSteps), featureSteps+" may change executors in ways that only the first one shows")
 	warn(s.has(excludedSteps), excludedSteps+" may leave out parts of executors; the first one shows which")

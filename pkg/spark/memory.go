@@ -7,6 +7,7 @@ import "math"
 const (
 	defaultHeap  = 1024
 	defaultFloor = 384
+	leastHeap    = 450 // below it Spark's memory manager refuses to start
 	// Overhead factors when the user sets none.
 	jvmFactor    = 0.1
 	nonJVMFactor = 0.4

@@ -194,13 +194,14 @@ func TestWarnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	definition, err := Infer(driverPod("3.2.4"), parsed(t, "spark.executor.memory=2048\nspark.kubernetes.executor.pod.featureSteps=a.B\nspark.kubernetes.executor.scheduler.name=retinue\nspark.kubernetes.executor.volumes.persistentVolumeClaim.x.options.claimName=OnDemand"), template)
+	definition, err := Infer(driverPod("3.2.4"), parsed(t, "spark.executor.memory=2048\nspark.driver.memory=449m\nspark.kubernetes.executor.pod.featureSteps=a.B\nspark.kubernetes.executor.scheduler.name=retinue\nspark.kubernetes.executor.volumes.persistentVolumeClaim.x.options.claimName=OnDemand"), template)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
 		"Spark 3.2 is older than 3.3, the oldest version whose rules are known",
-		"spark.executor.memory=2048 has no unit: pods are sized in MiB, but Java and parts of Spark read bytes and refuse to start; write 2048m",
+		`spark.driver.memory="449m": Spark refuses to start with less than 450m`,
+		`spark.executor.memory="2048" has no unit: pods are sized in MiB, but Java and parts of Spark read bytes and refuse to start; write 2048m`,
 		"spark.kubernetes.executor.pod.featureSteps may change executors in ways that only the first one shows",
 		"every executor gets volume claims of its own: zones that they may be tied to are not considered",
 		"the executor template names a runtime class: an overhead that it adds shows in the first executor only",
