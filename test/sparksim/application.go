@@ -13,6 +13,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -46,10 +47,13 @@ const (
 	driverPort       = 7078
 	blockManagerPort = 7079
 	uiPort           = 4040
+	connectPort      = 15002 // since 4.0
 )
 
 const (
 	defaultImage       = "apache/spark"
+	applicationJar     = "local:///opt/spark/app.jar"
+	localDir           = "spark-local-dir-1" // the volume of temporary files, in driver and executors
 	confDir            = "/opt/spark/conf"
 	propertiesFile     = "spark.properties"
 	templateKey        = "podspec-configmap-key"
@@ -63,6 +67,8 @@ const (
 	overheadFactorKey  = "spark.kubernetes.memoryOverheadFactor"
 	imageKey           = "spark.kubernetes.container.image"
 	driverPodNameKey   = "spark.kubernetes.driver.pod.name"
+	driverHostKey      = "spark.driver.host"
+	serviceAccountKey  = "spark.kubernetes.authenticate.driver.serviceAccountName"
 	appIDKey           = "spark.app.id"
 	maxNameLength      = 253 // characters of an object's name
 	configMapSuffix    = "-conf-map"
@@ -168,13 +174,18 @@ func (a Application) resolve(n names, now time.Time) (map[string]string, error) 
 		appNameKey:        a.Name,
 		imageKey:          defaultImage,
 		overheadFactorKey: factor,
+
+		"spark.submit.pyFiles": "",
+	}
+	if a.Language == "java" {
+		resolved["spark.jars"] = applicationJar
 	}
 	maps.Copy(resolved, a.Properties)
 	maps.Copy(resolved, map[string]string{
 		appIDKey:                          n.appID,
 		"spark.app.submitTime":            strconv.FormatInt(now.UnixMilli(), 10),
 		"spark.driver.blockManager.port":  strconv.Itoa(blockManagerPort),
-		"spark.driver.host":               n.service + "." + a.Namespace + ".svc",
+		driverHostKey:                     n.service + "." + a.Namespace + ".svc",
 		"spark.driver.port":               strconv.Itoa(driverPort),
 		driverPodNameKey:                  n.driver,
 		namespaceKey:                      a.Namespace,
@@ -206,8 +217,14 @@ func (a Application) driver(n names, text string, resolved map[string]string) (*
 		spark.LabelRole:    spark.RoleDriver,
 		spark.LabelVersion: a.Version.String() + ".0",
 	})
-	const localDir = "spark-local-dir-1"
+	localPath := "/var/data/spark-" + string(uuid.NewUUID())
 	mode := int32(0o644)
+	if a.Template != "" {
+		pod.Spec.Volumes = append(pod.Spec.Volumes, v1.Volume{Name: templateVolume, VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{
+			LocalObjectReference: v1.LocalObjectReference{Name: n.template},
+			Items:                []v1.KeyToPath{{Key: templateKey, Path: templateFile}},
+		}}})
+	}
 	pod.Spec.Volumes = append(pod.Spec.Volumes,
 		v1.Volume{Name: localDir, VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}},
 		v1.Volume{Name: propertiesVolume, VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{
@@ -215,27 +232,27 @@ func (a Application) driver(n names, text string, resolved map[string]string) (*
 			Items:                []v1.KeyToPath{{Key: propertiesFile, Path: propertiesFile, Mode: &mode}},
 		}}})
 	c := &pod.Spec.Containers[0]
-	c.VolumeMounts = []v1.VolumeMount{{Name: localDir, MountPath: "/var/data/" + localDir}, {Name: propertiesVolume, MountPath: confDir}}
+	c.VolumeMounts = []v1.VolumeMount{{Name: localDir, MountPath: localPath}, {Name: propertiesVolume, MountPath: confDir}}
 	if a.Template != "" {
-		pod.Spec.Volumes = append(pod.Spec.Volumes, v1.Volume{Name: templateVolume, VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{
-			LocalObjectReference: v1.LocalObjectReference{Name: n.template},
-			Items:                []v1.KeyToPath{{Key: templateKey, Path: templateFile}},
-		}}})
 		c.VolumeMounts = append(c.VolumeMounts, v1.VolumeMount{Name: templateVolume, MountPath: templateDir})
 	}
-	c.Args = []string{spark.RoleDriver, "--properties-file", confDir + "/" + propertiesFile, "--class", "Main", "local:///opt/spark/app.jar"}
+	c.Args = []string{spark.RoleDriver, "--properties-file", confDir + "/" + propertiesFile, "--class", "Main", applicationJar}
 	c.Ports = []v1.ContainerPort{
 		{Name: "driver-rpc-port", ContainerPort: driverPort, Protocol: v1.ProtocolTCP},
 		{Name: "blockmanager", ContainerPort: blockManagerPort, Protocol: v1.ProtocolTCP},
 		{Name: "spark-ui", ContainerPort: uiPort, Protocol: v1.ProtocolTCP},
 	}
+	if a.Version.AtLeast(v40) {
+		c.Ports = append(c.Ports, v1.ContainerPort{Name: "spark-connect", ContainerPort: connectPort, Protocol: v1.ProtocolTCP})
+	}
 	c.Env = []v1.EnvVar{
-		{Name: "SPARK_USER", Value: "sparksim"},
+		{Name: "SPARK_USER", Value: user},
 		{Name: "SPARK_APPLICATION_ID", Value: n.appID},
 		fieldEnv("SPARK_DRIVER_BIND_ADDRESS", "status.podIP"),
-		{Name: "SPARK_LOCAL_DIRS", Value: "/var/data/" + localDir},
+		{Name: "SPARK_LOCAL_DIRS", Value: localPath},
 		{Name: "SPARK_CONF_DIR", Value: confDir},
 	}
+	pod.Spec.ServiceAccountName = resolved[serviceAccountKey]
 	if pod.Spec.SchedulerName == v1.DefaultSchedulerName {
 		pod.Spec.SchedulerName = "" // the API server says so itself
 	}
@@ -256,19 +273,24 @@ func family(values map[string]string, prefix string) map[string]string {
 // appNameLabel is an application's name as a label's value.
 func appNameLabel(name string) string {
 	name = notNameCharacter.ReplaceAllString(strings.ToLower(strings.TrimSpace(name)), "-")
-	return strings.Trim(dashes.ReplaceAllString(name, "-")[:min(maxLabelLength, len(name))], "-")
+	name = dashes.ReplaceAllString(name, "-")
+	return strings.Trim(name[:min(maxLabelLength, len(name))], "-")
 }
 
 func (a Application) service(n names, driver *v1.Pod) *v1.Service {
 	port := func(name string, number int32) v1.ServicePort {
 		return v1.ServicePort{Name: name, Port: number, TargetPort: intstr.FromInt32(number), Protocol: v1.ProtocolTCP}
 	}
+	ports := []v1.ServicePort{port("driver-rpc-port", driverPort), port("blockmanager", blockManagerPort), port("spark-ui", uiPort)}
+	if a.Version.AtLeast(v40) {
+		ports = append(ports, port("spark-connect", connectPort))
+	}
 	return &v1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: n.service, Labels: map[string]string{spark.LabelApp: n.appID}},
 		Spec: v1.ServiceSpec{
 			ClusterIP: v1.ClusterIPNone,
 			Selector:  maps.Clone(driver.Labels),
-			Ports:     []v1.ServicePort{port("driver-rpc-port", driverPort), port("blockmanager", blockManagerPort), port("spark-ui", uiPort)},
+			Ports:     ports,
 		},
 	}
 }

@@ -240,12 +240,14 @@ func TestSettingsDefaultToSparksOfTheVersion(t *testing.T) {
 func TestSettingsAreReadAsSparkReadsThem(t *testing.T) {
 	got, err := readSettings(map[string]string{
 		batchSizeKey: " 7 ", batchDelayKey: "1500", maxPendingKey: "3", creationTimeoutKey: "2min", podNamePrefixKey: "etl",
+		disableConfigMapKey: "true", driverHostKey: "svc.ns", serviceAccountKey: "sa", "spark.executor.cores": "3", "spark.executor.memory": "2g",
 		deleteKey: "FALSE", maxFailuresKey: "1", idleTimeoutKey: "90", registeredRatioKey: "0.5", registeredTimeoutKey: "5s", appNameKey: "x",
 	}, spark.Version{Major: 4, Minor: 0}, static(1))
 	require.NoError(t, err)
 	want := settings{
 		batchSize: 7, batchDelay: 1500 * time.Millisecond, maxPending: 3, creationTimeout: 2 * time.Minute, podNamePrefix: "etl",
 		maxFailures: 1, idleTimeout: 90 * time.Second, registeredRatio: 0.5, registeredTimeout: 5 * time.Second, appName: "x",
+		driverHost: "svc.ns", serviceAccount: "sa", cores: "3", memory: "2g",
 	}
 	require.Empty(t, cmp.Diff(want, got, cmp.AllowUnexported(settings{})))
 }

@@ -15,42 +15,69 @@ import (
 	"retinue.dev/retinue/pkg/spark"
 )
 
-// executor is the pod of one executor as Spark's driver creates it. Of its environment only what a scheduler or a
-// user can make use of is there.
+// executor is the pod of one executor as Spark's driver creates it, but for the options of its JVM.
 func (d *driver) executor(id int) *v1.Pod {
 	name := fmt.Sprintf("%s-exec-%d", d.prefix, id)
 	pod := d.role.Pod.DeepCopy()
-	controller := true
-	pod.ObjectMeta = metav1.ObjectMeta{
-		Namespace: d.pod.Namespace,
-		Name:      name,
-		Labels:    pod.Labels,
-		OwnerReferences: []metav1.OwnerReference{{
-			APIVersion: "v1", Kind: "Pod", Name: d.pod.Name, UID: d.pod.UID, Controller: &controller,
-		}},
-	}
+	pod.ObjectMeta = metav1.ObjectMeta{Namespace: d.pod.Namespace, Name: name, Labels: pod.Labels, OwnerReferences: ownedBy(d.pod)}
 	pod.Labels[spark.LabelExecutorID] = strconv.Itoa(id)
+	pod.Labels[spark.LabelAppName] = appNameLabel(d.settings.appName) // which code may have changed
 	pod.Spec.Hostname = hostname(name)
 	if pod.Spec.SchedulerName == v1.DefaultSchedulerName {
 		pod.Spec.SchedulerName = "" // the API server says so itself
 	}
-	const localDir = "spark-local-dir-1"
-	pod.Spec.Volumes = append(pod.Spec.Volumes, v1.Volume{Name: localDir, VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}})
+	pod.Spec.ServiceAccountName = d.settings.serviceAccount
 	main := &pod.Spec.Containers[len(pod.Spec.Containers)-1] // behind the sidecars
 	if main.Image == "" {
 		main.Image = defaultImage
 	}
+	if d.settings.configMap {
+		pod.Spec.Volumes = append(pod.Spec.Volumes, v1.Volume{Name: executorConfVolume, VolumeSource: v1.VolumeSource{
+			ConfigMap: &v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: d.configMapName()}}}})
+		main.VolumeMounts = append(main.VolumeMounts, v1.VolumeMount{Name: executorConfVolume, MountPath: confDir})
+	}
+	localPath := "/var/data/spark-" + string(d.pod.UID)
+	pod.Spec.Volumes = append(pod.Spec.Volumes, v1.Volume{Name: localDir, VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}})
+	main.VolumeMounts = append(main.VolumeMounts, v1.VolumeMount{Name: localDir, MountPath: localPath})
 	main.Args = []string{spark.RoleExecutor}
 	main.Ports = []v1.ContainerPort{{Name: "blockmanager", ContainerPort: blockManagerPort, Protocol: v1.ProtocolTCP}}
-	main.VolumeMounts = append(main.VolumeMounts, v1.VolumeMount{Name: localDir, MountPath: "/var/data/" + localDir})
-	main.Env = append(main.Env,
-		v1.EnvVar{Name: "SPARK_APPLICATION_ID", Value: spark.AppID(d.pod)},
-		v1.EnvVar{Name: "SPARK_EXECUTOR_ID", Value: strconv.Itoa(id)},
-		v1.EnvVar{Name: "SPARK_RESOURCE_PROFILE_ID", Value: spark.DefaultResourceProfile},
+	main.Env = []v1.EnvVar{
+		{Name: "SPARK_USER", Value: user},
+		{Name: "SPARK_DRIVER_URL", Value: fmt.Sprintf("spark://CoarseGrainedScheduler@%s:%d", d.settings.driverHost, driverPort)},
+		{Name: "SPARK_EXECUTOR_CORES", Value: d.settings.cores},
+		{Name: "SPARK_EXECUTOR_MEMORY", Value: d.settings.memory},
+		{Name: "SPARK_APPLICATION_ID", Value: spark.AppID(d.pod)},
+		{Name: "SPARK_CONF_DIR", Value: confDir},
+		{Name: "SPARK_EXECUTOR_ID", Value: strconv.Itoa(id)},
+		{Name: "SPARK_RESOURCE_PROFILE_ID", Value: spark.DefaultResourceProfile},
 		fieldEnv("SPARK_EXECUTOR_POD_IP", "status.podIP"),
 		fieldEnv("SPARK_EXECUTOR_POD_NAME", "metadata.name"),
-	)
+		{Name: "SPARK_LOCAL_DIRS", Value: localPath},
+	}
 	return pod
+}
+
+// executorConfVolume is where executors find the driver's ConfigMap for them.
+const executorConfVolume = "spark-conf-volume-exec"
+
+// user is who submits.
+const user = "sparksim"
+
+// configMapName is the name of the executors' ConfigMap.
+func (d *driver) configMapName() string { return "spark-exec-" + digest(d.pod.UID) + configMapSuffix }
+
+// configMap is what a driver makes for its executors. It says little: their settings come by other ways.
+func (d *driver) configMap() *v1.ConfigMap {
+	made := immutableMap(d.pod.Namespace, d.configMapName(), map[string]string{namespaceKey: d.pod.Namespace})
+	made.Labels = map[string]string{spark.LabelApp: spark.AppID(d.pod), spark.LabelRole: spark.RoleExecutor}
+	made.OwnerReferences = ownedBy(d.pod)
+	return made
+}
+
+// ownedBy is the reference of what a driver owns.
+func ownedBy(driver *v1.Pod) []metav1.OwnerReference {
+	controller := true
+	return []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: driver.Name, UID: driver.UID, Controller: &controller}}
 }
 
 func fieldEnv(name, path string) v1.EnvVar {
@@ -75,8 +102,13 @@ func executorPrefix(s settings, driver types.UID) string {
 	if s.podNamePrefix != "" {
 		return s.podNamePrefix
 	}
-	sum := sha256.Sum256([]byte(driver))
-	return resourceName(s.appName) + "-" + hex.EncodeToString(sum[:8])
+	return resourceName(s.appName) + "-" + digest(driver)
+}
+
+// digest is sixteen hex digits, like a unique id of Spark's.
+func digest(uid types.UID) string {
+	sum := sha256.Sum256([]byte(uid))
+	return hex.EncodeToString(sum[:8])
 }
 
 var (

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -129,6 +130,9 @@ func (s *Simulator) start(ctx context.Context, now time.Time, pod *v1.Pod) (*dri
 	if err := d.configure(properties, template); err != nil {
 		return nil, refusal{err}
 	}
+	if err := s.createConfigMap(ctx, d); err != nil {
+		return nil, err
+	}
 	executors, err := s.executors(driverKey{pod.Namespace, pod.Name, pod.UID})
 	if err != nil {
 		return nil, err
@@ -137,6 +141,18 @@ func (s *Simulator) start(ctx context.Context, now time.Time, pod *v1.Pod) (*dri
 		d.lastID = max(d.lastID, executorID(executor)) // an earlier Simulator made them
 	}
 	return d, nil
+}
+
+// createConfigMap makes what the executors mount, once.
+func (s *Simulator) createConfigMap(ctx context.Context, d *driver) error {
+	if !d.settings.configMap || d.role == nil {
+		return nil
+	}
+	_, err := s.config.Client.CoreV1().ConfigMaps(d.pod.Namespace).Create(ctx, d.configMap(), metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create the executors' ConfigMap: %w", err)
+	}
+	return nil
 }
 
 // configure takes over the properties and what the application's code sets.
@@ -237,7 +253,28 @@ func (s *Simulator) end(ctx context.Context, d *driver, outcome v1.PodPhase, exe
 			return err
 		}
 	}
+	if err := s.cleanUp(ctx, d); err != nil {
+		return err
+	}
 	return s.finish(ctx, d.pod, outcome)
+}
+
+// cleanUp deletes what a driver that ends in good order does not leave behind besides its executors.
+func (s *Simulator) cleanUp(ctx context.Context, d *driver) error {
+	api := s.config.Client.CoreV1()
+	var errs []error
+	if d.settings.configMap && d.role != nil {
+		errs = append(errs, api.ConfigMaps(d.pod.Namespace).Delete(ctx, d.configMapName(), metav1.DeleteOptions{}))
+	}
+	if service, _, found := strings.Cut(d.settings.driverHost, "."); found {
+		errs = append(errs, api.Services(d.pod.Namespace).Delete(ctx, service, metav1.DeleteOptions{}))
+	}
+	for _, err := range errs {
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("clean up after %s: %w", d.pod.Name, err)
+		}
+	}
+	return nil
 }
 
 // abandon ends those executors of a driver that has ended which run, also when they begin to run only later.

@@ -1,6 +1,7 @@
 package sparksim
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -24,6 +25,7 @@ const (
 	registeredRatioKey   = "spark.scheduler.minRegisteredResourcesRatio"
 	registeredTimeoutKey = "spark.scheduler.maxRegisteredResourcesWaitingTime"
 	appNameKey           = "spark.app.name"
+	disableConfigMapKey  = "spark.kubernetes.executor.disableConfigMap"
 )
 
 // settings are the values of those keys, or Spark's defaults.
@@ -39,6 +41,10 @@ type settings struct {
 	registeredRatio   float64       // of the executors of the start that have to run before work begins
 	registeredTimeout time.Duration // until work begins with the executors that run
 	appName           string
+	configMap         bool // the executors mount a ConfigMap that the driver makes
+
+	// Only for the executors' environment, as the user wrote them.
+	driverHost, cores, memory, serviceAccount string
 }
 
 var (
@@ -62,6 +68,11 @@ func readSettings(all map[string]string, version spark.Version, role *gang.Role)
 		registeredRatio:   r.fraction(registeredRatioKey, 0.8),
 		registeredTimeout: r.duration(registeredTimeoutKey, 30*time.Second, time.Millisecond),
 		appName:           all[appNameKey],
+		configMap:         !r.flag(disableConfigMapKey, false),
+		driverHost:        all[driverHostKey],
+		cores:             cmp.Or(all["spark.executor.cores"], "1"),
+		memory:            cmp.Or(all["spark.executor.memory"], "1g"),
+		serviceAccount:    all[serviceAccountKey],
 	}
 	s.creationTimeout = max(s.creationTimeout, 5*s.batchDelay)
 	if s.appName == "" {

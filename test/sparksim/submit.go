@@ -47,8 +47,7 @@ func (s Submitter) Submit(ctx context.Context, application Application) (*v1.Pod
 }
 
 func (s Submitter) createOwned(ctx context.Context, objects Objects, driver *v1.Pod) error {
-	controller := true
-	owner := []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: driver.Name, UID: driver.UID, Controller: &controller}}
+	owner := ownedBy(driver)
 	if !s.NoService {
 		objects.Service.OwnerReferences = owner
 		if _, err := s.Client.CoreV1().Services(driver.Namespace).Create(ctx, objects.Service, metav1.CreateOptions{}); err != nil {

@@ -117,6 +117,9 @@ func TestASubmissionDescribesItsGang(t *testing.T) {
 }
 
 func TestLongNamesFit(t *testing.T) {
+	short, err := Application{Name: "----a!!!!b----"}.Objects(epoch)
+	require.NoError(t, err)
+	require.Equal(t, "a-b", short.Driver.Labels[spark.LabelAppName])
 	objects, err := Application{Name: "9 " + strings.Repeat("Very Long! ", 30), Template: "{}"}.Objects(epoch)
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(objects.Service.Name), maxServiceLength)

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
@@ -35,6 +36,9 @@ sparksim submit --help lists the flags.
 
 // exitUsage is the exit code for a command line that makes no sense; failures exit with 1.
 const exitUsage = 2
+
+// submitters is how many applications are submitted at the same time.
+const submitters = 16
 
 // errUsage means that the reason was printed already.
 var errUsage = errors.New("wrong usage")
@@ -175,21 +179,29 @@ func submit(ctx context.Context, client kubernetes.Interface, s settings, out io
 		return err
 	}
 	submitter := sparksim.Submitter{Client: client, Clock: clock.RealClock{}, Delay: s.delay}
+	var mu sync.Mutex         // guards everything below
 	ours := map[string]bool{} // name of a driver -> it is one of these
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(submitters)
 	for i := range s.count {
 		application := s.application
 		if s.count > 1 {
 			application.Name = fmt.Sprintf("%s-%d", s.application.Name, i+1)
 		}
-		driver, err := submitter.Submit(ctx, application)
-		if err != nil {
-			return err
-		}
-		ours[driver.Name] = true
-		fmt.Fprintf(out, "submitted %s as %s/%s\n", application.Name, driver.Namespace, driver.Name)
+		group.Go(func() error {
+			driver, err := submitter.Submit(groupCtx, application)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ours[driver.Name] = true
+			fmt.Fprintf(out, "submitted %s as %s/%s\n", application.Name, driver.Namespace, driver.Name)
+			return nil
+		})
 	}
-	if !s.play {
-		return nil
+	if err := group.Wait(); err != nil || !s.play {
+		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
