@@ -19,7 +19,10 @@ import (
 )
 
 // trialTimeout bounds one trial: two Java processes on a machine with other work.
-const trialTimeout = 4 * time.Minute
+const trialTimeout = 8 * time.Minute
+
+// apiTimeout is how long Spark waits for the API server, in milliseconds.
+const apiTimeout = "60000"
 
 // ourScheduler is what every application asks for, unless the case says otherwise.
 const ourScheduler = "retinue"
@@ -93,6 +96,9 @@ func (t *trial) submit(ctx context.Context, token string) error {
 		"spark.kubernetes.authenticate.submission.oauthTokenFile=" + token,
 		"spark.kubernetes.authenticate.driver.serviceAccountName=" + serviceAccount,
 		"spark.kubernetes.submission.waitAppCompletion=false",
+		// The machine may be busy.
+		"spark.kubernetes.submission.connectionTimeout=" + apiTimeout, "spark.kubernetes.submission.requestTimeout=" + apiTimeout,
+		"spark.kubernetes.driver.connectionTimeout=" + apiTimeout, "spark.kubernetes.driver.requestTimeout=" + apiTimeout,
 	}
 	if t.testCase.template != "" {
 		file := filepath.Join(t.dir, "template.yaml")
