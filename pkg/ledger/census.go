@@ -14,7 +14,9 @@ type Standing struct {
 	Key    gang.Key
 	Leader types.UID
 	Phase  gang.Phase
-	Slots  []gang.Slot
+	// Definition is zero while the gang is forming.
+	Definition gang.Definition
+	Slots      []gang.Slot
 	// Live is how many of its workers have a node.
 	Live int
 }
@@ -25,7 +27,7 @@ func (l *Ledger) Gangs() []Standing {
 	defer l.mu.Unlock()
 	var standings []Standing
 	for uid, e := range l.gangs {
-		standings = append(standings, Standing{e.Key, uid, e.Phase, slices.Clone(e.Slots), e.Live()})
+		standings = append(standings, Standing{e.Key, uid, e.Phase, e.Gang.Definition, slices.Clone(e.Slots), e.Live()})
 	}
 	slices.SortFunc(standings, func(a, b Standing) int {
 		return cmp.Or(cmp.Compare(a.Key.String(), b.Key.String()), cmp.Compare(a.Leader, b.Leader))
@@ -36,11 +38,13 @@ func (l *Ledger) Gangs() []Standing {
 // Census counts what the ledger remembers besides nodes.
 type Census struct {
 	Pods, Gangs, Apps, Waiting, Degraded int
+	// Synced tells whether gangs may be admitted.
+	Synced bool
 }
 
-// Census counts what the ledger remembers besides nodes; all zero when nothing runs and nothing waits.
+// Census counts what the ledger remembers besides nodes; all counts are zero when nothing runs and nothing waits.
 func (l *Ledger) Census() Census {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Census{len(l.pods), len(l.gangs), len(l.apps), len(l.waiting.byPod), len(l.degraded)}
+	return Census{len(l.pods), len(l.gangs), len(l.apps), len(l.waiting.byPod), len(l.degraded), l.synced}
 }

@@ -15,6 +15,10 @@ func (l *Ledger) Gate(now time.Time, seen Pod) (gang.Verdict, []Effect) {
 	l.now = now
 	l.seePodLocked(seen)
 	verdict := l.gateLocked(l.pods[seen.UID])
+	if seen.Kind != Leader && !verdict.Passes() {
+		// It waits for its leader now, not for room.
+		l.endWaitLocked(seen.UID)
+	}
 	return verdict, l.settleLocked()
 }
 
@@ -26,7 +30,12 @@ func (l *Ledger) gateLocked(p *pod) gang.Verdict {
 	case Leader:
 		return l.gateLeaderLocked(p)
 	case Worker:
-		return l.gateWorkerLocked(p)
+		verdict := l.gateWorkerLocked(p)
+		if !verdict.Passes() {
+			// It does not wait for room any more, so it must not be tried when room comes back.
+			l.endWaitLocked(p.UID)
+		}
+		return verdict
 	default:
 		return gang.Verdict{}
 	}
@@ -73,7 +82,8 @@ func (l *Ledger) gateWaitingLocked(e *entry) gang.Verdict {
 func (l *Ledger) gateWorkerLocked(p *pod) gang.Verdict {
 	e := l.gangOfLocked(p)
 	switch {
-	case e != nil && e.Phase.Admitted():
+	case e != nil && (e.Phase.Admitted() || e.leader.bound):
+		// A leader that another scheduler bound may run although its gang is not known: its workers are all elastic.
 		return gang.Verdict{}
 	case e != nil:
 		return gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("leader %s of application %s does not run yet", e.leader.Object.Name, p.Gang)}

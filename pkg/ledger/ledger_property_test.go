@@ -51,7 +51,7 @@ func (w *world) checkSums(t require.TestingT) {
 		if node := w.nodes[name]; node != nil {
 			free := resource.OfList(node.Status.Allocatable).Sub(used[name]).Sub(held[name])
 			require.True(t, row.free.Equal(free), "node %s: free %v, want %v", name, row.free, free)
-			total = total.Add(free)
+			total = total.Add(free.Max(resource.Vector{}))
 		} else {
 			require.Nil(t, row.object)
 		}
@@ -185,7 +185,7 @@ func TestNothingIsHeldWhenNothingRuns(t *testing.T) {
 			row := w.Ledger.nodes.table.at(i)
 			require.True(t, row.used.IsZero() && row.held.IsZero(), "node %s keeps %v used and %v held", row.name, row.used, row.held)
 		}
-		require.Equal(t, Census{}, w.Census())
+		require.Equal(t, Census{Synced: true}, w.Census())
 		require.Empty(t, w.waiting.shapes)
 		require.Empty(t, w.claims)
 		require.Empty(t, w.probe)

@@ -29,7 +29,7 @@ type nodes struct {
 	spare []int          // indexes without a name, used before the table grows
 	// indexShared means that a View holds the map; it is copied before the next name is added.
 	indexShared bool
-	// total is the sum of free over all nodes that exist.
+	// total is the sum of free over all nodes that exist; what an overbooked node lacks is not taken off.
 	total resource.Vector
 	// topologyKey is the node label that names a node's domain; empty means no domains.
 	topologyKey string
@@ -116,12 +116,12 @@ func (n *nodes) hold(name string, amount resource.Vector) {
 func (n *nodes) update(i int, change func(*node)) {
 	node := n.table.edit(i)
 	if node.object != nil {
-		n.total = n.total.Sub(node.free)
+		n.total = n.total.Sub(node.free.Max(resource.Vector{}))
 	}
 	change(node)
 	node.free = node.allocatable.Sub(node.used).Sub(node.held)
 	if node.object != nil {
-		n.total = n.total.Add(node.free)
+		n.total = n.total.Add(node.free.Max(resource.Vector{}))
 	}
 }
 
