@@ -169,9 +169,7 @@ func (l *Ledger) openLocked() {
 		l.unsettled[e] = struct{}{}
 	}
 	for _, p := range sorted(l.pods) {
-		if p.placed == "" {
-			l.effects = append(l.effects, Activate{p.Object})
-		}
+		l.reviseLocked(p)
 	}
 }
 

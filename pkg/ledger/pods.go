@@ -53,6 +53,7 @@ func (l *Ledger) updateLocked(p *pod, seen Pod) {
 		p.Pod, p.roams = seen, false
 		l.joinLocked(p)
 		l.workLocked(p)
+		l.reviseLocked(p)
 		return
 	}
 	ready := seen.Ready && !p.Ready
@@ -140,9 +141,8 @@ func (l *Ledger) gatherLocked(e *entry) {
 		l.measureLocked(e, p)
 		if p.placed != "" {
 			l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
-		} else {
-			l.effects = append(l.effects, Activate{p.Object})
 		}
+		l.reviseLocked(p)
 	}
 }
 
@@ -191,11 +191,22 @@ func (l *Ledger) endGangLocked(e *entry) {
 	a := l.apps[e.Key]
 	owned := a.leaders[0] == e
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
-	if owned {
-		l.disbandLocked(a)
+	if !owned {
+		return
 	}
-	if owned && len(a.leaders) > 0 {
+	l.disbandLocked(a)
+	for _, p := range sorted(a.workers) {
+		l.reviseLocked(p)
+	}
+	if len(a.leaders) > 0 {
 		l.formLocked(a.leaders[0])
+	}
+}
+
+// reviseLocked sends a pod that has no node yet through the Gate again: what it was told there is not true any more.
+func (l *Ledger) reviseLocked(p *pod) {
+	if p.placed == "" {
+		l.effects = append(l.effects, Activate{p.Object})
 	}
 }
 
