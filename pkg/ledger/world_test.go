@@ -33,6 +33,8 @@ type world struct {
 	defined map[types.UID]Event
 	nodes   map[string]*v1.Node
 	serial  int
+	// effects are those of the last event.
+	effects []Effect
 	// log is everything the ledger was told, for telling it again.
 	log []func(*Ledger) string
 }
@@ -66,6 +68,7 @@ func (w *world) gate(p Pod) gang.Verdict {
 
 // save writes reservations onto leaders, as the plugin does.
 func (w *world) save(effects []Effect) {
+	w.effects = effects
 	for _, effect := range effects {
 		if save, ok := effect.(Save); ok {
 			w.write(save.Leader.UID)

@@ -1,0 +1,358 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// script understands the commands of scenarios:
+//
+//	sync                                          everything that existed has been told
+//	node NAME cpu=N [gpu=N] [cordoned] [taint=KEY] [label=VALUE]
+//	node-gone NAME
+//	driver NAME app=A cpu=N [on=NODE] [priority=N] [ready] [slots=a,a,- size=N]   slots: the reservation it carries
+//	executor NAME app=A cpu=N [of=DRIVER] [on=NODE] [role=NAME]
+//	pod NAME cpu=N [gpu=N] [on=NODE] [priority=N] [workers=LABEL]
+//	gone NAME
+//	defined DRIVER executors=N cpu=N [minimum=N] [selects=LABEL] [only=VALUE]     only: nodes with this label
+//	refuted DRIVER WORDS…
+//	gate NAME                                     may it be tried
+//	try NAME [REASON]                             a scheduling cycle; REASON if it does not fit, else ClusterFull
+//	plan NAME, commit NAME, refuse NAME [REASON]  a scheduling cycle in parts: its view is that of plan
+//	unplace NAME, bind NAME [on=NODE]             how the binding cycle ends
+//	seats NAME                                    where an executor may take a slot
+//	wait DURATION, tick DURATION                  slots unclaimed for as long are released
+//	show                                          all gangs and nodes
+type script struct {
+	*world
+	plans map[string]planned // by pod
+}
+
+// planned is the part of a scheduling cycle before Reserve.
+type planned struct {
+	view  *View
+	node  string
+	slots []gang.Slot
+	fits  bool
+}
+
+// words are the arguments of a command: words by place and key=value by key. A word alone is also a key.
+type words struct {
+	list []string
+	keys map[string]string
+}
+
+func (w words) number(key string) int64 {
+	n, _ := strconv.ParseInt(w.keys[key], 10, 64)
+	return n
+}
+
+func (w words) has(key string) bool {
+	_, has := w.keys[key]
+	return has
+}
+
+func split(line string) words {
+	w := words{keys: map[string]string{}}
+	for _, word := range strings.Fields(line) {
+		key, value, _ := strings.Cut(word, "=")
+		w.keys[key] = value
+		w.list = append(w.list, word)
+	}
+	return w
+}
+
+// run executes one command and returns what it comes to.
+func (s *script) run(line string) (said []string, err error) {
+	w := split(line)
+	name := ""
+	if len(w.list) > 1 {
+		name = w.list[1]
+	}
+	s.world.effects = nil
+	uid := types.UID(name)
+	switch w.list[0] {
+	case "sync":
+		_ = s.apply(Synced{})
+	case "node":
+		node := nodeOf(name, w)
+		s.world.nodes[name] = node
+		_ = s.apply(NodeSeen{node})
+	case "node-gone":
+		delete(s.world.nodes, name)
+		_ = s.apply(NodeGone{name})
+	case "driver", "executor", "pod":
+		s.see(s.podOf(w, name))
+	case "gone":
+		delete(s.world.pods, uid)
+		delete(s.assumed, uid)
+		_ = s.apply(PodGone{uid})
+	case "defined":
+		_ = s.apply(Defined{uid, definitionOf(w)})
+	case "refuted":
+		_ = s.apply(Refuted{uid, strings.Join(w.list[2:], " ")})
+	case "gate":
+		said = []string{verdictOf(s.gate(s.world.pods[uid]))}
+	case "try":
+		said, err = s.try(uid, w)
+	case "plan":
+		said = []string{s.think(uid)}
+	case "commit":
+		said = s.commit(uid)
+	case "refuse":
+		_ = s.apply(Refused{uid, s.plans[name].view.Epoch, reasonOf(w)})
+	case "unplace":
+		delete(s.assumed, uid)
+		_ = s.apply(Unplaced{uid})
+	case "bind":
+		p := s.world.pods[uid]
+		p.Node, p.Reservation = s.assumed[uid], s.written[uid]
+		if w.has("on") {
+			p.Node = w.keys["on"]
+		}
+		delete(s.assumed, uid)
+		s.see(p)
+	case "seats":
+		said = []string{seatsOf(s.Seats(uid, 4))}
+	case "wait":
+		duration, parseErr := time.ParseDuration(name)
+		s.clock, err = s.clock.Add(duration), parseErr
+	case "tick":
+		duration, parseErr := time.ParseDuration(name)
+		err = parseErr
+		_ = s.apply(Tick{duration})
+	case "show":
+		said = s.show()
+	default:
+		return nil, errors.New("no such command")
+	}
+	return append(said, show(s.world.effects)...), err
+}
+
+func nodeOf(name string, w words) *v1.Node {
+	node := newNode(name, w.number("cpu"))
+	node.Spec.Unschedulable = w.has("cordoned")
+	if w.has("taint") {
+		node.Spec.Taints = []v1.Taint{{Key: w.keys["taint"], Effect: v1.TaintEffectNoSchedule}}
+	}
+	if w.has("label") {
+		node.Labels = map[string]string{"label": w.keys["label"]}
+	}
+	if w.has("gpu") {
+		node.Status.Allocatable["gpu"] = *resource.Quantity("gpu", w.number("gpu"))
+	}
+	return node
+}
+
+// podOf is a pod as the command says; what it does not say of a pod seen before stays as it was.
+func (s *script) podOf(w words, name string) Pod {
+	uid := types.UID(name)
+	p, known := s.world.pods[uid]
+	if !known {
+		p = Pod{UID: uid, Namespace: "ns", Created: s.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, UID: uid}}}
+	}
+	if w.has("cpu") {
+		p.Requests = cores(w.number("cpu"))
+	}
+	if w.has("gpu") {
+		p.Requests = p.Requests.WithExtended(map[v1.ResourceName]int64{"gpu": w.number("gpu")})
+	}
+	if w.has("on") {
+		p.Node = w.keys["on"]
+	}
+	if w.has("priority") {
+		p.Priority = int32(w.number("priority"))
+	}
+	if w.has("workers") {
+		p.Labels = map[string]string{"workers": w.keys["workers"]}
+	}
+	p.Ready = p.Ready || w.has("ready")
+	if w.has("slots") {
+		var slots []gang.Slot
+		size := definition(0, w.number("size"))
+		for _, node := range strings.Split(w.keys["slots"], ",") {
+			slots = append(slots, gang.Slot{Node: strings.Trim(node, "-"), Requests: cores(w.number("size"))})
+		}
+		size.Roles[0].Count, size.Roles[0].Minimum = len(slots), len(slots)
+		p.Reservation = &Reservation{size, slots}
+	}
+	app := w.keys["app"]
+	if app == "" {
+		app = p.Gang.Name
+	}
+	switch w.list[0] {
+	case "driver":
+		p.play(partOf(Leader, app, ""))
+	case "executor":
+		p.play(partOf(Worker, app, types.UID(w.keys["of"])))
+		if w.has("role") {
+			p.Role = w.keys["role"]
+		}
+	default:
+		p.play(part{})
+	}
+	return p
+}
+
+func definitionOf(w words) gang.Definition {
+	d := definition(int(w.number("executors")), w.number("cpu"))
+	if w.has("minimum") {
+		d.Roles[0].Minimum = int(w.number("minimum"))
+	}
+	if w.has("selects") {
+		d = selecting(d, w.keys["selects"])
+	}
+	if w.has("only") {
+		d.Roles[0].Shape = w.keys["only"]
+		d.Roles[0].Pod = &v1.Pod{Spec: v1.PodSpec{NodeSelector: map[string]string{"label": w.keys["only"]}}}
+	}
+	return d
+}
+
+func reasonOf(w words) gang.Verdict {
+	if len(w.list) < 3 {
+		return gang.Verdict{Reason: gang.ClusterFull, Message: "no room"}
+	}
+	if w.list[2] == "else" { // refused for something else than room
+		return gang.Verdict{}
+	}
+	return gang.Verdict{Reason: gang.Reason(w.list[2]), Message: "no room"}
+}
+
+func verdictOf(v gang.Verdict) string {
+	if v.Passes() {
+		return "passes"
+	}
+	return "stays: " + v.String()
+}
+
+// think is PreFilter: a view, and a plan for a leader.
+func (s *script) think(uid types.UID) string {
+	p := planned{view: s.View()}
+	defer func() { s.plans[string(uid)] = p }()
+	d, waiting := s.Definition(uid)
+	if !waiting {
+		return "not waiting to be admitted"
+	}
+	if p.node, p.slots, p.fits = s.world.plan(p.view, s.world.pods[uid], d); !p.fits {
+		return "does not fit"
+	}
+	return "fits on " + p.node + slotNodes(p.slots)
+}
+
+// commit is Reserve and PreBind.
+func (s *script) commit(uid types.UID) []string {
+	p := s.plans[string(uid)]
+	if err := s.apply(Admitted{uid, p.node, p.slots}); err != nil {
+		return []string{"error: " + err.Error()}
+	}
+	s.assumed[uid] = p.node
+	effects := s.world.effects
+	s.write(uid)
+	s.world.effects = effects
+	return []string{"admitted on " + p.node + slotNodes(p.slots)}
+}
+
+// try is a whole scheduling cycle.
+func (s *script) try(uid types.UID, w words) ([]string, error) {
+	p, known := s.world.pods[uid]
+	if !known {
+		return nil, errors.New("no such pod")
+	}
+	if verdict := s.gate(p); !verdict.Passes() {
+		return []string{verdictOf(verdict)}, nil
+	}
+	before := s.world.effects
+	defer func() { s.world.effects = append(before, s.world.effects...) }()
+	s.world.effects = nil
+	thought := s.think(uid)
+	plan := s.plans[string(uid)]
+	if _, waiting := s.Definition(uid); waiting {
+		if plan.fits {
+			return s.commit(uid), nil
+		}
+		_ = s.apply(Refused{uid, plan.view.Epoch, reasonOf(w)})
+		return []string{thought}, nil
+	}
+	seats := s.Seats(uid, 4)
+	for i := range plan.view.Len() {
+		name := plan.view.Name(i)
+		own, seated := seats.Slots[name]
+		object := plan.view.Object(i)
+		usable := object != nil && !object.Spec.Unschedulable && len(object.Spec.Taints) == 0
+		if usable && (seated || !seats.Pinned) && p.Requests.Fits(plan.view.Free(i).Add(own)) {
+			s.assumed[uid] = name
+			_ = s.apply(Placed{uid, name})
+			return []string{"placed on " + name}, nil
+		}
+	}
+	_ = s.apply(Refused{uid, plan.view.Epoch, reasonOf(w)})
+	return []string{"does not fit"}, nil
+}
+
+func slotNodes(slots []gang.Slot) string {
+	if len(slots) == 0 {
+		return ""
+	}
+	text := ", slots on"
+	for _, slot := range slots {
+		text += " " + slot.Node
+	}
+	return text
+}
+
+func seatsOf(seats Seats) string {
+	switch nodes := strings.Join(slices.Sorted(maps.Keys(seats.Slots)), " "); {
+	case !seats.Verdict.Passes():
+		return verdictOf(seats.Verdict)
+	case seats.Pinned:
+		return "goes to " + nodes
+	case nodes != "":
+		return "goes anywhere, slots on " + nodes
+	default:
+		return "goes anywhere, no slots"
+	}
+}
+
+// show draws all gangs and nodes.
+func (s *script) show() (lines []string) {
+	for _, g := range s.Gangs() {
+		line := fmt.Sprintf("%s of %s is %s", g.Key.Name, g.Leader, g.Phase)
+		for _, slot := range g.Slots {
+			node, worker := slot.Node, string(slot.Worker)
+			if node == "" {
+				node = "nowhere"
+			}
+			if worker == "" {
+				worker = "open"
+			}
+			line += fmt.Sprintf("; %s %d %s", node, slot.Requests.CPU/1000, worker)
+		}
+		lines = append(lines, line)
+	}
+	view := s.View()
+	for i := range view.Len() {
+		if view.Name(i) == "" {
+			continue
+		}
+		state := ""
+		if view.Object(i) == nil {
+			state = ", not there"
+		}
+		lines = append(lines, fmt.Sprintf("node %s: %d free, %d held%s", view.Name(i), view.Free(i).CPU/1000, view.Held(i).CPU/1000, state))
+	}
+	slices.Sort(lines)
+	return lines
+}
