@@ -11,11 +11,14 @@ import (
 
 // initProcess is process 1 of the box. Daemons detach from those who start them; their end is reported to process 1,
 // which must take the report or they stay as zombies.
-func initProcess() (int, error) {
+func initProcess(config Config) (int, error) {
 	if os.Getpid() != 1 {
 		return 0, fmt.Errorf("%s is %q but this is process %d: it is set by the program itself", roleVariable, roleInit, os.Getpid())
 	}
 	if err := mount(); err != nil {
+		return 0, err
+	}
+	if err := enterCgroup(config); err != nil {
 		return 0, err
 	}
 	if output, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {

@@ -25,11 +25,28 @@ func prepare(config Config) error {
 	if err := MakeCgroup(config.Cgroup); err != nil {
 		return err
 	}
-	return weigh(config.Cgroup)
+	if err := weigh(config.Cgroup); err != nil {
+		return err
+	}
+	return MakeCgroup(filepath.Join(config.Cgroup, ownCgroup))
 }
 
-// weigh gives the control group the processor time of eight ordinary processes. Without that, on a busy machine, all
-// containers together would get as much as one compiler.
+// ownCgroup is below Config.Cgroup and holds every process of the box that no container engine puts elsewhere.
+const ownCgroup = "own"
+
+// enterCgroup moves this process there; those it starts follow.
+func enterCgroup(config Config) error {
+	for _, hierarchy := range hierarchies() {
+		procs := filepath.Join(hierarchy, config.Cgroup, ownCgroup, "cgroup.procs")
+		if err := os.WriteFile(procs, []byte("0"), 0o644); err != nil { // 0 is whoever writes
+			return fmt.Errorf("enter the control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// weigh gives all that runs in the box the processor time of eight ordinary processes. Without that, on a busy machine,
+// all containers together would get as much as one compiler.
 func weigh(name string) error {
 	for _, hierarchy := range hierarchies() {
 		for file, weight := range map[string]string{"cpu.shares": "8192", "cpu.weight": "800"} { // version 1, version 2

@@ -43,7 +43,7 @@ func Run(config Config, work func() int) int {
 	case "":
 		code, err = outside(config)
 	case roleInit:
-		code, err = initProcess()
+		code, err = initProcess(config)
 	case roleInside:
 		return work()
 	default:
