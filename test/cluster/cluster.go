@@ -55,14 +55,13 @@ func newCluster(config Config, s state) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.probes, err = newProbeClient(p, config.NetworkNamespace); err != nil {
+	if c.probes, err = newProbeClient(p); err != nil {
 		return nil, err
 	}
 	if c.restConfig, err = clientcmd.BuildConfigFromFlags("", admin); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	c.restConfig.QPS, c.restConfig.Burst = 5000, 10000 // requests a second: no limit but the API server's own
-	c.restConfig.Dial = dialer(config.NetworkNamespace)
 	c.restConfig.UserAgent = "retinue-cluster"
 	compact := rest.CopyConfig(c.restConfig) // thousands of nodes as JSON would keep a core busy
 	compact.ContentType = runtime.ContentTypeProtobuf
@@ -81,7 +80,7 @@ func newCluster(config Config, s state) (*Cluster, error) {
 	return c, nil
 }
 
-// RESTConfig is a copy of the administrator's client configuration. It connects from inside the network namespace.
+// RESTConfig is a copy of the administrator's client configuration.
 func (c *Cluster) RESTConfig() *rest.Config { return rest.CopyConfig(c.restConfig) }
 
 // Client is the administrator's client.

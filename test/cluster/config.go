@@ -24,9 +24,6 @@ type Config struct {
 	Address string
 	// PortBase is the first of eight consecutive ports (portOffsets); kube-apiserver has the first. 0 means free ports.
 	PortBase int
-	// NetworkNamespace is the path of the network namespace (/run/netns/NAME) the components run in and are reached in;
-	// empty means that of this process.
-	NetworkNamespace string
 	// ServiceCIDR is the range of cluster IPs; empty means 10.96.0.0/16.
 	ServiceCIDR string
 	// PodCIDR is the range kwok takes pod IPs from; empty means 10.128.0.0/10.

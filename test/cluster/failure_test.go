@@ -17,7 +17,7 @@ import (
 
 func TestTakenPortIsNamedTogetherWithItsOwner(t *testing.T) {
 	dir := t.TempDir()
-	base, err := freePorts("", "127.0.0.1")
+	base, err := freePorts("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}

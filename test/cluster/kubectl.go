@@ -17,7 +17,7 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) ([]byte, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var output, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &complaint
-	err := startOnSpawner(cmd, c.config.NetworkNamespace)
+	err := startOnSpawner(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}

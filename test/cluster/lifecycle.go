@@ -55,7 +55,7 @@ func openOrCreate(config Config) (*Cluster, error) {
 			return nil, fmt.Errorf("cluster: remove what an earlier one left: %w", err)
 		}
 		if config.PortBase == 0 {
-			if config.PortBase, err = freePorts(config.NetworkNamespace, config.Address); err != nil {
+			if config.PortBase, err = freePorts(config.Address); err != nil {
 				return nil, fmt.Errorf("cluster: %w", err)
 			}
 		}
@@ -87,7 +87,6 @@ func fixedDifferences(running, wanted Config) []string {
 	}{
 		{"Address", running.Address, wanted.Address},
 		{"PortBase", running.PortBase, wanted.PortBase},
-		{"NetworkNamespace", running.NetworkNamespace, wanted.NetworkNamespace},
 		{"ServiceCIDR", running.ServiceCIDR, wanted.ServiceCIDR},
 		{"PodCIDR", running.PodCIDR, wanted.PodCIDR},
 		{"Detached", running.Detached, wanted.Detached},
@@ -191,7 +190,7 @@ func (c *Cluster) launch(ctx context.Context, component Component) error {
 	if err := c.permit(ctx, component); err != nil {
 		return err
 	}
-	p, err := spawn(c.LogFile(component), c.config.NetworkNamespace, c.config.Detached, c.binary(component), c.arguments(component)...)
+	p, err := spawn(c.LogFile(component), c.config.Detached, c.binary(component), c.arguments(component)...)
 	if err != nil {
 		return fmt.Errorf("cluster: %s: %w", component, err)
 	}
@@ -234,7 +233,7 @@ func (c *Cluster) checkPorts(component Component) error {
 		ports = append(ports, c.config.PortBase+etcdPeerOffset)
 	}
 	for _, port := range ports {
-		err := portFree(c.config.NetworkNamespace, address, port)
+		err := portFree(address, port)
 		var taken *PortTakenError
 		if errors.As(err, &taken) {
 			taken.Component = component

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,26 +13,15 @@ import (
 )
 
 // portFree is nil when the port can be listened on, and says who has it when it cannot.
-func portFree(networkNamespace, address string, port int) error {
-	var owner string
-	err := inNetworkNamespace(networkNamespace, func() error {
-		var config net.ListenConfig
-		listener, err := config.Listen(context.Background(), "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
-		if err == nil {
-			return listener.Close()
-		}
-		if errors.Is(err, syscall.EADDRINUSE) {
-			owner = portOwner(port)
-		}
-		return err
-	})
+func portFree(address string, port int) error {
+	listener, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err == nil {
+		return listener.Close()
+	}
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return &PortTakenError{Address: address, Port: port, Owner: owner}
+		return &PortTakenError{Address: address, Port: port, Owner: portOwner(port)}
 	}
-	if err != nil {
-		return fmt.Errorf("cannot listen on %s port %d: %w", address, port, err)
-	}
-	return nil
+	return fmt.Errorf("cannot listen on %s port %d: %w", address, port, err)
 }
 
 // PortTakenError is returned when a port the cluster needs belongs to somebody else.
@@ -55,9 +43,9 @@ func (e *PortTakenError) Error() string {
 
 // portOwner looks through /proc for the process that listens on the port; empty when it cannot be found.
 func portOwner(port int) string {
-	inode := listeningInode("/proc/thread-self/net/tcp", port)
+	inode := listeningInode("/proc/net/tcp", port)
 	if inode == "" {
-		inode = listeningInode("/proc/thread-self/net/tcp6", port)
+		inode = listeningInode("/proc/net/tcp6", port)
 	}
 	if inode == "" {
 		return ""
@@ -105,13 +93,13 @@ const (
 )
 
 // freePorts finds a base for one cluster. Two processes asking at once choose differently, as the start is random.
-func freePorts(networkNamespace, address string) (int, error) {
+func freePorts(address string) (int, error) {
 	for range freeAttempts {
 		base := freePortsFrom + portCount*rand.IntN((freePortsTo-freePortsFrom)/portCount)
 		free := true
 		for offset := range portCount {
-			free = free && portFree(networkNamespace, address, base+offset) == nil &&
-				portFree(networkNamespace, "127.0.0.1", base+offset) == nil
+			free = free && portFree(address, base+offset) == nil &&
+				portFree("127.0.0.1", base+offset) == nil
 		}
 		if free {
 			return base, nil

@@ -28,8 +28,8 @@ const (
 	pollInterval = 20 * time.Millisecond // between looks at /proc
 )
 
-// spawn starts a program that writes its output to logFile, in the given network namespace (empty: that of this process).
-func spawn(logFile, networkNamespace string, detached bool, path string, args ...string) (process, error) {
+// spawn starts a program that writes its output to logFile. A detached one outlives this program.
+func spawn(logFile string, detached bool, path string, args ...string) (process, error) {
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return process{}, fmt.Errorf("open the log: %w", err)
@@ -44,7 +44,7 @@ func spawn(logFile, networkNamespace string, detached bool, path string, args ..
 		// Its own process group, so that an interrupt at the terminal reaches only this process, which then decides.
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	}
-	if err := startOnSpawner(cmd, networkNamespace); err != nil {
+	if err := startOnSpawner(cmd); err != nil {
 		return process{}, fmt.Errorf("start %s: %w", path, err)
 	}
 	stat, err := readStat(cmd.Process.Pid) // works even if it has ended, until it is waited for

@@ -160,7 +160,7 @@ func failedChecks(body string) string {
 }
 
 // newProbeClient trusts the cluster's own authority and is the administrator, who may ask before RBAC has its first roles.
-func newProbeClient(p *pki, networkNamespace string) (*http.Client, error) {
+func newProbeClient(p *pki) (*http.Client, error) {
 	pair, err := tls.LoadX509KeyPair(p.certFile(adminName), p.keyFile(adminName))
 	if err != nil {
 		return nil, fmt.Errorf("cluster: load the probes' certificate: %w", err)
@@ -168,7 +168,6 @@ func newProbeClient(p *pki, networkNamespace string) (*http.Client, error) {
 	authorities := x509.NewCertPool()
 	authorities.AddCert(p.cert)
 	return &http.Client{Transport: &http.Transport{
-		DialContext:     dialer(networkNamespace),
 		TLSClientConfig: &tls.Config{RootCAs: authorities, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
 		// A killed component leaves dead connections behind; a probe is rare enough to connect anew.
 		DisableKeepAlives: true,
