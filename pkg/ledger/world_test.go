@@ -148,8 +148,16 @@ func selecting(d gang.Definition, label string) gang.Definition {
 	return d
 }
 
+// room is a View, or one of the empty cluster.
+type room interface {
+	Len() int
+	Name(int) string
+	Object(int) *v1.Node
+	Free(int) *resource.Vector
+}
+
 // plan finds room by first fit; the ledger does not care who plans.
-func (w *world) plan(view *View, leader Pod, d gang.Definition) (node string, slots []gang.Slot, fits bool) {
+func (w *world) plan(view room, leader Pod, d gang.Definition) (node string, slots []gang.Slot, fits bool) {
 	free := make([]resource.Vector, view.Len())
 	for i := range free {
 		free[i] = *view.Free(i)
