@@ -138,9 +138,11 @@ func TestFragmentedRoomIsNotMistakenForRoom(t *testing.T) {
 	const nodes, applications, fit, executors = 100, 64, 50, 4
 	s := newStage(t, nodes, 16)
 	s.simulate()
+	var all []sparksim.Application
 	for i := range applications {
-		s.submit(sized(fmt.Sprintf("app-%02d", i), 1, executors, 6))
+		all = append(all, sized(fmt.Sprintf("app-%02d", i), 1, executors, 6))
 	}
+	s.submitAll(all)
 	numbers := regexp.MustCompile(`[A-Z][A-Za-z]+: .*[0-9]`)
 	count := func(all []chronicle.Application) (whole, waiting int) {
 		for _, a := range all {

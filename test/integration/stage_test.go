@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -129,6 +130,20 @@ func (s *stage) submit(application sparksim.Application) *v1.Pod {
 	driver, err := s.submitter.Submit(s.t.Context(), application)
 	require.NoError(s.t, err)
 	return driver
+}
+
+// submitAll is several users who submit at the same time.
+func (s *stage) submitAll(applications []sparksim.Application) {
+	s.t.Helper()
+	group, ctx := errgroup.WithContext(s.t.Context())
+	group.SetLimit(16)
+	for _, application := range applications {
+		group.Go(func() error {
+			_, err := s.submitter.Submit(ctx, application)
+			return err
+		})
+	}
+	require.NoError(s.t, group.Wait())
 }
 
 // await waits until the applications are as they should be; what says how.
