@@ -36,7 +36,7 @@ type driver struct {
 
 	mu      sync.Mutex // guards everything below
 	target  int        // executors of the last request; 0 means that none was made
-	tail    []string   // the last lines of its output
+	tail    []string   // the last lines of its output, without stack frames
 	failure error      // how it ended
 }
 
@@ -148,8 +148,9 @@ func (d *driver) follow(output io.ReadCloser) {
 				d.target = target
 			}
 		}
-		if d.tail = append(d.tail, line); len(d.tail) > tailLines {
-			d.tail = d.tail[1:]
+		if !strings.HasPrefix(line, "\tat ") { // a frame of a stack
+			d.tail = append(d.tail, line)
+			d.tail = d.tail[max(0, len(d.tail)-tailLines):]
 		}
 		d.mu.Unlock()
 	}
