@@ -2,6 +2,10 @@ package v1alpha1
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,6 +54,9 @@ type RetinueArgs struct {
 // DecodeArgs reads arguments strictly, sets defaults and validates. raw is JSON or YAML; empty means all defaults.
 // The error names every wrong field with its value.
 func DecodeArgs(raw []byte) (*RetinueArgs, error) {
+	if err := unknownFields(raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", ArgsKind, err)
+	}
 	args := &RetinueArgs{}
 	if err := yaml.UnmarshalStrict(raw, args); err != nil {
 		return nil, fmt.Errorf("%s: %w", ArgsKind, err)
@@ -59,6 +66,27 @@ func DecodeArgs(raw []byte) (*RetinueArgs, error) {
 		return nil, fmt.Errorf("%s: %w", ArgsKind, errs.ToAggregate())
 	}
 	return args, nil
+}
+
+// unknownFields names every field that arguments do not have, with its value; the strict decoder names only the first,
+// and no value.
+func unknownFields(raw []byte) error {
+	var fields map[string]any
+	if err := yaml.Unmarshal(raw, &fields); err != nil {
+		return err
+	}
+	known := []string{"apiVersion", "kind"}
+	for i := range reflect.TypeFor[RetinueArgs]().NumField() {
+		name, _, _ := strings.Cut(reflect.TypeFor[RetinueArgs]().Field(i).Tag.Get("json"), ",")
+		known = append(known, name)
+	}
+	var errs field.ErrorList
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if !slices.Contains(known, name) {
+			errs = append(errs, field.Invalid(field.NewPath(name), fields[name], "there is no such field"))
+		}
+	}
+	return errs.ToAggregate()
 }
 
 func (a *RetinueArgs) setDefaults() {
