@@ -1,0 +1,93 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/kubernetes/cmd/kube-scheduler/app"
+	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
+	"k8s.io/kubernetes/pkg/scheduler"
+	"k8s.io/kubernetes/pkg/scheduler/apis/config"
+	"k8s.io/utils/clock"
+
+	"retinue.dev/retinue/pkg/plugin"
+)
+
+const shipped = "../../manifests/setup/scheduler-config.yaml"
+
+// nowhere is a kubeconfig of an API server that is never asked: setting a scheduler up needs none.
+const nowhere = `
+apiVersion: v1
+kind: Config
+clusters: [{name: nowhere, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: nowhere, context: {cluster: nowhere}}]
+current-context: nowhere
+`
+
+// setup sets the scheduler up with the shipped configuration, changed by replacing strings.
+func setup(t *testing.T, replacements ...string) (*scheduler.Scheduler, error) {
+	t.Helper()
+	text, err := os.ReadFile(shipped)
+	require.NoError(t, err)
+	folder := t.TempDir()
+	kubeconfig, config := filepath.Join(folder, "kubeconfig"), filepath.Join(folder, "config.yaml")
+	require.NoError(t, os.WriteFile(kubeconfig, []byte(nowhere), 0o600))
+	replacements = append(replacements, "leaderElect: true", "leaderElect: false", "clientConnection:", "clientConnection:\n  kubeconfig: "+kubeconfig)
+	changed := strings.NewReplacer(replacements...).Replace(string(text))
+	require.NoError(t, os.WriteFile(config, []byte(changed), 0o600))
+
+	opts := options.NewOptions()
+	opts.ConfigFile = config
+	opts.SecureServing.BindPort = 0
+	_, sched, err := app.Setup(t.Context(), opts, app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{})))
+	return sched, err
+}
+
+func TestTheShippedConfigurationTurnsThePluginOn(t *testing.T) {
+	sched, err := setup(t)
+	require.NoError(t, err)
+	require.Contains(t, sched.Profiles, "retinue")
+	plugins := sched.Profiles["retinue"].ListPlugins()
+	names := func(of []string) sets.Set[string] { return sets.New(of...) }
+	for point, enabled := range map[string][]string{
+		"QueueSort": pluginNames(plugins.QueueSort.Enabled), "PreEnqueue": pluginNames(plugins.PreEnqueue.Enabled), "PreFilter": pluginNames(plugins.PreFilter.Enabled),
+		"Filter": pluginNames(plugins.Filter.Enabled), "PostFilter": pluginNames(plugins.PostFilter.Enabled), "Score": pluginNames(plugins.Score.Enabled),
+		"Reserve": pluginNames(plugins.Reserve.Enabled), "PreBind": pluginNames(plugins.PreBind.Enabled), "PostBind": pluginNames(plugins.PostBind.Enabled),
+	} {
+		require.True(t, names(enabled).Has(plugin.Name), "%s runs %v", point, enabled)
+		require.False(t, names(enabled).HasAny("PrioritySort", "DefaultPreemption"), "%s runs %v", point, enabled)
+	}
+}
+
+func pluginNames(plugins []config.Plugin) []string {
+	var names []string
+	for _, p := range plugins {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func TestAWrongConfigurationStopsTheStartByNameAndValue(t *testing.T) {
+	tests := map[string]struct {
+		replace, by string
+		want        []string
+	}{
+		"an unknown argument":                    {"placement: Pack", "placment: Pack", []string{"placment", `"Pack"`}},
+		"a wrong value":                          {"placement: Pack", "placement: Packed", []string{"placement", `"Packed"`}},
+		"a wrong duration":                       {"placement: Pack", "definitionTimeout: -5s", []string{"definitionTimeout", `"-5s"`}},
+		"an unknown field outside the arguments": {"profiles:", "profils: []\nprofiles:", []string{"profils"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := setup(t, test.replace, test.by)
+			require.Error(t, err)
+			for _, want := range test.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+}
