@@ -94,6 +94,16 @@ integration: binaries ## Run only the tests against a real API server.
 race: ## Run the unit tests under the race detector.
 	go test -race ./pkg/...
 
+# SEED replays one seed and prints its trace.
+SEEDS ?= 1000
+FIRST ?= 1
+SIM_FLAGS ?=
+
+.PHONY: sim
+sim: ## Play seeds of the simulated cluster and print what was tried (SEEDS=1000 FIRST=1, or SEED=17 to replay one).
+	go test -v -count=1 -timeout 24h -run TestTheInvariantsHoldWhateverHappens ./test/sim \
+	  $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS) -sim.first=$(FIRST) -sim.report) $(SIM_FLAGS)
+
 .PHONY: verify
 verify: ## Check formatting, go vet, that go.mod is tidy and that the manifests render.
 	@unformatted="$$(gofmt -l cmd pkg test)"; [ -z "$$unformatted" ] || { echo "verify: run gofmt -w on:" $$unformatted >&2; exit 1; }

@@ -1,0 +1,97 @@
+package sim
+
+import (
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/informers/core"
+	corev1 "k8s.io/client-go/informers/core/v1"
+	listers "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+// factory hands out the informers of a replica. Only pods and nodes are there; everything else panics.
+type factory struct {
+	informers.SharedInformerFactory
+	replica *replica
+}
+
+// Core is the only group that is simulated.
+func (f factory) Core() core.Interface { return coreInformers{replica: f.replica} }
+
+type coreInformers struct {
+	core.Interface
+	replica *replica
+}
+
+func (c coreInformers) V1() corev1.Interface { return coreV1Informers{replica: c.replica} }
+
+type coreV1Informers struct {
+	corev1.Interface
+	replica *replica
+}
+
+func (c coreV1Informers) Pods() corev1.TypedPodInformer {
+	return corev1.ToTypedPodInformer(podInformer{c.replica})
+}
+
+func (c coreV1Informers) Nodes() corev1.TypedNodeInformer {
+	return corev1.ToTypedNodeInformer(nodeInformer{c.replica})
+}
+
+type podInformer struct{ replica *replica }
+
+func (i podInformer) Informer() cache.SharedIndexInformer { return i.replica.pods }
+func (i podInformer) Lister() listers.PodLister           { return podLister{replica: i.replica} }
+
+type nodeInformer struct{ replica *replica }
+
+func (i nodeInformer) Informer() cache.SharedIndexInformer { return i.replica.nodes }
+func (i nodeInformer) Lister() listers.NodeLister          { return nodeLister{replica: i.replica} }
+
+// podLister reads the store of the pod informer.
+type podLister struct {
+	replica   *replica
+	namespace string // empty means all
+}
+
+func (l podLister) Pods(namespace string) listers.PodNamespaceLister {
+	return podLister{replica: l.replica, namespace: namespace}
+}
+
+func (l podLister) List(labels.Selector) ([]*v1.Pod, error) {
+	panic("sim: listing pods is not simulated")
+}
+
+func (l podLister) Get(name string) (*v1.Pod, error) {
+	return find[*v1.Pod](l.replica.pods, "pods", l.namespace+"/"+name)
+}
+
+// nodeLister reads the store of the node informer.
+type nodeLister struct {
+	listers.NodeLister
+	replica *replica
+}
+
+func (l nodeLister) Get(name string) (*v1.Node, error) {
+	return find[*v1.Node](l.replica.nodes, "nodes", name)
+}
+
+// find reads a store: at once from within the simulation, in its turn from a goroutine of the plugin.
+func find[T object](i *informer, resource, key string) (T, error) {
+	var found T
+	read := func() error {
+		o, there := i.store.get(key)
+		if !there {
+			return notFound(resource, key)
+		}
+		found = o.(T)
+		return nil
+	}
+	w := i.replica.world
+	if goroutine() == w.main {
+		return found, read()
+	}
+	err := w.desk.ask(&call{replica: i.replica, kind: callLocal, key: "find " + key, serve: read})
+	return found, err
+}

@@ -1,0 +1,252 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/plugin"
+	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// check looks at every replica after every event.
+func (w *World) check() {
+	for _, r := range w.replicas {
+		if r.dirty {
+			r.dirty = false
+			r.checkNodes()
+			r.checkGangs()
+		}
+	}
+}
+
+// checkNodes: what the ledger believes to be free is what nodes offer, less what pods take by what the plugin has been
+// told, less the slots; and a node that holds slots is not overbooked.
+func (r *replica) checkNodes() {
+	w := r.world
+	synced := r.ledger.Census().Synced
+	view := r.ledger.View()
+	for i := range view.Len() {
+		name, held, free := view.Name(i), *view.Held(i), *view.Free(i)
+		node := r.told.nodes[name]
+		if !held.Fits(held) || !(resource.Vector{}).Sub(held).Fits(resource.Vector{}) {
+			w.fail("held", "%s: node %s holds less than nothing: %s", r.name, name, held)
+		}
+		if (node == nil) != (view.Object(i) == nil) {
+			w.fail("sums", "%s: node %s is there: %v, the ledger says %v", r.name, name, node != nil, view.Object(i) != nil)
+		}
+		if node == nil {
+			if synced && !held.IsZero() {
+				w.fail("overbooked", "%s: %s is held on node %s, which is not there", r.name, held, name)
+			}
+			continue
+		}
+		want := resource.OfList(node.Status.Allocatable).Sub(r.told.used[name]).Sub(held)
+		if !free.Equal(want) {
+			w.fail("sums", "%s: node %s has %s free by the ledger, %s in truth (pods take %s, slots %s)", r.name, name, free, want, r.told.used[name], held)
+		}
+		// A resource that slots do not ask for may be short.
+		if synced && !held.Fits(want.Add(held)) {
+			w.fail("overbooked", "%s: node %s holds slots of %s although it is short: free %s", r.name, name, held, want)
+		}
+	}
+}
+
+// checkGangs: who holds slots is admitted, has a leader that lives and a place for it, and holds neither more than it
+// may nor less than its minimum; what is held on nodes is what gangs hold.
+func (r *replica) checkGangs() {
+	w := r.world
+	held := map[string]resource.Vector{}
+	owners := map[gang.Key]types.UID{}
+	for _, g := range r.ledger.Gangs() {
+		if !g.Phase.Admitted() {
+			if len(g.Slots) > 0 {
+				w.fail("admitted", "%s: gang %s is %s and has %d slots", r.name, g.Key, g.Phase, len(g.Slots))
+			}
+			continue
+		}
+		if other, taken := owners[g.Key]; taken {
+			w.fail("twice", "%s: gang %s is admitted twice, with leaders %s and %s", r.name, g.Key, other, g.Leader)
+		}
+		owners[g.Key] = g.Leader
+		leader := r.told.pods[g.Leader]
+		if leader == nil || leader.counted == "" {
+			w.fail("admitted", "%s: gang %s is %s, but its leader %s has no place (known %v)", r.name, g.Key, g.Phase, g.Leader, leader != nil)
+		}
+		if most := g.Definition.Workers(); len(g.Slots) > most {
+			w.fail("twice", "%s: gang %s has %d slots for %d workers", r.name, g.Key, len(g.Slots), most)
+		}
+		r.checkMinimum(g, leader)
+		for _, slot := range g.Slots {
+			switch {
+			case slot.Worker == "" && slot.Node != "":
+				held[slot.Node] = held[slot.Node].Add(slot.Requests)
+			case slot.Worker != "":
+				if worker := r.told.pods[slot.Worker]; worker == nil || worker.counted == "" {
+					w.fail("held", "%s: gang %s: a slot is claimed by %s, which has no place", r.name, g.Key, slot.Worker)
+				}
+			}
+		}
+	}
+	view := r.ledger.View()
+	for i := range view.Len() {
+		if name := view.Name(i); !view.Held(i).Equal(held[name]) {
+			w.fail("held", "%s: node %s holds %s, its slots are %s", r.name, name, view.Held(i), held[name])
+		}
+	}
+}
+
+// checkMinimum: a gang that was admitted with slots keeps its minimum, in slots or workers, unless it says that it let
+// go what nobody claimed. It may say so a little later.
+func (r *replica) checkMinimum(g ledger.Standing, leader *member) {
+	delete(r.reduced, g.Leader)
+	if r.world.released[g.Leader] {
+		return
+	}
+	if leader.pod != nil && leader.pod.Spec.NodeName != "" && leader.pod.Annotations[plugin.AnnotationReservation] == "" {
+		return // another scheduler has bound it: nothing was reserved
+	}
+	minimum := 0
+	for _, role := range g.Definition.Roles {
+		minimum += role.Minimum
+	}
+	if len(g.Slots) < minimum {
+		r.reduced[g.Leader] = fmt.Sprintf("gang %s has %d slots and needs %d", g.Key, len(g.Slots), minimum)
+	}
+}
+
+// orphaned says why a pod must not be placed by a cycle that begins now; empty when it may be.
+func (r *replica) orphaned(pod *v1.Pod) string {
+	if !spark.IsExecutor(pod) {
+		return ""
+	}
+	if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "Pod" && r.told.buried[owner.UID] {
+		return "the plugin knew that driver " + owner.Name + " had ended"
+	}
+	return ""
+}
+
+// caughtUp tells whether plugin and scheduler have heard everything that the informers have read, so that neither knows
+// what the other does not.
+func (r *replica) caughtUp() bool {
+	for _, i := range []*informer{r.pods, r.nodes} {
+		for _, l := range i.listeners {
+			if len(l.backlog) > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// reserved checks what a scheduling cycle has just decided.
+func (r *replica) reserved(a *attempt, node string) {
+	w := r.world
+	undisturbed := r.told.changes == a.seen
+	pod := a.info.Pod
+	r.told.reserve(pod, node)
+	if a.orphaned != "" {
+		w.fail("orphan", "%s: %s was given node %s although %s", r.name, keyOf(pod), node, a.orphaned)
+	}
+	if there := r.told.nodes[node]; there != nil && undisturbed && r.caughtUp() {
+		view := r.ledger.View()
+		i, _ := view.Index(node)
+		asks, free := resource.OfPod(pod), resource.OfList(there.Status.Allocatable).Sub(r.told.used[node]).Sub(*view.Held(i))
+		if !asks.Fits(free.Add(asks)) {
+			w.fail("room", "%s: %s was given node %s, which has no room for it: free %s with it", r.name, keyOf(pod), node, free)
+		}
+	}
+	if app := w.appOf(pod); app != nil && pod.UID == app.driver {
+		r.admitted(app, pod, node, undisturbed)
+	}
+}
+
+// admitted checks a leader that has just been given a node: its whole minimum must have room.
+func (r *replica) admitted(app *application, pod *v1.Pod, node string, undisturbed bool) {
+	w := r.world
+	var found ledger.Standing
+	for _, g := range r.ledger.Gangs() {
+		if g.Leader == pod.UID {
+			found = g
+		}
+	}
+	if found.Phase != gang.Reserved {
+		if r.told.buried[pod.UID] {
+			return // gone meanwhile; binding it will fail
+		}
+		w.fail("half", "%s: driver %s was given node %s, but its gang is %q", r.name, keyOf(pod), node, found.Phase)
+	}
+	if len(found.Slots) != app.plan.count {
+		w.fail("half", "%s: driver %s was given node %s with %d slots, and %d executors will come", r.name, keyOf(pod), node, len(found.Slots), app.plan.count)
+	}
+	if app.unpredicted {
+		return
+	}
+	like := app.plan.executorPod(pod, "executor", app.id, false)
+	if app.plan.pinned != "" {
+		like.Spec.NodeSelector = nil
+	}
+	zones := map[string]bool{}
+	if leader := r.told.nodes[node]; leader != nil {
+		zones[leader.Labels[labelZone]] = true
+	}
+	for _, slot := range found.Slots {
+		if !slot.Requests.Equal(app.plan.executor.vector()) {
+			w.fail("half", "%s: a slot of %s is %s, its executors will ask for %v", r.name, keyOf(pod), slot.Requests, app.plan.executor)
+		}
+		if !undisturbed {
+			continue
+		}
+		at := r.told.nodes[slot.Node]
+		if at == nil || !admits(at, &like.Spec) {
+			w.fail("half", "%s: a slot of %s is on node %q, which takes no such executor", r.name, keyOf(pod), slot.Node)
+		}
+		zones[at.Labels[labelZone]] = true
+	}
+	if undisturbed && w.climate.placement == "SingleZone" && len(zones) > 1 {
+		w.fail("half", "%s: the gang of %s is in several zones", r.name, keyOf(pod))
+	}
+}
+
+// bound checks a pod that has just been bound, in the API server's eyes.
+func (w *World) bound(pod *v1.Pod, by string) {
+	if by == "rival" {
+		if app := w.appOf(pod); app != nil {
+			app.unpredicted = true
+		}
+		return
+	}
+	app := w.appOf(pod)
+	switch {
+	case app == nil:
+		return
+	case pod.UID != app.driver:
+		w.stats.Executors++
+		return
+	case app.plan.count == 0:
+		return
+	}
+	w.stats.Gangs++
+	var written struct {
+		Slots []struct {
+			Count int `json:"count"`
+		} `json:"slots"`
+	}
+	text := pod.Annotations[plugin.AnnotationReservation]
+	if err := json.Unmarshal([]byte(text), &written); err != nil {
+		w.fail("half", "driver %s was bound with the reservation %q: %v", keyOf(pod), text, err)
+	}
+	slots := 0
+	for _, s := range written.Slots {
+		slots += s.Count
+	}
+	if slots != app.plan.count {
+		w.fail("half", "driver %s was bound with a reservation of %d slots, and %d executors will come", keyOf(pod), slots, app.plan.count)
+	}
+}

@@ -1,0 +1,296 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// restPeriod is how long nothing has to happen before the world counts as being at rest: longer than every timer of
+// the plugin that may still wake something.
+const restPeriod = 45 * time.Second
+
+// play goes through the three acts.
+func (w *World) play() {
+	for n := range w.climate.nodes {
+		w.addNode(fmt.Sprintf("node-%d", n+1))
+	}
+	w.start(true)
+	if w.climate.standby {
+		w.start(false)
+	}
+	w.brew()
+	w.until(time.Now().Add(w.climate.length))
+
+	w.trace.add("the storm is over")
+	w.act = calm
+	w.stats.Apps = len(w.apps)
+	w.rest()
+	if w.chance.happens(0.7) {
+		w.restartAtRest()
+	}
+	for {
+		var live []*application
+		for _, a := range w.apps {
+			if a.state == running && a.pod() != nil {
+				live = append(live, a)
+			}
+		}
+		if len(live) == 0 {
+			break
+		}
+		pick(w.chance, live...).finish()
+		w.rest()
+	}
+
+	w.trace.add("everything is deleted")
+	w.act = end
+	for _, pod := range w.api.pods.all() {
+		if pod := w.api.pod(keyOf(pod), pod.UID); pod != nil {
+			w.deletePod(pod)
+		}
+	}
+	w.quiet(restPeriod)
+	w.checkEmpty()
+}
+
+// rest waits until the world is at rest, and looks whether anything waits that could go on.
+func (w *World) rest() {
+	w.quiet(restPeriod)
+	w.stats.Rests++
+	r := w.leader()
+	w.trace.add("at rest, %s leads", r.name)
+	r.checkTruth()
+	r.checkWaiting()
+}
+
+// leader is the replica that holds the lease.
+func (w *World) leader() *replica {
+	for _, r := range w.replicas {
+		if r.leads {
+			return r
+		}
+	}
+	w.fail("rest", "no scheduler leads although no fault happens any more")
+	return nil
+}
+
+// checkTruth: at rest, what the plugin has been told is the truth, and who holds slots runs.
+func (r *replica) checkTruth() {
+	w := r.world
+	alive := 0
+	for _, pod := range w.api.pods.all() {
+		if ended(pod) {
+			continue
+		}
+		alive++
+		if m := r.told.pods[pod.UID]; m == nil || m.pod == nil || m.pod.Spec.NodeName != pod.Spec.NodeName || m.reserved != "" {
+			panic(fmt.Sprintf("sim: %s was not told of pod %s", r.name, keyOf(pod)))
+		}
+	}
+	for _, g := range r.ledger.Gangs() {
+		if why, reduced := r.reduced[g.Leader]; reduced && !w.released[g.Leader] {
+			w.fail("minimum", "%s: %s", r.name, why)
+		}
+		if g.Phase == gang.Reserved {
+			w.fail("stuck", "%s: at rest, gang %s is still %s", r.name, g.Key, g.Phase)
+		}
+	}
+}
+
+// checkWaiting: at rest, no pod waits that fits.
+func (r *replica) checkWaiting() {
+	w := r.world
+	free := map[string]resource.Vector{} // node -> what neither pods nor slots take
+	view := r.ledger.View()
+	for _, node := range w.api.nodes.all() {
+		i, known := view.Index(node.Name)
+		if !known {
+			w.fail("stuck", "%s: at rest, the ledger does not know node %s", r.name, node.Name)
+		}
+		free[node.Name] = w.freeOf(node).Sub(*view.Held(i))
+	}
+	slots := map[types.UID][]gang.Slot{} // leader -> slots
+	for _, g := range r.ledger.Gangs() {
+		slots[g.Leader] = g.Slots
+	}
+	for _, pod := range w.api.pods.all() {
+		if pod.Spec.NodeName != "" || pod.Spec.SchedulerName != schedulerName || ended(pod) || pod.DeletionTimestamp != nil {
+			continue
+		}
+		switch app := w.appOf(pod); {
+		case app == nil:
+			w.checkLone(r, pod, free)
+		case pod.UID == app.driver:
+			w.checkDriver(r, app, pod, free)
+		default:
+			w.checkExecutor(r, app, pod, free, slots[app.driver])
+		}
+	}
+}
+
+func (w *World) checkLone(r *replica, pod *v1.Pod, free map[string]resource.Vector) {
+	for _, node := range w.api.nodes.all() {
+		if admits(node, &pod.Spec) && resource.OfPod(pod).Fits(free[node.Name]) {
+			w.fail("stuck", "%s: at rest, pod %s waits and fits on %s (free %s): %s", r.name, keyOf(pod), node.Name, free[node.Name], r.whereabouts(pod))
+		}
+	}
+}
+
+// checkDriver: a driver waits only if its gang does not fit now, whatever its turn.
+func (w *World) checkDriver(r *replica, app *application, pod *v1.Pod, free map[string]resource.Vector) {
+	p := app.plan
+	if p.missing || p.broken || w.contested(app) {
+		return
+	}
+	if node := w.fits(p, pod, free); node != "" {
+		w.fail("stuck", "%s: at rest, driver %s waits although its whole gang fits with it on %s: %s", r.name, keyOf(pod), node, r.whereabouts(pod))
+	}
+}
+
+// contested tells whether another driver claims the same application.
+func (w *World) contested(app *application) bool {
+	return slices.ContainsFunc(w.apps, func(other *application) bool {
+		pod := other.pod()
+		return other != app && other.id == app.id && other.namespace == app.namespace && pod != nil && !ended(pod)
+	})
+}
+
+// fits finds a node for a driver such that all its executors find room as well; empty when there is none. Executors are
+// equal, so counting them node by node is exact.
+func (w *World) fits(p plan, driver *v1.Pod, free map[string]resource.Vector) string {
+	like := p.executorPod(driver, "executor", "id", false)
+	if p.pinned != "" {
+		like.Spec.NodeSelector = nil
+	}
+	executor, leader := p.executor.vector(), resource.OfPod(driver)
+	for _, home := range w.api.nodes.all() {
+		if !admits(home, &driver.Spec) || !leader.Fits(free[home.Name]) {
+			continue
+		}
+		zone := home.Labels[labelZone]
+		if w.climate.placement == "SingleZone" && zone == "" {
+			continue
+		}
+		seats := 0
+		for _, node := range w.api.nodes.all() {
+			if !admits(node, &like.Spec) || w.climate.placement == "SingleZone" && node.Labels[labelZone] != zone {
+				continue
+			}
+			room := free[node.Name]
+			if node.Name == home.Name {
+				room = room.Sub(leader)
+			}
+			seats += executor.Count(room, p.count)
+		}
+		if seats >= p.count {
+			return home.Name
+		}
+	}
+	return ""
+}
+
+// checkExecutor: an executor of a running application waits only if no node has room for it, the slots of its own gang
+// counted as room.
+func (w *World) checkExecutor(r *replica, app *application, pod *v1.Pod, free map[string]resource.Vector, slots []gang.Slot) {
+	driver := app.pod()
+	if driver == nil || ended(driver) || driver.Spec.NodeName == "" || driver.DeletionTimestamp != nil || w.contested(app) {
+		return
+	}
+	own := map[string]resource.Vector{}
+	if spark.InDefaultProfile(pod) {
+		for _, slot := range slots {
+			if slot.Worker == "" && slot.Node != "" {
+				// It may take any one of them.
+				own[slot.Node] = slot.Requests
+			}
+		}
+	}
+	for _, node := range w.api.nodes.all() {
+		room := free[node.Name].Add(own[node.Name])
+		if admits(node, &pod.Spec) && resource.OfPod(pod).Fits(room) {
+			w.fail("stuck", "%s: at rest, executor %s waits and fits on %s (room %s): %s", r.name, keyOf(pod), node.Name, room, r.whereabouts(pod))
+		}
+	}
+}
+
+// whereabouts says where in the queue a pod is, for people.
+func (r *replica) whereabouts(pod *v1.Pod) string {
+	key := queueKey(pod)
+	if info, there := r.queue.unschedulable.get(key); there {
+		return fmt.Sprintf("unschedulable, gated by %q, refused by %v, %d attempts, says %q", info.GatingPlugin, sorted(info.UnschedulablePlugins), info.Attempts, condition(r.current(key), v1.PodScheduled).Message)
+	}
+	if r.queue.holds(key) {
+		return "active or backing off"
+	}
+	return "not in the queue"
+}
+
+// restartAtRest kills the scheduler while nothing happens. A new one must hold what its predecessor held.
+func (w *World) restartAtRest() {
+	before := standings(w.leader())
+	for len(w.replicas) > 0 {
+		w.replicas[0].stop()
+	}
+	w.stats.Restarts++
+	w.start(true)
+	w.rest()
+	after := standings(w.leader())
+	for key, had := range before {
+		if has := after[key]; has != had {
+			w.fail("rebuilt", "gang %s was %s before a restart and is %s after it", key, had, has)
+		}
+	}
+	for key, has := range after {
+		if _, known := before[key]; !known {
+			w.fail("rebuilt", "gang %s was not there before a restart and is %s after it", key, has)
+		}
+	}
+}
+
+// standings is what every admitted gang holds, in words.
+func standings(r *replica) map[string]string {
+	s := map[string]string{}
+	for _, g := range r.ledger.Gangs() {
+		if g.Phase.Admitted() {
+			claimed, open := 0, 0
+			for _, slot := range g.Slots {
+				if slot.Worker != "" {
+					claimed++
+				} else {
+					open++
+				}
+			}
+			s[g.Key.String()+" led by "+string(g.Leader)] = fmt.Sprintf("%s with %d open and %d claimed slots", g.Phase, open, claimed)
+		}
+	}
+	return s
+}
+
+// checkEmpty: when nothing runs, nothing is held and nothing remembered.
+func (w *World) checkEmpty() {
+	for _, r := range w.replicas {
+		view := r.ledger.View()
+		for i := range view.Len() {
+			if !view.Held(i).IsZero() {
+				w.fail("leak", "%s: nothing runs, and %s is held on %s", r.name, view.Held(i), view.Name(i))
+			}
+			if node := view.Object(i); node != nil && !view.Free(i).Equal(resource.OfList(node.Status.Allocatable)) {
+				w.fail("leak", "%s: nothing runs, and node %s has only %s free", r.name, view.Name(i), view.Free(i))
+			}
+		}
+		census := r.ledger.Census()
+		census.Synced = false
+		if census != (ledger.Census{}) {
+			w.fail("leak", "%s: nothing runs, and the ledger remembers %+v", r.name, census)
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Stats count what a seed has tried.
+type Stats struct {
+	Events         int // entries of the agenda
+	Apps           int // applications submitted
+	Gangs          int // drivers of gangs with executors that were bound by Retinue
+	Executors      int // executors bound by Retinue
+	Cycles         int // scheduling cycles
+	Refusals       int // cycles that found no place
+	Bindings       int // binding cycles that succeeded
+	FailedBindings int
+	Rejected       int // pods that a kubelet had no room for
+	Restarts       int // schedulers killed
+	Errors         int // lines in the log of a scheduler
+	Ignored        int // broken invariants that were to be ignored
+	Rests          int // times at which the world came to rest and was looked at
+	Faults         [numberOfFaults]int
+}
+
+// Add sums up.
+func (s *Stats) Add(other Stats) {
+	s.Events += other.Events
+	s.Apps += other.Apps
+	s.Gangs += other.Gangs
+	s.Executors += other.Executors
+	s.Cycles += other.Cycles
+	s.Refusals += other.Refusals
+	s.Bindings += other.Bindings
+	s.FailedBindings += other.FailedBindings
+	s.Rejected += other.Rejected
+	s.Restarts += other.Restarts
+	s.Errors += other.Errors
+	s.Ignored += other.Ignored
+	s.Rests += other.Rests
+	for f := range s.Faults {
+		s.Faults[f] += other.Faults[f]
+	}
+}
+
+// Report says what was tried, for people.
+func (s Stats) Report(seeds uint64, violations int, took time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seeds       %d in %s, %.0f events a second\n", seeds, took.Round(time.Millisecond), float64(s.Events)/took.Seconds())
+	fmt.Fprintf(&b, "events      %d\n", s.Events)
+	fmt.Fprintf(&b, "submitted   %d applications\n", s.Apps)
+	fmt.Fprintf(&b, "started     %d gangs, %d executors\n", s.Gangs, s.Executors)
+	fmt.Fprintf(&b, "cycles      %d, of which %d found no place; %d bindings, %d failed\n", s.Cycles, s.Refusals, s.Bindings, s.FailedBindings)
+	fmt.Fprintf(&b, "restarts    %d\n", s.Restarts)
+	fmt.Fprintf(&b, "rests       %d\n", s.Rests)
+	fmt.Fprintf(&b, "rejected    %d pods by kubelets\n", s.Rejected)
+	fmt.Fprintf(&b, "logged      %d errors\n", s.Errors)
+	fmt.Fprintf(&b, "faults     ")
+	for f := range numberOfFaults {
+		fmt.Fprintf(&b, " %s %d", f, s.Faults[f])
+	}
+	fmt.Fprintf(&b, "\nignored     %d\n", s.Ignored)
+	fmt.Fprintf(&b, "violations  %d\n", violations)
+	return b.String()
+}
