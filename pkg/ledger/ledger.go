@@ -187,6 +187,7 @@ func (l *Ledger) settleLocked() []Effect {
 		l.repairLocked()
 		gained := l.nodeChanged || l.gainedLocked()
 		l.rehomeLocked()
+		l.callLocked()
 		if gained {
 			l.epoch++
 			l.waiting.idle = false
@@ -217,6 +218,23 @@ func (l *Ledger) forgetLocked() {
 	slices.Sort(gone)
 	for _, i := range gone {
 		l.nodes.forget(i)
+	}
+}
+
+// callLocked sends workers that wait through the Gate again when their own gang has slots that the event has opened:
+// to everybody else that room is as taken as before, so no epoch begins.
+func (l *Ledger) callLocked() {
+	for _, e := range slices.SortedFunc(maps.Keys(l.unsettled), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
+		_, open := e.Counts()
+		if open == 0 || l.apps[e.Key] == nil {
+			continue
+		}
+		for _, p := range sorted(l.apps[e.Key].workers) {
+			if p.placed == "" && l.gangOfLocked(p) == e {
+				p.roams = false
+				l.reviseLocked(p)
+			}
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
@@ -18,17 +19,28 @@ import (
 // more, or on which others have taken the room. The gangs admitted last move first. All gangs are looked at only when
 // some node is in trouble; else those whose own slots the event has opened or resized.
 func (l *Ledger) repairLocked() {
-	suspects := maps.Keys(l.unsettled)
+	suspects := l.unsettled
+	touched := sets.New[string]()
 	for i := range l.touched {
-		if n := l.nodes.table.at(i); !n.held.IsZero() && (l.nodeChanged || n.object == nil || !keeps(n, n.held)) {
-			suspects = maps.Keys(l.admittedLocked())
-			break
+		n := l.nodes.table.at(i)
+		if n.held.IsZero() {
+			continue
+		}
+		touched.Insert(n.name)
+		if l.nodeChanged || n.object == nil || !keeps(n, n.held) {
+			suspects = nil
 		}
 	}
-	for _, e := range slices.SortedFunc(suspects, func(a, b *entry) int { return turnOf(b.leader).compare(turnOf(a.leader)) }) {
+	if suspects == nil {
+		suspects = l.admittedLocked()
+	}
+	if len(touched) == 0 {
+		suspects = nil
+	}
+	for _, e := range slices.SortedFunc(maps.Keys(suspects), func(a, b *entry) int { return turnOf(b.leader).compare(turnOf(a.leader)) }) {
 		for s := range e.Slots {
 			slot := &e.Slots[s]
-			if slot.Worker != "" || slot.Node == "" {
+			if slot.Worker != "" || !touched.Has(slot.Node) {
 				continue
 			}
 			if n := l.nodes.table.at(l.nodes.lookup(slot.Node)); !keeps(n, slot.Requests) || !e.eligible(slot.Role, n.object) {
@@ -91,15 +103,18 @@ func (l *Ledger) rehomeLocked() {
 			among = l.nodes.all()
 		}
 		left := resource.Vector{}
+		nowhere := map[int]bool{} // role -> one of its slots found no home; all of them ask for the same
 		for s := range e.Slots {
-			if e.Slots[s].Node != "" || e.Slots[s].Worker != "" {
+			slot := &e.Slots[s]
+			if slot.Node != "" || slot.Worker != "" || nowhere[slot.Role] {
 				continue
 			}
 			if home := l.homeLocked(e, s, among); home != "" {
 				l.stepLocked(e, gang.SlotMoved{Slot: s, Node: home})
 				l.saveLocked(e)
+				l.unsettled[e] = struct{}{}
 			} else {
-				left = e.Slots[s].Requests
+				left, nowhere[slot.Role] = slot.Requests, true
 			}
 		}
 		switch {
@@ -115,7 +130,12 @@ func (l *Ledger) rehomeLocked() {
 
 // homeless tells whether an open slot of the gang has no node.
 func (e *entry) homeless() bool {
-	return slices.ContainsFunc(e.Slots, func(slot gang.Slot) bool { return slot.Node == "" && slot.Worker == "" })
+	for s := range e.Slots {
+		if e.Slots[s].Node == "" && e.Slots[s].Worker == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // eligible tells whether a worker of the role may use the node, resources aside; nil is a node that is not there.
@@ -161,11 +181,15 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 
 // tickLocked releases slots that nobody has claimed for too long.
 func (l *Ledger) tickLocked(unclaimed time.Duration) {
-	for _, e := range slices.SortedFunc(maps.Keys(l.admittedLocked()), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
-		claimed, open := e.Counts()
-		if open == 0 || e.Phase != gang.Running || !e.leader.Ready || l.now.Sub(e.progress) < unclaimed {
-			continue
+	var due []*entry
+	for _, e := range l.gangs {
+		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && e.leader.Ready && l.now.Sub(e.progress) >= unclaimed {
+			due = append(due, e)
 		}
+	}
+	slices.SortFunc(due, func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) })
+	for _, e := range due {
+		claimed, open := e.Counts()
 		l.stepLocked(e, gang.Released{})
 		delete(l.degraded, e)
 		l.saveLocked(e)

@@ -38,7 +38,7 @@ func (l *Ledger) enlistLocked(p *Pod) {
 	var chosen *claim
 	for key, value := range p.Labels {
 		for _, c := range l.claims[label{p.Namespace, key, value}] {
-			if p.Kind == Worker && c.entry.Key != p.Gang {
+			if p.Kind == Worker && c.entry.Key != p.Gang || c.entry.leader.UID == p.UID {
 				continue
 			}
 			if selects(c.entry.Gang.Definition.Roles[c.role].Selector, p.Labels) && (chosen == nil || c.compare(*chosen) < 0) {

@@ -13,11 +13,10 @@ import (
 
 // waiter is a pod, with its gang if it leads one, that was tried and did not fit.
 type waiter struct {
-	uid    types.UID
-	demand resource.Vector // of the whole gang
-	shape  *shape
-	turn   turn
-	index  int // in shape.queue
+	uid   types.UID
+	shape *shape
+	turn  turn
+	index int // in shape.queue
 }
 
 // turn is the order in which waiters are tried: higher priority, then older, then by name.
@@ -37,8 +36,10 @@ func (t turn) compare(other turn) int {
 
 // shape is the set of waiters that ask for exactly the same.
 type shape struct {
-	key   string
-	queue turns
+	key    string
+	demand resource.Vector // of a whole gang
+	queue  turns
+	index  int // in waiting.order
 	// tried is the latest epoch in which one of them was tried and failed.
 	tried uint64
 	// verdict of that attempt.
@@ -51,6 +52,7 @@ type shape struct {
 // waiting holds all waiters. Shapes without waiters do not exist.
 type waiting struct {
 	shapes map[string]*shape     // shape key -> its waiters
+	order  []*shape              // the same in no order, quicker to go through
 	byPod  map[types.UID]*waiter // leader or lone pod -> its wait
 	// idle means that next found nobody, and that nothing has happened since that could change its answer.
 	idle bool
@@ -63,10 +65,11 @@ func (w *waiting) add(uid types.UID, key string, demand resource.Vector, turn tu
 	}
 	s := w.shapes[key]
 	if s == nil {
-		s = &shape{key: key}
+		s = &shape{key: key, demand: demand, index: len(w.order)}
 		w.shapes[key] = s
+		w.order = append(w.order, s)
 	}
-	added := &waiter{uid: uid, demand: demand, shape: s, turn: turn}
+	added := &waiter{uid: uid, shape: s, turn: turn}
 	heap.Push(&s.queue, added)
 	w.byPod[uid] = added
 	return added
@@ -82,8 +85,17 @@ func (w *waiting) remove(uid types.UID) {
 	gone.shape.stalls = 0
 	heap.Remove(&gone.shape.queue, gone.index)
 	if len(gone.shape.queue) == 0 {
-		delete(w.shapes, gone.shape.key)
+		w.forget(gone.shape)
 	}
+}
+
+func (w *waiting) forget(s *shape) {
+	delete(w.shapes, s.key)
+	last := len(w.order) - 1
+	w.order[s.index] = w.order[last]
+	w.order[s.index].index = s.index
+	w.order[last] = nil
+	w.order = w.order[:last]
 }
 
 // fail notes that an attempt of a waiter has failed, judged in an epoch.
@@ -106,14 +118,13 @@ func (w *waiting) next(room, nodes uint64, free resource.Vector) *waiter {
 		return nil
 	}
 	var best *waiter
-	for _, s := range w.shapes {
+	for _, s := range w.order {
 		since := room
 		if s.verdict.Permanent() {
 			since = nodes
 		}
-		first := s.queue[0]
-		if s.tried < since && (best == nil || first.before(best)) && first.demand.Fits(free) {
-			best = first
+		if s.tried < since && s.demand.Fits(free) && (best == nil || s.queue[0].before(best)) {
+			best = s.queue[0]
 		}
 	}
 	w.idle = best == nil

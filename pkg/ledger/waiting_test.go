@@ -81,6 +81,11 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 			w.idle = false
 			require.Same(t, naiveNext(&w, room, nodes, free), w.next(room, nodes, free), "after %d events", i+1)
 			members := 0
+			require.Len(t, w.order, len(w.shapes))
+			for i, s := range w.order {
+				require.Equal(t, i, s.index)
+				require.Same(t, s, w.shapes[s.key])
+			}
 			for key, s := range w.shapes {
 				require.NotEmpty(t, s.queue, "shape %s", key)
 				members += len(s.queue)
@@ -97,7 +102,7 @@ func naiveNext(w *waiting, room, nodes uint64, free resource.Vector) *waiter {
 		if candidate.shape.verdict.Permanent() {
 			epoch = nodes
 		}
-		if candidate.shape.tried >= epoch || !candidate.demand.Fits(free) {
+		if candidate.shape.tried >= epoch || !candidate.shape.demand.Fits(free) {
 			continue
 		}
 		if first == nil || candidate.shape.stalls < first.shape.stalls ||
