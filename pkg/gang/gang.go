@@ -123,6 +123,14 @@ func (g *Gang) Counts() (claimed, open int) {
 	return len(g.Slots) - open, open
 }
 
+// Open is how many open slots a role has, homeless ones included.
+func (g *Gang) Open(role string) int {
+	if r := g.roleIndex(role); r >= 0 {
+		return g.tallies[r].open
+	}
+	return 0
+}
+
 // Live is how many placed workers the gang has, elastic ones included.
 func (g *Gang) Live() int { return len(g.workers) }
 

@@ -229,4 +229,5 @@ func TestOpenSlotsOfARole(t *testing.T) {
 	assert.Equal(t, []string{""}, visit("executor", 1), "until the caller has enough")
 	assert.Equal(t, []string{"b"}, visit("helper", 9))
 	assert.Empty(t, visit("unheard of", 9))
+	assert.Equal(t, []int{2, 1, 0}, []int{g.Open("executor"), g.Open("helper"), g.Open("unheard of")})
 }

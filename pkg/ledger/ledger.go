@@ -222,15 +222,23 @@ func (l *Ledger) forgetLocked() {
 }
 
 // callLocked sends workers that wait through the Gate again when their own gang has slots that the event has opened:
-// to everybody else that room is as taken as before, so no epoch begins.
+// to everybody else that room is as taken as before, so no epoch begins. As many are called as there are slots, the
+// oldest first.
 func (l *Ledger) callLocked() {
 	for _, e := range slices.SortedFunc(maps.Keys(l.unsettled), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
-		_, open := e.Counts()
-		if open == 0 || l.apps[e.Key] == nil {
+		if _, open := e.Counts(); open == 0 || l.apps[e.Key] == nil {
 			continue
 		}
-		for _, p := range sorted(l.apps[e.Key].workers) {
+		waiting := map[types.UID]*pod{}
+		for uid, p := range l.apps[e.Key].workers {
 			if p.placed == "" && l.gangOfLocked(p) == e {
+				waiting[uid] = p
+			}
+		}
+		called := map[string]int{} // role -> workers
+		for _, p := range sorted(waiting) {
+			if called[p.Role] < e.Open(p.Role) {
+				called[p.Role]++
 				p.roams = false
 				l.reviseLocked(p)
 			}

@@ -276,7 +276,7 @@ func (q *queue) each(f func(p Pod, d gang.Definition)) {
 //
 // Seen failing when an attempt was judged by the epoch of its end instead of its start, when a shape that had failed
 // in an older epoch was left out, when room of a lost slot did not open an epoch, and when next said that it was idle
-// without having looked at every shape.
+// without having looked at every shape, and when a slot that opened did not call those of its own who wait.
 func TestNobodySleepsWhoFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := newQueue()
@@ -288,6 +288,14 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 		q.each(func(p Pod, d gang.Definition) {
 			_, _, fits := q.plan(view, p, d)
 			require.False(t, fits, "%s %v waits although it fits", p.UID, p.part())
+			if p.Kind != Worker || q.gangs[p.Leader] == nil {
+				return
+			}
+			q.gangs[p.Leader].OpenSlots(p.Role, func(slot gang.Slot) bool {
+				i, homely := view.Index(slot.Node)
+				require.False(t, homely && p.Requests.Fits(view.Free(i).Add(slot.Requests)), "%s waits although it has a slot on %s", p.UID, slot.Node)
+				return true
+			})
 		})
 	})
 }
