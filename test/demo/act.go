@@ -97,7 +97,7 @@ func (a act) watch(ctx context.Context, record *chronicle.Chronicle, screen *scr
 			last, moved = fingerprint, now
 		}
 		outcome.idleCPU = idleCPU(outcome.applications)
-		outcome.stuck = now.Sub(moved) >= quiet && !anyRuns(outcome.applications)
+		outcome.stuck = a.limit > 0 && now.Sub(moved) >= quiet && deadlocked(outcome.applications)
 		switch {
 		case outcome.stuck:
 			screen.keep()
@@ -129,13 +129,16 @@ func (a act) over(r result, apps []application) bool {
 	return true
 }
 
-func anyRuns(all []chronicle.Application) bool {
+// deadlocked tells whether drivers wait for executors that find no room, and no executor runs that could end.
+func deadlocked(all []chronicle.Application) bool {
+	refused := 0
 	for _, a := range all {
 		if a.Running > 0 {
-			return true
+			return false
 		}
+		refused += a.Refused
 	}
-	return false
+	return refused > 0
 }
 
 func idleCPU(all []chronicle.Application) int {
