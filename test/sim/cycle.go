@@ -214,6 +214,7 @@ func (a *attempt) reserve(node string) {
 		return
 	}
 	r.queue.nominated.remove(info.Pod.UID)
+	before := r.homes(info.Pod)
 	var status *fwk.Status
 	r.call(func() { status = r.framework.RunReservePluginsReserve(r.ctx, a.state, info.Pod, node) })
 	if !status.IsSuccess() {
@@ -223,7 +224,7 @@ func (a *attempt) reserve(node string) {
 		return
 	}
 	r.world.trace.add("%s: %s reserved on %s", r.name, keyOf(info.Pod), node)
-	r.reserved(a, node)
+	r.reserved(a, node, before)
 	r.call(func() { _, status = r.framework.RunPermitPlugins(r.ctx, a.state, info.Pod, node) })
 	switch {
 	case status.IsWait():

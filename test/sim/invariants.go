@@ -3,6 +3,8 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -82,7 +84,7 @@ func (r *replica) checkGangs() {
 		if most := g.Definition.Workers(); len(g.Slots) > most {
 			w.fail("twice", "%s: gang %s has %d slots for %d workers", r.name, g.Key, len(g.Slots), most)
 		}
-		r.checkMinimum(g, leader)
+		r.checkMinimum(g)
 		for _, slot := range g.Slots {
 			switch {
 			case slot.Worker == "" && slot.Node != "":
@@ -104,13 +106,13 @@ func (r *replica) checkGangs() {
 
 // checkMinimum: a gang that was admitted with slots keeps its minimum, in slots or workers, unless it says that it let
 // go what nobody claimed. It may say so a little later.
-func (r *replica) checkMinimum(g ledger.Standing, leader *member) {
+func (r *replica) checkMinimum(g ledger.Standing) {
 	delete(r.reduced, g.Leader)
 	if r.world.released[g.Leader] {
 		return
 	}
-	if leader.pod != nil && leader.pod.Spec.NodeName != "" && leader.pod.Annotations[plugin.AnnotationReservation] == "" {
-		return // another scheduler has bound it: nothing was reserved
+	if r.world.usurped[g.Leader] {
+		return // nothing was reserved for it
 	}
 	minimum := 0
 	for _, role := range g.Definition.Roles {
@@ -145,14 +147,35 @@ func (r *replica) caughtUp() bool {
 	return true
 }
 
-// reserved checks what a scheduling cycle has just decided.
-func (r *replica) reserved(a *attempt, node string) {
+// homes is where the slots of every gang are, but for the gang of a pod: leader -> nodes of open slots.
+func (r *replica) homes(except *v1.Pod) map[types.UID]string {
+	homes := map[types.UID]string{}
+	for _, g := range r.ledger.Gangs() {
+		if g.Key.Namespace == except.Namespace && g.Key.Name == spark.AppID(except) {
+			continue
+		}
+		var nodes []string
+		for _, slot := range g.Slots {
+			if slot.Worker == "" {
+				nodes = append(nodes, slot.Node)
+			}
+		}
+		homes[g.Leader] = strings.Join(nodes, " ")
+	}
+	return homes
+}
+
+// reserved checks what a scheduling cycle has just decided; before is where the slots of other gangs were.
+func (r *replica) reserved(a *attempt, node string, before map[types.UID]string) {
 	w := r.world
 	undisturbed := r.told.changes == a.seen
 	pod := a.info.Pod
 	r.told.reserve(pod, node)
 	if a.orphaned != "" {
 		w.fail("orphan", "%s: %s was given node %s although %s", r.name, keyOf(pod), node, a.orphaned)
+	}
+	if after := r.homes(pod); undisturbed && r.caughtUp() && !maps.Equal(before, after) {
+		w.fail("stolen", "%s: %s was given node %s, and slots of others had to leave: they were on %v and are on %v", r.name, keyOf(pod), node, before, after)
 	}
 	if there := r.told.nodes[node]; there != nil && undisturbed && r.caughtUp() {
 		view := r.ledger.View()
@@ -220,6 +243,7 @@ func (w *World) bound(pod *v1.Pod, by string) {
 		if app := w.appOf(pod); app != nil {
 			app.unpredicted = true
 		}
+		w.usurped[pod.UID] = true
 		return
 	}
 	app := w.appOf(pod)

@@ -32,6 +32,8 @@ type World struct {
 	owners map[types.UID]*application
 	// released are leaders whose gangs have said that they gave back slots that nobody claimed.
 	released map[types.UID]bool
+	// usurped are pods that another scheduler has bound.
+	usurped map[types.UID]bool
 	// dead are nodes whose kubelet does not run.
 	dead map[string]bool
 
@@ -80,7 +82,7 @@ func Run(seed uint64, options Options, quiesce func()) (result Result) {
 	w := &World{
 		seed: seed, options: options, quiesce: quiesce,
 		chance: newChance(seed), desk: newDesk(), main: goroutine(),
-		owners: map[types.UID]*application{}, dead: map[string]bool{}, released: map[types.UID]bool{},
+		owners: map[types.UID]*application{}, dead: map[string]bool{}, released: map[types.UID]bool{}, usurped: map[types.UID]bool{},
 	}
 	w.timer = time.NewTimer(time.Hour)
 	w.trace = newTrace(time.Now(), options.Trace)
