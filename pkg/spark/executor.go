@@ -43,7 +43,7 @@ func (s settings) executorPod(driver, template *v1.Pod) (*v1.Pod, error) {
 	if err := s.executorResources(&container.Resources); err != nil {
 		return nil, err
 	}
-	if err := s.executorPorts(&container, pod.Spec.HostNetwork); err != nil {
+	if err := s.executorPorts(&container); err != nil {
 		return nil, err
 	}
 	// Spark puts its own container behind the sidecars.
@@ -235,9 +235,8 @@ func (s settings) executorLabels(driver *v1.Pod, template map[string]string) (ma
 	return labels, nil
 }
 
-// executorPorts gives the container the port that occupies its node when the executor uses the host's network.
-func (s settings) executorPorts(container *v1.Container, hostNetwork bool) error {
-	container.Ports = nil // Spark replaces those of the template
+// executorPorts adds Spark's port to the container, where it occupies the node's if the executor uses the host's network.
+func (s settings) executorPorts(container *v1.Container) error {
 	port := int64(defaultBlockManagerPort)
 	if value, found := s.lookup(blockManagerPort); found {
 		var err error
@@ -245,8 +244,11 @@ func (s settings) executorPorts(container *v1.Container, hostNetwork bool) error
 			return invalid(blockManagerPort, value, "not a port: 0, or 1024 to 65535")
 		}
 	}
-	if hostNetwork && port != 0 {
-		container.Ports = []v1.ContainerPort{{Name: "blockmanager", ContainerPort: int32(port), HostPort: int32(port), Protocol: v1.ProtocolTCP}}
+	if !s.version.AtLeast(v34) {
+		container.Ports = nil
+	}
+	if port != 0 {
+		container.Ports = append(container.Ports, v1.ContainerPort{Name: "blockmanager", ContainerPort: int32(port)})
 	}
 	return nil
 }

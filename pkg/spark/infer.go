@@ -69,7 +69,7 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 // larger infers for a driver that does not tell its Spark version: the rules that ask for more win.
 func larger(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers []string) (gang.Definition, error) {
 	var larger gang.Definition
-	for _, version := range []Version{v33, Latest} {
+	for _, version := range []Version{Latest, v33} {
 		labelled := driver.DeepCopy()
 		if labelled.Labels == nil {
 			labelled.Labels = map[string]string{}

@@ -138,7 +138,7 @@ spec:
     - {name: main, ports: [{containerPort: 1}]}
     - {name: side, ports: [{containerPort: 9999}]}
 `)
-	if diff := cmp.Diff([]string{"TCP :17079", "TCP :9999"}, hostPorts(pod)); diff != "" {
+	if diff := cmp.Diff([]string{"TCP :1", "TCP :17079", "TCP :9999"}, hostPorts(pod)); diff != "" {
 		t.Errorf("host ports: -want +got:\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"models", "shared"}, claimNames(pod)); diff != "" {

@@ -12,6 +12,7 @@ type Version struct{ Major, Minor int }
 // The release lines between which the rules differ.
 var (
 	v33 = Version{3, 3} // the oldest supported: per-role overhead factors and scheduler names
+	v34 = Version{3, 4} // ports of the template are kept
 	v40 = Version{4, 0} // configurable overhead floor, placeholders in labels
 	v41 = Version{4, 1} // lifetime bound on executors, placeholder in images
 

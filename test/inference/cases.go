@@ -86,7 +86,7 @@ var edges = []testCase{
 	{name: "first container of a template", executors: 2, template: template, conf: []string{
 		"spark.kubernetes.executor.podTemplateContainerName=nobody", "spark.kubernetes.executor.limit.cores=2",
 	}},
-	{name: "host network", executors: 2, conf: []string{"spark.blockManager.port=17079"},
+	{name: "host network", executors: 2, telling: true, conf: []string{"spark.blockManager.port=17079"},
 		template: "spec:\n  hostNetwork: true\n  containers:\n    - name: side\n      image: side\n      ports: [{containerPort: 9999}]\n    - name: other\n      image: other\n      ports: [{containerPort: 8888}]\n"},
 	{name: "volumes", executors: 2, conf: []string{
 		"spark.kubernetes.executor.volumes.persistentVolumeClaim.data.options.claimName=shared", "spark.kubernetes.executor.volumes.persistentVolumeClaim.data.mount.path=/data",

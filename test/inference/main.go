@@ -24,7 +24,7 @@ import (
 )
 
 // defaultVersions is the newest release of every line that is supported, in order.
-const defaultVersions = "3.3.4,3.5.9,4.0.5,4.1.4,4.2.1,4.3.0"
+const defaultVersions = "3.3.4,3.4.4,3.5.9,4.0.5,4.1.4,4.2.1,4.3.0"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
