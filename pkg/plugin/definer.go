@@ -91,7 +91,10 @@ func (d *definer) next(ctx context.Context) bool {
 		return true
 	}
 	d.mu.Lock()
-	delete(d.leaders, uid)
+	if d.leaders[uid] == leader {
+		// Else it was asked for again meanwhile, and is in the queue again.
+		delete(d.leaders, uid)
+	}
 	d.mu.Unlock()
 	d.queue.Forget(uid)
 	return true

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
@@ -15,8 +16,9 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 )
 
-// effects performs what the ledger asks for, in order, on a goroutine of its own: events are applied in places, such
-// as PreEnqueue, that hold locks which performing them would need.
+// effects performs what the ledger asks for on a goroutine of its own: events are applied in places, such as
+// PreEnqueue, that hold locks which performing them would need. What wakes somebody goes first and never waits behind
+// more than one call to the API server, however many pods have something to be told.
 type effects struct {
 	plugin *Plugin
 
@@ -40,22 +42,35 @@ func (e *effects) add(added []ledger.Effect) {
 	}
 }
 
+// take returns what has arrived.
+func (e *effects) take() []ledger.Effect {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	batch := e.pending
+	e.pending = nil
+	return batch
+}
+
+// run works until the context ends.
 func (e *effects) run(ctx context.Context) {
+	var writes calls
 	for {
-		select {
-		case <-ctx.Done():
+		if writes.none() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-e.arrived:
+			}
+		} else if ctx.Err() != nil {
 			return
-		case <-e.arrived:
 		}
-		e.mu.Lock()
-		batch := e.pending
-		e.pending = nil
-		e.mu.Unlock()
-		e.perform(ctx, batch)
+		e.wake(e.take(), &writes)
+		writes.next(ctx, e.plugin)
 	}
 }
 
-func (e *effects) perform(ctx context.Context, batch []ledger.Effect) {
+// wake performs what must not wait and leaves the calls for later.
+func (e *effects) wake(batch []ledger.Effect, later *calls) {
 	activate := map[string]*v1.Pod{} // namespace/name -> pod
 	for _, effect := range batch {
 		switch effect := effect.(type) {
@@ -64,13 +79,42 @@ func (e *effects) perform(ctx context.Context, batch []ledger.Effect) {
 		case ledger.Define:
 			e.plugin.definer.add(effect.Leader)
 		case ledger.Save:
-			e.plugin.save(ctx, effect.Leader)
+			later.save(effect)
 		case ledger.Tell:
-			e.plugin.report(ctx, effect.Pod, effect.Verdict)
+			later.tells = append(later.tells, effect)
 		}
 	}
 	if len(activate) > 0 {
 		e.plugin.handle.Activate(e.plugin.logger, activate)
+	}
+}
+
+// calls are calls to the API server that are still to be made. A reservation that has changed is written before
+// anybody is told anything: a restart depends on it.
+type calls struct {
+	saves []ledger.Save // each leader once: what is written is what holds then
+	tells []ledger.Tell
+}
+
+func (c *calls) none() bool { return len(c.saves) == 0 && len(c.tells) == 0 }
+
+func (c *calls) save(save ledger.Save) {
+	if !slices.ContainsFunc(c.saves, func(other ledger.Save) bool { return other.Leader.UID == save.Leader.UID }) {
+		c.saves = append(c.saves, save)
+	}
+}
+
+// next makes one call.
+func (c *calls) next(ctx context.Context, p *Plugin) {
+	switch {
+	case len(c.saves) > 0:
+		save := c.saves[0]
+		c.saves = c.saves[1:]
+		p.save(ctx, save.Leader)
+	case len(c.tells) > 0:
+		tell := c.tells[0]
+		c.tells = c.tells[1:]
+		p.report(ctx, tell.Pod, tell.Verdict)
 	}
 }
 

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -66,12 +67,20 @@ func (p *Plugin) PreFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod,
 // PreFilterExtensions are not needed: what the plugin knows does not depend on the pods of a trial.
 func (p *Plugin) PreFilterExtensions() fwk.PreFilterExtensions { return nil }
 
+// errMoved means that a leader that came to be placed was not waiting for it any more, or not yet. The attempt is repeated
+// after a backoff.
+var errMoved = errors.New("the gang has changed during the attempt")
+
 // plan asks whether the leader's gang fits.
 func (p *Plugin) plan(c *cycle, leader *v1.Pod) *fwk.Status {
 	definition, waiting := p.ledger.Definition(leader.UID)
 	if !waiting {
 		verdict, effects := p.ledger.Gate(p.clock.Now(), p.describe(leader))
 		p.effects.add(effects)
+		if verdict.Passes() {
+			// It has changed in between, or is placed already: never place a leader without its workers.
+			return fwk.AsStatus(errMoved)
+		}
 		return statusOf(verdict)
 	}
 	c.definition = definition
