@@ -1,0 +1,333 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
+	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler/framework"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+)
+
+func nodes(cpu int, names ...string) []runtime.Object {
+	var objects []runtime.Object
+	for _, name := range names {
+		objects = append(objects, node(name, cpu))
+	}
+	return objects
+}
+
+// phase of the gang of a driver; empty means that there is none.
+func (h *harness) phase(leader string) gang.Phase {
+	for _, g := range h.plugin.Ledger().Gangs() {
+		if string(g.Leader) == leader+"-uid" {
+			return g.Phase
+		}
+	}
+	return ""
+}
+
+func TestADriverIsPlacedWithRoomForItsExecutorsAndTheyGoThere(t *testing.T) {
+	bubble(t, "", nodes(4, "a", "b", "c"), func(h *harness) {
+		h.submit("app", 2, 3)
+		assert.Equal(t, []string{"app"}, h.woken(), "once it is known what it will ask for")
+		a := h.schedule("app")
+		require.True(t, a.status.IsSuccess(), "%s: %v", a.point, a.status)
+		assert.Equal(t, gang.Running, h.phase("app"))
+		assert.Equal(t, []string{"Normal GangAdmitted the leader and 2 workers have room on 2 nodes"}, h.told())
+		assert.Contains(t, h.pod("app").Annotations[AnnotationReservation], `"count":1`)
+
+		// Others keep off the room: three cores are free on c only.
+		h.create(lone("other", 3), lone("another", 3))
+		assert.Equal(t, "c", h.schedule("other").node)
+		a = h.schedule("another")
+		assert.Equal(t, []string{"a", "b", "c"}, a.tried)
+		assert.Equal(t, "Filter", a.point)
+		assert.Equal(t, fwk.Unschedulable, a.status.Code())
+
+		// Executors are filtered on the nodes with their slots only, and others' pods do not keep them off.
+		h.create(executor("exec-1", "app", 3), executor("exec-2", "app", 3))
+		a = h.schedule("exec-1")
+		assert.Equal(t, []string{"a", "b"}, a.tried)
+		first := a.node
+		a = h.schedule("exec-2")
+		assert.Len(t, a.tried, 1)
+		assert.NotEqual(t, first, a.node)
+
+		// The end of the application wakes the pod that waits.
+		h.woken()
+		h.remove("app")
+		h.remove("exec-1")
+		assert.Equal(t, []string{"another"}, h.woken())
+		assert.True(t, h.schedule("another").status.IsSuccess())
+		h.remove("exec-2")
+		h.remove("other")
+		h.remove("another")
+		assert.Equal(t, ledger.Census{Synced: true}, h.plugin.Ledger().Census())
+	})
+}
+
+// The numbers say what is missing; the same pod is not tried again before room comes back.
+func TestADriverThatDoesNotFitWaitsAtTheGate(t *testing.T) {
+	tests := map[string]struct {
+		nodes        []runtime.Object
+		count, cores int
+		code         fwk.Code
+		want         string
+	}{
+		"less is free than it needs":       {append(nodes(4, "a"), on("a", lone("big", 2))), 1, 3, fwk.Unschedulable, "ClusterFull: "},
+		"free in the wrong pieces":         {append(nodes(4, "a", "b"), on("a", lone("one", 2)), on("b", lone("two", 2))), 1, 3, fwk.Unschedulable, "Fragmented: "},
+		"an executor larger than any node": {nodes(4, "a", "b"), 1, 5, fwk.UnschedulableAndUnresolvable, "NeverFitsNode: "},
+		"more than the empty cluster has":  {nodes(4, "a", "b"), 3, 3, fwk.UnschedulableAndUnresolvable, "NeverFitsCluster: "},
+		"no node that it may use":          {[]runtime.Object{}, 1, 1, fwk.Unschedulable, "Constraints: "},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, "", test.nodes, func(h *harness) {
+				h.submit("app", test.count, test.cores)
+				a := h.schedule("app")
+				assert.Equal(t, "PreFilter", a.point)
+				assert.Equal(t, test.code, a.status.Code())
+				assert.Contains(t, a.status.Message(), test.want)
+				assert.Equal(t, gang.Waiting, h.phase("app"))
+
+				again := h.schedule("app")
+				assert.Equal(t, "PreEnqueue", again.point)
+				assert.Equal(t, a.status.Message(), again.status.Message(), "the Gate repeats why")
+				assert.Equal(t, []string{"app", "app"}, h.woken(), "defined, and sent from the attempt to the Gate")
+			})
+		})
+	}
+}
+
+func TestAScoreKeepsTheGangTogether(t *testing.T) {
+	bubble(t, "", append(nodes(8, "small"), node("large", 16)), func(h *harness) {
+		h.submit("app", 5, 3) // with the driver all of it fits on the large node only
+		a := h.schedule("app")
+		assert.Equal(t, "large", a.node)
+		assert.Equal(t, []string{"Normal GangAdmitted the leader and 5 workers have room on 1 nodes"}, h.told())
+	})
+}
+
+func TestALeaderKeepsOffNodesWhereItsWorkersWouldNotFit(t *testing.T) {
+	bubble(t, "", append(nodes(3, "a"), node("b", 1)), func(h *harness) {
+		h.submit("app", 1, 3)
+		a := h.schedule("app")
+		assert.Equal(t, "b", a.node)
+		assert.Contains(t, a.status.Message(), "")
+	})
+}
+
+// The plan was made from a view; if the room is taken before Reserve, the attempt fails as a whole and is repeated.
+func TestRoomThatIsTakenBetweenPlanAndReserveIsAnError(t *testing.T) {
+	bubble(t, "", nodes(4, "a"), func(h *harness) {
+		h.submit("app", 1, 3)
+		state := framework.NewCycleState()
+		h.look()
+		_, status, _ := h.fw.RunPreFilterPlugins(h.ctx, state, h.pod("app"))
+		require.True(t, status.IsSuccess())
+		h.create(on("a", lone("rude", 1)))
+		status = h.fw.RunReservePluginsReserve(h.ctx, state, h.pod("app"), "a")
+		assert.Equal(t, fwk.Error, status.Code())
+		require.ErrorIs(t, status.AsError(), ledger.ErrRoomGone)
+		assert.Equal(t, gang.Waiting, h.phase("app"))
+
+		status = h.fw.RunReservePluginsReserve(h.ctx, state, h.pod("app"), "unheard of")
+		require.ErrorIs(t, status.AsError(), errNoPlan)
+	})
+}
+
+// A node on which the leader fits alone, but not with its workers: Reserve has no plan for it.
+func TestReserveRefusesANodeWithoutPlan(t *testing.T) {
+	bubble(t, "", append(nodes(4, "a"), node("b", 1)), func(h *harness) {
+		h.submit("app", 1, 4)
+		a := h.reserve("app")
+		require.Equal(t, "b", a.node)
+		h.fw.RunReservePluginsUnreserve(h.ctx, a.state, h.pod("app"), "b")
+		require.ErrorIs(t, h.plugin.Reserve(h.ctx, a.state, h.pod("app"), "a").AsError(), errNoPlan)
+	})
+}
+
+// Whatever fails between Reserve and the binding gives everything back.
+func TestAFailedBindingLeavesNothingBehind(t *testing.T) {
+	bubble(t, "", nodes(4, "a"), func(h *harness) {
+		h.submit("app", 1, 3)
+		h.client.PrependReactor("patch", "pods", func(action clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, errors.New("etcd is on holiday")
+		})
+		a := h.schedule("app")
+		assert.Equal(t, "PreBind", a.point)
+		assert.Contains(t, a.status.Message(), "write the reservation: etcd is on holiday")
+		assert.Equal(t, gang.Waiting, h.phase("app"))
+		h.create(lone("other", 4))
+		assert.True(t, h.reserve("other").status.IsSuccess())
+	})
+}
+
+// A gang that ends while its leader is being bound is not written down.
+func TestAGangThatEndsBeforeItsReservationIsWritten(t *testing.T) {
+	bubble(t, "", nodes(4, "a"), func(h *harness) {
+		h.submit("app", 1, 3)
+		a := h.reserve("app")
+		pod := h.pod("app")
+		h.remove("app")
+		status := h.plugin.PreBind(h.ctx, a.state, pod, a.node)
+		require.ErrorIs(t, status.AsError(), errEnded)
+		h.plugin.Unreserve(h.ctx, a.state, pod, a.node)
+		h.plugin.PostBind(h.ctx, a.state, pod, a.node)
+		assert.Empty(t, h.told())
+		assert.Equal(t, ledger.Census{Synced: true}, h.plugin.Ledger().Census())
+	})
+}
+
+func TestADriverWithoutExecutorsIsAPodLikeAnyOther(t *testing.T) {
+	bubble(t, "", nodes(4, "a"), func(h *harness) {
+		pod := driver("app")
+		h.create(pod, properties(pod, "spark.kubernetes.driver.master=local[*]"))
+		h.after(time.Second)
+		a := h.schedule("app")
+		assert.True(t, a.status.IsSuccess(), "%s %v", a.point, a.status)
+		assert.NotContains(t, h.pod("app").Annotations, AnnotationReservation)
+		assert.Empty(t, h.told())
+		assert.Equal(t, gang.Running, h.phase("app"))
+	})
+}
+
+func TestExecutorsOfADriverThatHasEndedAreRefused(t *testing.T) {
+	bubble(t, "", nodes(8, "a"), func(h *harness) {
+		h.submit("app", 1, 1)
+		h.schedule("app")
+		h.create(executor("exec-1", "app", 1), executor("exec-2", "app", 1))
+		require.Nil(t, h.plugin.PreEnqueue(h.ctx, h.pod("exec-1")), "let through while the driver runs")
+		h.remove("app")
+		a := h.schedule("exec-2")
+		assert.Equal(t, "PreEnqueue", a.point)
+		assert.Contains(t, a.status.Message(), "LeaderGone")
+
+		// It was let through before the driver ended: the attempt refuses it.
+		state := framework.NewCycleState()
+		h.look()
+		_, status, _ := h.fw.RunPreFilterPlugins(h.ctx, state, h.pod("exec-1"))
+		assert.Equal(t, fwk.UnschedulableAndUnresolvable, status.Code())
+		assert.Contains(t, status.Message(), "LeaderGone")
+	})
+}
+
+// A leader that comes to be placed although it is not waiting for it any more is never placed without its workers.
+func TestALeaderThatIsNotWaitingIsNotPlaced(t *testing.T) {
+	bubble(t, "", nodes(4, "a"), func(h *harness) {
+		h.submit("app", 1, 1)
+		h.reserve("app")
+		state := framework.NewCycleState()
+		h.look()
+		_, status, _ := h.fw.RunPreFilterPlugins(h.ctx, state, h.pod("app"))
+		require.ErrorIs(t, status.AsError(), errMoved)
+
+		// While its gang is not known it is refused like at the Gate.
+		h.create(driver("forming"))
+		_, status, _ = h.fw.RunPreFilterPlugins(h.ctx, state, h.pod("forming"))
+		assert.Equal(t, fwk.Unschedulable, status.Code())
+		assert.Contains(t, status.Message(), "GangIncomplete")
+	})
+}
+
+func TestAPodThatIsGoneDoesNotPassTheGate(t *testing.T) {
+	bubble(t, "", nodes(4, "a"), func(h *harness) {
+		h.create(lone("p", 1))
+		gone := h.pod("p")
+		h.remove("p")
+		assert.Equal(t, "the pod is gone", h.plugin.PreEnqueue(h.ctx, gone).Message())
+		replaced := lone("p", 1)
+		replaced.UID = "another"
+		h.create(replaced)
+		assert.Equal(t, "the pod is gone", h.plugin.PreEnqueue(h.ctx, gone).Message())
+		assert.Nil(t, h.plugin.PreEnqueue(h.ctx, replaced))
+	})
+}
+
+// Extension points of one cycle without those before: nothing panics, and nothing is let through that was not judged.
+func TestACycleWithoutPreFilter(t *testing.T) {
+	bubble(t, "", append(nodes(4, "a"), lone("p", 1)), func(h *harness) {
+		state, info, pod := framework.NewCycleState(), h.look()[0], h.pod("p")
+		assert.Equal(t, fwk.Error, h.plugin.Filter(h.ctx, state, pod, info).Code())
+		score, status := h.plugin.Score(h.ctx, state, pod, info)
+		assert.Zero(t, score)
+		assert.Nil(t, status)
+		assert.Nil(t, h.plugin.PreBind(h.ctx, state, pod, "a"))
+		_, status = h.plugin.PreBindPreFlight(h.ctx, state, pod, "a")
+		assert.True(t, status.IsSkip())
+		h.plugin.PostBind(h.ctx, state, pod, "a")
+		result, status := h.plugin.PostFilter(h.ctx, state, pod, framework.NewDefaultNodeToStatus())
+		assert.Equal(t, fwk.Unschedulable, status.Code())
+		assert.Equal(t, clearNomination, result)
+		assert.Empty(t, h.told())
+		state.Write(cycleKey, other{})
+		assert.Nil(t, cycleOf(state))
+	})
+}
+
+type other struct{}
+
+func (o other) Clone() fwk.StateData { return o }
+
+// The framework's view may be ahead of the ledger's: a node that the ledger has not heard of takes nobody yet.
+func TestANodeThatTheLedgerDoesNotKnow(t *testing.T) {
+	bubble(t, "", append(nodes(4, "a"), lone("p", 1)), func(h *harness) {
+		state, pod := framework.NewCycleState(), h.pod("p")
+		h.look()
+		h.fw.RunPreFilterPlugins(h.ctx, state, pod)
+		info := framework.NewNodeInfo()
+		info.SetNode(node("new", 4))
+		status := h.plugin.Filter(h.ctx, state, pod, info)
+		assert.Equal(t, "node is not in the ledger yet", status.Message())
+		c := cycleOf(state)
+		assert.Same(t, c, c.Clone())
+		h.submit("app", 1, 1)
+		h.fw.RunPreFilterPlugins(h.ctx, state, h.pod("app"))
+		score, _ := h.plugin.Score(h.ctx, state, h.pod("app"), info)
+		assert.Zero(t, score)
+	})
+}
+
+func TestWhatThePluginSaysOfItself(t *testing.T) {
+	bubble(t, "", nil, func(h *harness) {
+		assert.Equal(t, Name, h.plugin.Name())
+		assert.Nil(t, h.plugin.PreFilterExtensions())
+		assert.Nil(t, h.plugin.ScoreExtensions())
+		registered, err := h.plugin.EventsToRegister(h.ctx)
+		require.NoError(t, err)
+		assert.Empty(t, registered, "the ledger wakes whom the plugin refuses, no event does")
+
+		for name, test := range map[string]struct {
+			pod    *v1.Pod
+			batchs bool
+		}{
+			"a pod":       {lone("p", 1), true},
+			"a driver":    {driver("d"), false},
+			"an executor": {executor("e", "d", 1), false},
+		} {
+			_, status := h.plugin.SignPod(h.ctx, test.pod)
+			assert.Equal(t, test.batchs, status.IsSuccess(), name)
+		}
+	})
+}
+
+func TestArgumentsAreReadWhenThePluginIsMade(t *testing.T) {
+	bubble(t, `{"placement": "Spread", "definitionTimeout": "7s"}`, nil, func(h *harness) {
+		assert.EqualValues(t, "Spread", h.plugin.args.Placement)
+		assert.Equal(t, 7*time.Second, h.plugin.args.DefinitionTimeout.Duration)
+	})
+	_, err := Factory(nil)(context.Background(), &runtime.Unknown{Raw: []byte(`{"placement": "Heap"}`)}, nil)
+	require.ErrorContains(t, err, `placement: Unsupported value: "Heap"`)
+	_, err = Factory(nil)(context.Background(), &v1.Pod{}, nil)
+	require.ErrorContains(t, err, "arguments of plugin Retinue are a *v1.Pod, want runtime.Unknown")
+}
