@@ -78,6 +78,12 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 		if role.Count < 0 || role.Minimum < 0 || role.Minimum > role.Count {
 			return nil, fmt.Errorf("roles[%d]: count %d and minimum %d do not go together", i, role.Count, role.Minimum)
 		}
+		if role.Maximum != nil && *role.Maximum < role.Count {
+			return nil, fmt.Errorf("roles[%d]: maximum %d is below count %d", i, *role.Maximum, role.Count)
+		}
+		if reservation.Definition.Role(role.Name) != nil {
+			return nil, fmt.Errorf("roles[%d]: there already is a role %q", i, role.Name)
+		}
 		requests := resource.OfList(role.Requests)
 		requests.Pods = 1
 		worker := &v1.Pod{Spec: v1.PodSpec{NodeSelector: role.NodeSelector, Tolerations: role.Tolerations}}
@@ -88,13 +94,18 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Selector: role.Selector, Requests: requests, Pod: worker,
 		})
 	}
+	left := make([]int, len(written.Roles)) // role -> slots that it may still have
+	for i, role := range written.Roles {
+		left[i] = role.Count
+	}
 	for i, slots := range written.Slots {
 		if slots.Role < 0 || slots.Role >= len(written.Roles) {
 			return nil, fmt.Errorf("slots[%d]: role %d is not in the list of %d roles", i, slots.Role, len(written.Roles))
 		}
-		if slots.Count < 0 || slots.Count > maxReservedWorkers-len(reservation.Slots) {
-			return nil, fmt.Errorf("slots[%d]: count %d is not between 0 and %d in all", i, slots.Count, maxReservedWorkers)
+		if most := min(left[slots.Role], maxReservedWorkers-len(reservation.Slots)); slots.Count < 0 || slots.Count > most {
+			return nil, fmt.Errorf("slots[%d]: count %d, want 0 to %d", i, slots.Count, most)
 		}
+		left[slots.Role] -= slots.Count
 		for range slots.Count {
 			reservation.Slots = append(reservation.Slots, gang.Slot{
 				Role: slots.Role, Node: slots.Node, Requests: reservation.Definition.Roles[slots.Role].Requests,

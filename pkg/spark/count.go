@@ -44,7 +44,8 @@ func (s settings) numbers() (numbers, error) {
 	if err != nil {
 		return numbers{}, err
 	}
-	return n.atMost(bound), nil
+	// Spark counts up before it compares: one executor less than the setting says is ever created.
+	return n.atMost(bound - 1), nil
 }
 
 func (s settings) static() (numbers, error) {

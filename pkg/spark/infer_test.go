@@ -137,7 +137,7 @@ func TestInferSizesLikeSpark(t *testing.T) {
 		"a bound on all executors ever, since 4.1": {
 			version: "4.1.0",
 			text:    "spark.executor.instances=7\nspark.kubernetes.allocation.maximum=5",
-			want:    shape{"cpu 1, memory 1408Mi", "cpu 1, memory 1408Mi", 5, 5, 5},
+			want:    shape{"cpu 1, memory 1408Mi", "cpu 1, memory 1408Mi", 4, 4, 4},
 		},
 		"a bound on all executors ever means nothing to 4.0": {
 			version: "4.0.5",

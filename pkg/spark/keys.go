@@ -81,7 +81,7 @@ var keys = []Key{
 	{streamingEnabled, "false", Version{2, 0}, "", "Dynamic allocation of streaming applications: starts with `spark.executor.instances`, changes later."},
 	{streamingMinimum, "1", Version{2, 0}, "", "Slots that a streaming gang keeps once it runs."},
 	{streamingMaximum, "unlimited", Version{2, 0}, "", "Executors that a streaming application may grow to."},
-	{allocationBound, "unlimited", Version{4, 1}, "", "Executors that Spark creates in the whole life of an application; lowers the count."},
+	{allocationBound, "unlimited", Version{4, 1}, "", "Spark creates one executor less than this in the whole life of an application; lowers the count."},
 	{driverMaster, "", Version{3, 0}, "", "`local…` means that the driver works alone, or fails where the version does not know this: no executors."},
 
 	{executorCores, "1", Version{1, 0}, "", "cpu request of an executor."},

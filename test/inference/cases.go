@@ -16,6 +16,8 @@ type testCase struct {
 	// executors is how many the driver has to ask for at its start; -1 means that the prediction is compared with the
 	// driver's log only.
 	executors int
+	// asked is how many the driver's log says it asks for; 0 means as many as it gets.
+	asked int
 	python    bool
 	// statefulSet tells that the executors come from a StatefulSet, whose template stands for them.
 	statefulSet bool
@@ -98,8 +100,8 @@ var edges = []testCase{
 		"spark.dynamicAllocation.enabled=true", "spark.dynamicAllocation.shuffleTracking.enabled=true",
 	}},
 	{name: "StatefulSet", executors: 2, statefulSet: true, conf: []string{"spark.kubernetes.allocation.pods.allocator=statefulset"}},
-	{name: "driver only", executors: 0, conf: []string{"spark.kubernetes.driver.master=local[2]", "spark.executor.instances=8"}, telling: true, since: "3.5"},
-	{name: "bound on all executors", executors: 3, conf: []string{"spark.executor.instances=5", "spark.kubernetes.allocation.maximum=3"}, since: "4.1"},
+	{name: "driver only", executors: 0, conf: []string{"spark.kubernetes.driver.master=local[2]", "spark.executor.instances=8"}, telling: true, since: "3.4"},
+	{name: "bound on all executors", executors: 2, asked: 5, conf: []string{"spark.executor.instances=5", "spark.kubernetes.allocation.maximum=3"}, since: "4.1"},
 }
 
 // casesFor is what runs on one version. complete means all: every basic case with JVM and Python, and every edge.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -233,8 +234,11 @@ func (t *trial) compareExecutors(ctx context.Context, token string, app applicat
 	if t.testCase.statefulSet {
 		asked = len(pods)
 	}
-	if asked != want {
-		o.differences = append(o.differences, fmt.Sprintf("the driver asked for %d executors instead of %d", asked, want))
+	if expected := cmp.Or(t.testCase.asked, want); asked != expected {
+		o.differences = append(o.differences, fmt.Sprintf("the driver asked for %d executors instead of %d", asked, expected))
+	}
+	if len(pods) != want {
+		o.differences = append(o.differences, fmt.Sprintf("%d executors instead of %d", len(pods), want))
 	}
 	for _, pod := range pods {
 		if !matches(role.Selector, pod.Labels) || !spark.InDefaultProfile(&pod) {
