@@ -32,8 +32,8 @@ func drawReservation(t *rapid.T) ledger.Reservation {
 			CPU: rapid.Int64Range(0, 1<<40).Draw(t, "cpu"), Memory: rapid.Int64Range(0, 1<<45).Draw(t, "memory"),
 			EphemeralStorage: rapid.Int64Range(0, 1<<45).Draw(t, "storage"), Pods: 1,
 		}.WithExtended(map[v1.ResourceName]int64{"nvidia.com/gpu": rapid.Int64Range(0, 16).Draw(t, "gpu"), "hugepages-2Mi": rapid.Int64Range(0, 1<<30).Draw(t, "huge")})
-		role.Selector = rapid.MapOfN(text, text, 0, 2, nil).Draw(t, "selector")
-		role.Pod.Spec.NodeSelector = rapid.MapOfN(text, text, 0, 2, nil).Draw(t, "node selector")
+		role.Selector = rapid.MapOfN(text, text, 0, 2).Draw(t, "selector")
+		role.Pod.Spec.NodeSelector = rapid.MapOfN(text, text, 0, 2).Draw(t, "node selector")
 		if rapid.Bool().Draw(t, "tolerates") {
 			role.Pod.Spec.Tolerations = []v1.Toleration{{Key: text.Draw(t, "key"), Operator: v1.TolerationOpExists, Effect: v1.TaintEffectNoSchedule}}
 		}
