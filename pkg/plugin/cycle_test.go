@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -251,6 +252,49 @@ func TestAPodThatIsGoneDoesNotPassTheGate(t *testing.T) {
 		h.create(replaced)
 		assert.Equal(t, "the pod is gone", h.plugin.PreEnqueue(h.ctx, gone).Message())
 		assert.Nil(t, h.plugin.PreEnqueue(h.ctx, replaced))
+	})
+}
+
+// The scheduler may learn of a pod's end after the ledger has: the ledger must not hear of the pod again, because nobody
+// would tell it a second time that it has ended. Seen failing when a leader's attempt asks the Gate without looking
+// whether the leader is still there.
+func TestAPodThatIsGoneLeavesNothingInTheLedger(t *testing.T) {
+	bubble(t, "", nodes(4, "a"), func(h *harness) {
+		h.submit("app", 1, 1)
+		h.create(lone("p", 1))
+		var gone []*v1.Pod
+		for _, name := range []string{"app", "p"} {
+			gone = append(gone, h.pod(name))
+			h.remove(name)
+		}
+		h.look()
+		for _, pod := range gone {
+			h.plugin.PreEnqueue(h.ctx, pod)
+			_, status, _ := h.fw.RunPreFilterPlugins(h.ctx, framework.NewCycleState(), pod)
+			if leads(pod) {
+				assert.Equal(t, "the pod is gone", status.Message())
+			}
+			assert.Equal(t, ledger.Census{Synced: true}, h.plugin.Ledger().Census(), pod.Name)
+		}
+	})
+}
+
+// The end of a pod may come at any moment of its way through the Gate. Seen failing when the pod is looked for before the
+// ledger is asked and not after, in every second run or so.
+func TestAPodThatGoesWhileItIsAtTheGateLeavesNothingInTheLedger(t *testing.T) {
+	bubble(t, "", nodes(4, "a"), func(h *harness) {
+		for range 200 {
+			pod := lone("p", 1)
+			h.create(pod)
+			var gate sync.WaitGroup
+			gate.Go(func() {
+				for h.plugin.PreEnqueue(h.ctx, pod).IsSuccess() {
+				}
+			})
+			h.remove("p")
+			gate.Wait()
+			require.Equal(t, ledger.Census{Synced: true}, h.plugin.Ledger().Census())
+		}
 	})
 }
 

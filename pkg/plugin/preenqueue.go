@@ -5,15 +5,24 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
+
+	"retinue.dev/retinue/pkg/ledger"
 )
 
 // PreEnqueue keeps a pod away from the scheduling cycles until the ledger lets it be tried.
 func (p *Plugin) PreEnqueue(_ context.Context, pod *v1.Pod) *fwk.Status {
-	if !p.exists(pod) {
-		// The ledger may have buried it already and must not hear of it again.
-		return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the pod is gone")
-	}
+	return p.gate(pod)
+}
+
+// gate asks the ledger whether a pod may be tried. The scheduler may ask for a pod that has gone, and the ledger, told of
+// it again, would never forget it. The informer drops a pod before it tells anybody of its end: a pod that is still there
+// after the ledger has answered is one whose end the ledger will be told.
+func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
 	verdict, effects := p.ledger.Gate(p.clock.Now(), p.describe(pod))
 	p.effects.add(effects)
+	if !p.exists(pod) {
+		p.tell(ledger.PodGone{UID: pod.UID})
+		return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the pod is gone")
+	}
 	return statusOf(verdict)
 }

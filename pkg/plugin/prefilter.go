@@ -75,13 +75,11 @@ var errMoved = errors.New("the gang has changed during the attempt")
 func (p *Plugin) plan(c *cycle, leader *v1.Pod) *fwk.Status {
 	definition, waiting := p.ledger.Definition(leader.UID)
 	if !waiting {
-		verdict, effects := p.ledger.Gate(p.clock.Now(), p.describe(leader))
-		p.effects.add(effects)
-		if verdict.Passes() {
-			// It has changed in between, or is placed already: never place a leader without its workers.
-			return fwk.AsStatus(errMoved)
+		if status := p.gate(leader); !status.IsSuccess() {
+			return status
 		}
-		return statusOf(verdict)
+		// It has changed in between, or is placed already: never place a leader without its workers.
+		return fwk.AsStatus(errMoved)
 	}
 	c.definition = definition
 	asked := p.gangOf(c, leader)
