@@ -139,7 +139,8 @@ func (l *Ledger) applyLocked(event Event) error {
 	case Admitted:
 		return l.admitLocked(e)
 	case Placed:
-		if p := l.pods[e.UID]; p != nil {
+		// What is bound stays where it is: an attempt that has not heard of the binding will fail.
+		if p := l.pods[e.UID]; p != nil && !p.bound {
 			l.placeLocked(p, e.Node, false)
 		}
 	case Unplaced:

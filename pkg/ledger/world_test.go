@@ -205,7 +205,7 @@ var (
 	drawNode = rapid.SampledFrom([]string{"a", "b", "c"})
 	happened = []string{
 		"node", "node", "node lost", "leader", "leader", "define", "define", "refute", "worker", "worker", "labelled", "lone", "foreign",
-		"schedule", "schedule", "schedule", "schedule", "bind", "bind", "bind", "fail", "end", "repeat", "relabel", "resize", "ready", "tick",
+		"schedule", "schedule", "schedule", "schedule", "bind", "bind", "bind", "fail", "late", "end", "repeat", "relabel", "resize", "ready", "tick",
 	}
 )
 
@@ -271,6 +271,14 @@ func (w *world) step(t *rapid.T) {
 			delete(w.written, p.UID)
 			_ = w.apply(Unplaced{p.UID})
 			_ = w.apply(Unplaced{p.UID}) // twice is once
+		}
+	case "late":
+		// An attempt that has not heard that the pod is bound already.
+		if p, ok := w.pick(t, func(p Pod) bool { return p.Node != "" }, "pod"); ok {
+			_ = w.apply(Placed{p.UID, drawNode.Draw(t, "node")})
+			if rapid.Bool().Draw(t, "ended") {
+				_ = w.apply(Unplaced{p.UID})
+			}
 		}
 	case "end":
 		if p, ok := w.pick(t, any, "pod"); ok {
