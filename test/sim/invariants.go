@@ -123,9 +123,10 @@ func (r *replica) checkMinimum(g ledger.Standing) {
 	}
 }
 
-// orphaned says why a pod must not be placed by a cycle that begins now; empty when it may be.
+// orphaned says why a pod must not be placed by a cycle that begins now; empty when it may be. One that the plugin knows
+// to be gone itself takes nothing, and cannot be bound.
 func (r *replica) orphaned(pod *v1.Pod) string {
-	if !spark.IsExecutor(pod) {
+	if !spark.IsExecutor(pod) || r.told.buried[pod.UID] {
 		return ""
 	}
 	if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "Pod" && r.told.buried[owner.UID] {
