@@ -212,7 +212,7 @@ func (l *Ledger) settleLocked() []Effect {
 func (l *Ledger) forgetLocked() {
 	var gone []int
 	for i := range l.touched {
-		if l.nodes.table.at(i).forgotten() {
+		if l.nodes.table.at(i).forgettable() {
 			gone = append(gone, i)
 		}
 	}

@@ -149,8 +149,9 @@ func (w *world) checkBooks(t require.TestingT) {
 	}
 }
 
-// Seen failing when unplaceLocked kept the pod's room, when a pod resized in place was counted as before, and when a
-// slot without a home was admitted as if it held something.
+// Seen failing when unplaceLocked kept the pod's room, when a pod resized in place was counted as before, when a slot
+// without a home was admitted as if it held something, when an attempt that came late moved a pod that was bound, and
+// when the entry of a node that had gone was given to two others.
 func TestSumsAreThoseOfPodsAndSlotsWhateverHappens(t *testing.T) {
 	whatever(t, func(t *rapid.T, w *world) { w.checkSums(t) })
 }

@@ -52,8 +52,11 @@ func (n *nodes) lookup(name string) int {
 	return i
 }
 
-// forgotten tells whether the node is gone and has nothing on it.
-func (n *node) forgotten() bool { return n.object == nil && n.used.IsZero() && n.held.IsZero() }
+// forgettable tells whether the entry is of a node that is gone and has nothing on it; one without a name is given up
+// already.
+func (n *node) forgettable() bool {
+	return n.name != "" && n.object == nil && n.used.IsZero() && n.held.IsZero()
+}
 
 // forget gives the index of a node to the next new one: a cluster that replaces its nodes every day must not make every
 // plan longer.

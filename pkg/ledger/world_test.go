@@ -386,11 +386,15 @@ func sortedPods(pods []Pod) []Pod {
 	})
 }
 
-// whatever lets random things happen to a world and checks it after each.
+// whatever lets random things happen to a world, some before all that existed has been told, and checks it after each.
 func whatever(t *testing.T, check func(*rapid.T, *world)) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
+		for range rapid.IntRange(0, 10).Draw(t, "early events") {
+			w.step(t)
+		}
 		_ = w.apply(Synced{})
+		check(t, w)
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			w.step(t)
 			check(t, w)
