@@ -43,13 +43,14 @@ func (r *replica) checkNodes() {
 		if (node == nil) != (view.Object(i) == nil) {
 			w.fail("sums", "%s: node %s is there: %v, the ledger says %v", r.name, name, node != nil, view.Object(i) != nil)
 		}
-		if node == nil {
-			if synced && !held.IsZero() {
-				w.fail("overbooked", "%s: %s is held on node %s, which is not there", r.name, held, name)
-			}
-			continue
+		if synced && node == nil && !held.IsZero() {
+			w.fail("overbooked", "%s: %s is held on node %s, which is not there", r.name, held, name)
 		}
-		want := resource.OfList(node.Status.Allocatable).Sub(r.told.used[name]).Sub(held)
+		offers := resource.Vector{} // a node that is not there offers nothing, and may still have pods
+		if node != nil {
+			offers = resource.OfList(node.Status.Allocatable)
+		}
+		want := offers.Sub(r.told.used[name]).Sub(held)
 		if !free.Equal(want) {
 			w.fail("sums", "%s: node %s has %s free by the ledger, %s in truth (pods take %s, slots %s)", r.name, name, free, want, r.told.used[name], held)
 		}
