@@ -147,20 +147,20 @@ func (s settings) extended(family string) (v1.ResourceList, error) {
 	for _, key := range s.members(family) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(key, family), ".")
 		amountKey, vendorKey := family+name+".amount", family+name+".vendor"
-		value, found := s.properties[amountKey]
+		amountValue, found := s.properties[amountKey]
 		if !found {
-			return nil, invalid(key, s.properties[key], "needs "+amountKey+", Spark will refuse to start")
+			return nil, s.invalid(key, "needs "+amountKey+", Spark will refuse to start")
 		}
-		amount, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32)
+		amount, err := strconv.ParseInt(strings.TrimSpace(amountValue.Text), 10, 32)
 		if err != nil {
-			return nil, invalid(amountKey, value, "not a whole number")
+			return nil, s.invalid(amountKey, "not a whole number")
 		}
 		if amount <= 0 {
 			continue // Spark passes over it
 		}
-		vendor := s.properties[vendorKey]
+		vendor := s.properties[vendorKey].Text
 		if vendor == "" {
-			return nil, invalid(amountKey, value, "needs "+vendorKey+", Spark will refuse to start")
+			return nil, s.invalid(amountKey, "needs "+vendorKey+", Spark will refuse to start")
 		}
 		limits[v1.ResourceName(vendor+"/"+name)] = *resource.NewQuantity(amount, resource.DecimalSI)
 	}
@@ -184,9 +184,9 @@ func (s settings) selectors(template map[string]string, families ...string) (map
 	selector := maps.Clone(template)
 	for _, family := range families {
 		for _, key := range s.members(family) {
-			name, value := strings.TrimPrefix(key, family), s.properties[key]
+			name, value := strings.TrimPrefix(key, family), s.properties[key].Text
 			if problem := labelProblem(name, value); problem != "" {
-				return nil, invalid(key, value, problem)
+				return nil, s.invalid(key, problem)
 			}
 			if selector == nil {
 				selector = map[string]string{}
@@ -210,7 +210,7 @@ func (s settings) executorLabels(driver *v1.Pod, template map[string]string) (ma
 		labels = map[string]string{}
 	}
 	for _, key := range s.members(executorLabel) {
-		value := s.properties[key]
+		value := s.properties[key].Text
 		name := strings.TrimPrefix(key, executorLabel)
 		if s.version.AtLeast(v40) {
 			if strings.Contains(value, executorIDPlaceholder) {
@@ -220,7 +220,7 @@ func (s settings) executorLabels(driver *v1.Pod, template map[string]string) (ma
 			value = strings.ReplaceAll(value, appIDPlaceholder, AppID(driver))
 		}
 		if problem := labelProblem(name, value); problem != "" {
-			return nil, invalid(key, value, problem)
+			return nil, s.invalid(key, problem)
 		}
 		labels[name] = value
 	}
@@ -241,7 +241,7 @@ func (s settings) executorPorts(container *v1.Container) error {
 	if value, found := s.lookup(blockManagerPort); found {
 		var err error
 		if port, err = strconv.ParseInt(strings.TrimSpace(value), 10, 32); err != nil || port != 0 && (port < 1024 || port > 65535) {
-			return invalid(blockManagerPort, value, "not a port: 0, or 1024 to 65535")
+			return s.invalid(blockManagerPort, "not a port: 0, or 1024 to 65535")
 		}
 	}
 	if !s.version.AtLeast(v34) {

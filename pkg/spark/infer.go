@@ -50,7 +50,7 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 	}
 	if !slices.Contains(schedulers, pod.Spec.SchedulerName) {
 		definition.Warnings = append(definition.Warnings, fmt.Sprintf(
-			"executors use scheduler %s, so no room is kept for them; set %s to %s", quote(pod.Spec.SchedulerName), scheduler, quote(schedulerOf(driver))))
+			"executors use scheduler %s, so no room is kept for them; set %s to %s", quote(s.shown(pod.Spec.SchedulerName, executorScheduler, scheduler)), scheduler, quote(schedulerOf(driver))))
 		return definition, nil
 	}
 	definition.Roles = []gang.Role{{
@@ -123,7 +123,8 @@ func (s settings) warnings(template *v1.Pod) []string {
 			warnings = append(warnings, text)
 		}
 	}
-	warn(!s.version.AtLeast(v33), "Spark "+s.version.String()+" is older than 3.3, the oldest version whose rules are known")
+	warn(!s.version.AtLeast(v33), "Spark "+s.version.String()+" is older than "+v33.String()+", the oldest version whose rules are known")
+	warn(s.version.AtLeast(Version{Latest.Major, Latest.Minor + 1}), "Spark "+s.version.String()+" is newer than "+Latest.String()+", whose rules are used")
 	for _, name := range []string{driverMemory, executorMemory} {
 		value, _ := s.lookup(name)
 		heap, err := s.heap(name)

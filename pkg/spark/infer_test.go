@@ -1,6 +1,7 @@
 package spark
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -204,6 +205,37 @@ func TestInferSizesLikeSpark(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// Seen failing when errors and warnings repeated the resolved value.
+func TestNoMessageTellsTheValueThatAReferenceBringsIn(t *testing.T) {
+	const secret = "hunter2"
+	told := 0
+	for _, key := range Keys() {
+		if key.raw() {
+			continue // nothing is brought in
+		}
+		text := key.Name + "=${spark.hadoop.fs.s3a.secret.key}\nspark.hadoop.fs.s3a.secret.key=" + secret + "\n"
+		for _, more := range []string{"", "spark.dynamicAllocation.enabled=true", "spark.streaming.dynamicAllocation.enabled=true", "spark.memory.offHeap.enabled=true"} {
+			properties, err := ParseProperties(text + more)
+			if err != nil {
+				t.Fatal(err)
+			}
+			definition, inferred := Infer(driverPod("4.2.0"), properties, nil)
+			_, sized := Driver(properties, Latest)
+			for _, message := range append(definition.Warnings, fmt.Sprint(inferred), fmt.Sprint(sized)) {
+				if strings.Contains(message, "spark.hadoop") {
+					told++
+				}
+				if strings.Contains(message, secret) {
+					t.Errorf("%s: %s", key.Name, message)
+				}
+			}
+		}
+	}
+	if told == 0 {
+		t.Error("no message repeats what is written: nothing was tried")
 	}
 }
 

@@ -47,7 +47,7 @@ func (s settings) overheadFactor(roleKey string) (float64, error) {
 	case s.has(roleKey):
 		factor, err := s.factor(roleKey)
 		if err == nil && factor == 0 {
-			return 0, invalid(roleKey, s.properties[roleKey], "not greater than 0, Spark will refuse to start")
+			return 0, s.invalid(roleKey, "not greater than 0, Spark will refuse to start")
 		}
 		return factor, err
 	case s.has(overheadFactor):
@@ -128,7 +128,7 @@ func (s settings) offHeap() (int64, error) {
 	}
 	value, found := s.lookup(offHeapSize)
 	if !found {
-		return 0, invalid(offHeapEnabled, s.properties[offHeapEnabled], "needs "+offHeapSize+", Spark will refuse to start")
+		return 0, s.invalid(offHeapEnabled, "needs "+offHeapSize+", Spark will refuse to start")
 	}
 	return s.size(offHeapSize, value, 1, 1)
 }

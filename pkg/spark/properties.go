@@ -1,6 +1,7 @@
 package spark
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,9 +15,20 @@ import (
 // server stores. Longer text is an error.
 const MaxBytes = 3 << 19 // 1.5 MiB
 
-// Properties are the Spark settings that matter to a gang, key -> value; see Keys. Values are as Spark's driver sees
-// them: trimmed, and with references to other settings resolved.
-type Properties map[string]string
+// Properties are the Spark settings that matter to a gang, by key; see Keys.
+type Properties map[string]Value
+
+// Value is the value of one setting.
+type Value struct {
+	// Text is what Spark's driver sees: trimmed, and with references to other settings resolved.
+	Text string
+	// written is what stands in the file if that has references; "" means the same as Text. Users are shown this one: a
+	// reference may bring in the value of any setting, and with a mistake that of a password.
+	written string
+}
+
+// shown is the value for people to read.
+func (v Value) shown() string { return cmp.Or(v.written, v.Text) }
 
 // ParseProperties reads the text of a spark.properties file and keeps the keys that this package knows.
 func ParseProperties(text string) (Properties, error) {
@@ -37,14 +49,18 @@ func ParseProperties(text string) (Properties, error) {
 		if !found {
 			continue
 		}
-		value := all[key]
+		value := Value{Text: all[key]}
 		if !known.raw() {
-			if value, err = resolve(key, value, all); err != nil {
+			if value.Text, err = resolve(key, all[key], all); err != nil {
 				return nil, err
+			}
+			if value.Text != all[key] {
+				value.written = strings.Clone(all[key])
 			}
 		}
 		// A copy, so that the little that is kept does not hold the whole text in memory.
-		kept[strings.Clone(key)] = strings.Clone(value)
+		value.Text = strings.Clone(value.Text)
+		kept[strings.Clone(key)] = value
 	}
 	return kept, nil
 }

@@ -55,11 +55,11 @@ func TestOnlyKnownSettingsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Properties{
-		"spark.executor.memory":                "2g",
-		"spark.kubernetes.executor.label.team": "data",
-		"spark.executor.resource.gpu.amount":   "${spark.x}", // Spark does not resolve this one either
+		"spark.executor.memory":                {Text: "2g"},
+		"spark.kubernetes.executor.label.team": {Text: "data"},
+		"spark.executor.resource.gpu.amount":   {Text: "${spark.x}"}, // Spark does not resolve this one either
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Value{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

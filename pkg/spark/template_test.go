@@ -189,6 +189,21 @@ func TestBadTemplatesAreToldInOneLine(t *testing.T) {
 	}
 }
 
+func TestAVersionThatIsNewerThanTheRulesIsTold(t *testing.T) {
+	for version, want := range map[string][]string{
+		Latest.String(): nil,
+		"99.0.1":        {"Spark 99.0 is newer than " + Latest.String() + ", whose rules are used"},
+	} {
+		definition, err := Infer(driverPod(version), parsed(t, ""), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, definition.Warnings); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", version, diff)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	template, err := ParseTemplate("spec: {runtimeClassName: gvisor, resourceClaims: [{name: x}], volumes: [{name: t, ephemeral: {}}]}")
 	if err != nil {

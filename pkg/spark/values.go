@@ -1,6 +1,7 @@
 package spark
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -27,7 +28,7 @@ func (s settings) lookup(name string) (string, bool) {
 		return "", false
 	}
 	value, found := s.properties[name]
-	return value, found
+	return value.Text, found
 }
 
 func (s settings) has(name string) bool {
@@ -45,6 +46,16 @@ func (s settings) text(names ...string) (value string, found bool) {
 	return "", false
 }
 
+// shown is what people may read of a text that came from the first of these settings that is there, or from none.
+func (s settings) shown(text string, names ...string) string {
+	for _, name := range names {
+		if s.has(name) {
+			return cmp.Or(s.properties[name].written, text)
+		}
+	}
+	return text
+}
+
 // count reads a number of things; bounds are included.
 func (s settings) count(name string, missing, least int) (int, error) {
 	value, found := s.lookup(name)
@@ -54,11 +65,11 @@ func (s settings) count(name string, missing, least int) (int, error) {
 	n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32)
 	switch {
 	case errors.Is(err, strconv.ErrRange):
-		return 0, invalid(name, value, "number out of range")
+		return 0, s.invalid(name, "number out of range")
 	case err != nil:
-		return 0, invalid(name, value, "not a whole number")
+		return 0, s.invalid(name, "not a whole number")
 	case int(n) < least:
-		return 0, invalid(name, value, fmt.Sprintf("less than %d", least))
+		return 0, s.invalid(name, fmt.Sprintf("less than %d", least))
 	}
 	return int(n), nil
 }
@@ -74,7 +85,7 @@ func (s settings) flag(name string) (bool, error) {
 	case "false":
 		return false, nil
 	}
-	return false, invalid(name, value, "neither true nor false")
+	return false, s.invalid(name, "neither true nor false")
 }
 
 // factor reads a fraction of the heap.
@@ -87,10 +98,10 @@ func (s settings) factor(name string) (float64, error) {
 	}
 	factor, err := strconv.ParseFloat(number, 64)
 	if err != nil || strings.Contains(number, "_") || math.IsNaN(factor) || math.IsInf(factor, 0) {
-		return 0, invalid(name, value, "not a number")
+		return 0, s.invalid(name, "not a number")
 	}
 	if factor < 0 {
-		return 0, invalid(name, value, "negative")
+		return 0, s.invalid(name, "negative")
 	}
 	return factor, nil
 }
@@ -105,13 +116,13 @@ func (s settings) mebibytes(name string, least int64) (int64, error) {
 func (s settings) size(name, value string, unit, least int64) (int64, error) {
 	bytes, err := byteString(value, unit)
 	if err != nil {
-		return 0, invalid(name, value, err.Error())
+		return 0, s.invalid(name, err.Error())
 	}
 	switch mib := bytes / mebibyte; {
 	case mib > maxMiB:
-		return 0, invalid(name, value, "more than 64 TiB")
+		return 0, s.invalid(name, "more than 64 TiB")
 	case mib < least:
-		return 0, invalid(name, value, fmt.Sprintf("less than %dm", least))
+		return 0, s.invalid(name, fmt.Sprintf("less than %dm", least))
 	default:
 		return mib, nil
 	}
@@ -122,10 +133,10 @@ func (s settings) quantity(name string) (resource.Quantity, error) {
 	value, _ := s.lookup(name)
 	quantity, err := parseQuantity(value)
 	if err != nil {
-		return resource.Quantity{}, invalid(name, value, err.Error())
+		return resource.Quantity{}, s.invalid(name, err.Error())
 	}
 	if quantity.Sign() < 0 {
-		return resource.Quantity{}, invalid(name, value, "negative")
+		return resource.Quantity{}, s.invalid(name, "negative")
 	}
 	return quantity, nil
 }
@@ -164,8 +175,8 @@ func byteString(text string, unit int64) (int64, error) {
 	return n * unit, nil
 }
 
-// invalid is the one form of an error about a setting. The key is one that this package reads, so its value may be
-// shown.
-func invalid(key, value, why string) error {
-	return fmt.Errorf("%s=%s: %s", key, quote(value), why)
+// invalid is the one form of an error about a setting that is there. The key is one that this package reads, so what is
+// written there may be shown.
+func (s settings) invalid(key, why string) error {
+	return fmt.Errorf("%s=%s: %s", key, quote(s.properties[key].shown()), why)
 }

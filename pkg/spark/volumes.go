@@ -15,13 +15,13 @@ func (s settings) claims() []v1.Volume {
 	var volumes []v1.Volume
 	for _, key := range s.members(claimFamily) {
 		name, option, _ := strings.Cut(strings.TrimPrefix(key, claimFamily), ".")
-		if option != "options.claimName" || perExecutor(s.properties[key]) {
+		if option != "options.claimName" || perExecutor(s.properties[key].Text) {
 			continue
 		}
 		volumes = append(volumes, v1.Volume{
 			Name: name,
 			VolumeSource: v1.VolumeSource{
-				PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: s.properties[key]},
+				PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: s.properties[key].Text},
 			},
 		})
 	}
@@ -36,7 +36,7 @@ func perExecutor(claim string) bool {
 // hasOwnClaims tells whether executors bring claims that do not exist yet.
 func (s settings) hasOwnClaims() bool {
 	for _, key := range s.members(claimFamily) {
-		if strings.HasSuffix(key, ".options.claimName") && perExecutor(s.properties[key]) {
+		if strings.HasSuffix(key, ".options.claimName") && perExecutor(s.properties[key].Text) {
 			return true
 		}
 	}

@@ -191,7 +191,7 @@ func (d *driver) configure(properties *v1.ConfigMap, template *v1.Pod) error {
 func everyScheduler(properties spark.Properties, driver *v1.Pod) []string {
 	return []string{
 		driver.Spec.SchedulerName, v1.DefaultSchedulerName, "",
-		properties["spark.kubernetes.scheduler.name"], properties["spark.kubernetes.executor.scheduler.name"],
+		properties["spark.kubernetes.scheduler.name"].Text, properties["spark.kubernetes.executor.scheduler.name"].Text,
 	}
 }
 

@@ -32,7 +32,7 @@ func TestPropertiesAreWrittenSoThatBothParsersReadThemBack(t *testing.T) {
 	require.Equal(t, values, all)
 	known, err := spark.ParseProperties(text)
 	require.NoError(t, err)
-	require.Equal(t, spark.Properties{"spark.executor.memory": "4g", "spark.kubernetes.node.selector.a b:c": "x"}, known)
+	require.Equal(t, spark.Properties{"spark.executor.memory": {Text: "4g"}, "spark.kubernetes.node.selector.a b:c": {Text: "x"}}, known)
 }
 
 func TestSubmissionCreatesTheDriverFirstAndItsPropertiesLast(t *testing.T) {
