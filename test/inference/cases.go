@@ -17,8 +17,8 @@ type testCase struct {
 	// driver's log only.
 	executors int
 	// asked is how many the driver's log says it asks for; 0 means as many as it gets.
-	asked int
-	python    bool
+	asked  int
+	python bool
 	// statefulSet tells that the executors come from a StatefulSet, whose template stands for them.
 	statefulSet bool
 	// telling cases of the edges run on every version, the others on the newest only.
