@@ -5,6 +5,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
+
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // handlers are the scheduler's own: they keep its cache and its queue. They do what pkg/scheduler/eventhandlers.go
@@ -43,6 +45,7 @@ func (h handlers) OnUpdate(before, after any) {
 		return
 	}
 	old, pod := before.(*v1.Pod), after.(*v1.Pod)
+	r.haunt(old, pod)
 	ours := old.Spec.SchedulerName == schedulerName
 	switch {
 	case old.Spec.NodeName != "":
@@ -82,6 +85,27 @@ func (h handlers) OnDelete(o any) {
 		if assumed, _ := r.cache.IsAssumedPod(pod); assumed {
 			r.dropAssumed(pod)
 		}
+	}
+}
+
+// ghost is what a pod takes in the scheduler's cache that is not there any more.
+type ghost struct {
+	node     string
+	requests resource.Vector
+}
+
+// haunt notes a pod that kube-scheduler forgets to forget: it was bound, deleted and created again under its name while
+// nobody watched, and what one update stands for is the end of a pod that the cache has only assumed.
+func (r *replica) haunt(old, pod *v1.Pod) {
+	if old.UID == pod.UID || old.Spec.NodeName != "" {
+		return
+	}
+	if assumed, _ := r.cache.IsAssumedPod(old); !assumed {
+		return
+	}
+	if cached, err := r.cache.GetPod(old); err == nil {
+		r.world.trace.add("%s: the scheduler's cache keeps %s (%s) on %s", r.name, keyOf(old), old.UID, cached.Spec.NodeName)
+		r.ghosts[old.UID] = ghost{cached.Spec.NodeName, resource.OfPod(cached)}
 	}
 }
 

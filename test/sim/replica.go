@@ -76,6 +76,8 @@ type replica struct {
 	outstanding []*call
 
 	told told
+	// ghosts are pods that its scheduler's cache goes on counting although they are gone: pod -> where.
+	ghosts map[types.UID]ghost
 	// dirty means that the plugin may have done something since the last check.
 	dirty bool
 	// reduced are leaders whose gangs have fewer slots than their minimum, and how: each has to say so before long.
@@ -85,7 +87,7 @@ type replica struct {
 // start starts a process of the scheduler. It leads at once, or stands by.
 func (w *World) start(leads bool) *replica {
 	w.generation++
-	r := &replica{world: w, name: fmt.Sprintf("s%d", w.generation), told: newTold(), reduced: map[types.UID]string{}}
+	r := &replica{world: w, name: fmt.Sprintf("s%d", w.generation), told: newTold(), ghosts: map[types.UID]ghost{}, reduced: map[types.UID]string{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.logger = klog.New(sink{r})
 	r.ctx = klog.NewContext(r.ctx, r.logger)
