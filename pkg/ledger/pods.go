@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -82,16 +83,16 @@ func (l *Ledger) joinLocked(p *pod) {
 	a.leaders = append(a.leaders, e)
 	if a.leaders[0] == e {
 		l.formLocked(e)
-	} else if p.Node != "" {
-		l.preferBoundLocked(a, e)
+	} else {
+		l.contestLocked(a, e)
 	}
 }
 
-// preferBoundLocked gives the key to a bound leader if its owner holds nothing: a leader that runs goes before one
-// that waits, in whatever order they were seen.
-func (l *Ledger) preferBoundLocked(a *app, e *entry) {
+// contestLocked gives the key to a leader if its owner holds nothing and has less right to it: a leader that runs goes
+// before one that waits, and of those that wait the oldest goes first, in whatever order they were seen.
+func (l *Ledger) contestLocked(a *app, e *entry) {
 	owner := a.leaders[0]
-	if owner == e || owner.leader.placed != "" {
+	if owner == e || owner.leader.placed != "" || e.leader.compare(owner.leader) > 0 {
 		return
 	}
 	l.endWaitLocked(owner.leader.UID)
@@ -101,6 +102,18 @@ func (l *Ledger) preferBoundLocked(a *app, e *entry) {
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
 	a.leaders = slices.Insert(a.leaders, 0, e)
 	l.formLocked(e)
+}
+
+// compare orders leaders of one key by their right to it.
+func (p *pod) compare(other *pod) int {
+	switch {
+	case p.Node != "" && other.Node == "":
+		return -1
+	case p.Node == "" && other.Node != "":
+		return 1
+	default:
+		return cmp.Or(p.Created.Compare(other.Created), cmp.Compare(p.UID, other.UID))
+	}
 }
 
 // formLocked starts a gang that owns its key: from the reservation its leader carries, or by asking for a definition.
@@ -199,6 +212,7 @@ func (l *Ledger) endGangLocked(e *entry) {
 		l.reviseLocked(p)
 	}
 	if len(a.leaders) > 0 {
+		slices.SortFunc(a.leaders, func(a, b *entry) int { return a.leader.compare(b.leader) })
 		l.formLocked(a.leaders[0])
 	}
 }
@@ -225,7 +239,7 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	p.bound = p.bound || bound
 	p.roams = false
 	if p.Kind == Leader && bound {
-		l.preferBoundLocked(l.apps[p.Gang], l.gangs[p.UID])
+		l.contestLocked(l.apps[p.Gang], l.gangs[p.UID])
 	}
 
 	e := l.gangOfLocked(p)

@@ -23,6 +23,7 @@ import (
 //	node NAME cpu=N [gpu=N] [cordoned] [taint=KEY] [label=VALUE]
 //	node-gone NAME
 //	driver NAME app=A cpu=N [on=NODE] [priority=N] [ready] [slots=a,a,- size=N]   slots: the reservation it carries
+//	                                              [age=DURATION] created so long ago and seen only now
 //	executor NAME app=A cpu=N [of=DRIVER] [on=NODE] [role=NAME]
 //	pod NAME cpu=N [gpu=N] [on=NODE] [priority=N] [workers=LABEL]
 //	gone NAME
@@ -171,6 +172,10 @@ func (s *script) podOf(w words, name string) Pod {
 	}
 	if w.has("on") {
 		p.Node = w.keys["on"]
+	}
+	if w.has("age") {
+		age, _ := time.ParseDuration(w.keys["age"])
+		p.Created = s.clock.Add(-age)
 	}
 	if w.has("priority") {
 		p.Priority = int32(w.number("priority"))
