@@ -24,7 +24,8 @@ type effects struct {
 
 	mu      sync.Mutex // guards everything below
 	pending []ledger.Effect
-	arrived chan struct{} // holds one token while pending is not empty
+	failed  []ledger.Effect // to be tried again
+	arrived chan struct{}   // holds one token while pending is not empty
 }
 
 func newEffects(p *Plugin) *effects { return &effects{plugin: p, arrived: make(chan struct{}, 1)} }
@@ -49,6 +50,22 @@ func (e *effects) take() []ledger.Effect {
 	batch := e.pending
 	e.pending = nil
 	return batch
+}
+
+// again performs what has failed before.
+func (e *effects) again() {
+	e.mu.Lock()
+	failed := e.failed
+	e.failed = nil
+	e.mu.Unlock()
+	e.add(failed)
+}
+
+// fail keeps an effect for again.
+func (e *effects) fail(failed ledger.Effect) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failed = append(e.failed, failed)
 }
 
 // run works until the context ends.
@@ -110,7 +127,9 @@ func (c *calls) next(ctx context.Context, p *Plugin) {
 	case len(c.saves) > 0:
 		save := c.saves[0]
 		c.saves = c.saves[1:]
-		p.save(ctx, save.Leader)
+		if !p.save(ctx, save.Leader) {
+			p.effects.fail(save)
+		}
 	case len(c.tells) > 0:
 		tell := c.tells[0]
 		c.tells = c.tells[1:]

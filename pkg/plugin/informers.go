@@ -69,7 +69,7 @@ func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSync
 	}
 }
 
-// tick passes the time on to the ledger until the context ends.
+// tick passes the time on to the ledger, and tries again what has failed, until the context ends.
 func (p *Plugin) tick(ctx context.Context) {
 	ticker := p.clock.NewTicker(tickPeriod)
 	defer ticker.Stop()
@@ -79,6 +79,7 @@ func (p *Plugin) tick(ctx context.Context) {
 			return
 		case <-ticker.C():
 			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration})
+			p.effects.again()
 		}
 	}
 }

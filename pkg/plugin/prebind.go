@@ -32,12 +32,15 @@ func (p *Plugin) PreBind(ctx context.Context, state fwk.CycleState, pod *v1.Pod,
 	return fwk.AsStatus(p.writeReservation(ctx, pod))
 }
 
-// save writes a changed reservation. Failing is not the end: the gang runs, and only after a restart its slots would be
-// where they were before.
-func (p *Plugin) save(ctx context.Context, leader *v1.Pod) {
-	if err := p.writeReservation(ctx, leader); err != nil && !apierrors.IsNotFound(err) && !errors.Is(err, errEnded) {
-		p.logger.Error(err, "Reservation not saved", "gang", klog.KObj(leader))
+// save writes a changed reservation and tells whether that is settled. Failing is not the end: the gang runs, and only
+// after a restart its slots would be where they were before. It is tried again with the next tick.
+func (p *Plugin) save(ctx context.Context, leader *v1.Pod) bool {
+	err := p.writeReservation(ctx, leader)
+	if err == nil || apierrors.IsNotFound(err) || errors.Is(err, errEnded) {
+		return true
 	}
+	p.logger.Error(err, "Reservation not saved", "gang", klog.KObj(leader))
+	return false
 }
 
 // errEnded means that a gang has ended before its reservation was written.
