@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"time"
 
@@ -54,10 +55,10 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	return []cache.InformerSynced{nodes.HasSynced, pods.HasSynced}, nil
 }
 
-// tell applies an event that cannot fail.
+// tell applies an event that cannot fail. Of one that does only the kind is logged: a pod holds secrets.
 func (p *Plugin) tell(event ledger.Event) {
 	if err := p.apply(event); err != nil {
-		p.logger.Error(err, "Ledger refused an event", "event", event)
+		p.logger.Error(err, "Ledger refused an event", "event", fmt.Sprintf("%T", event))
 	}
 }
 
