@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"maps"
 	"slices"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -68,4 +70,27 @@ func (l *Ledger) Reservation(leader types.UID) (Reservation, bool) {
 		slots[i].Worker = ""
 	}
 	return Reservation{Definition: e.Gang.Definition, Slots: slots}, true
+}
+
+// Awaited is an open slot.
+type Awaited struct {
+	// Worker is a pod as the leader will create it; it must not be modified.
+	Worker *v1.Pod
+	Node   string
+}
+
+// Awaited lists the open slots of all gangs that have a node, for whoever wants to know which pods will be there, in an
+// order that does not depend on the ledger's maps.
+func (l *Ledger) Awaited() []Awaited {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var awaited []Awaited
+	for _, e := range slices.SortedFunc(maps.Keys(l.admittedLocked()), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
+		for _, slot := range e.Slots {
+			if slot.Worker == "" && slot.Node != "" {
+				awaited = append(awaited, Awaited{e.Gang.Definition.Roles[slot.Role].Pod, slot.Node})
+			}
+		}
+	}
+	return awaited
 }

@@ -105,12 +105,20 @@ func boundVolumes(pod *v1.Pod) []v1.VolumeSource {
 // ports are the host ports a pod asks for.
 func ports(pod *v1.Pod) []int32 {
 	var ports []int32
-	for _, container := range pod.Spec.Containers {
+	add := func(container *v1.Container) {
 		for _, port := range container.Ports {
 			if port.HostPort != 0 {
 				ports = append(ports, port.HostPort)
 			}
 		}
+	}
+	for i := range pod.Spec.InitContainers {
+		if sidecar := &pod.Spec.InitContainers[i]; sidecar.RestartPolicy != nil && *sidecar.RestartPolicy == v1.ContainerRestartPolicyAlways {
+			add(sidecar)
+		}
+	}
+	for i := range pod.Spec.Containers {
+		add(&pod.Spec.Containers[i])
 	}
 	return ports
 }

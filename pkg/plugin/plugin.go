@@ -22,9 +22,11 @@ const Name = "Retinue"
 type Plugin struct {
 	args   *v1alpha1.RetinueArgs
 	handle fwk.Handle
-	clock  clock.WithTicker
-	logger klog.Logger
-	ledger *ledger.Ledger
+	// framework is the handle once more, for what its interface leaves out.
+	framework prefilterRunner
+	clock     clock.WithTicker
+	logger    klog.Logger
+	ledger    *ledger.Ledger
 	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
 	solver  placement.Solver
 	effects *effects
@@ -52,12 +54,17 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 		if err != nil {
 			return nil, err
 		}
+		framework, able := handle.(prefilterRunner)
+		if !able {
+			return nil, fmt.Errorf("plugin %s: the framework's handle is a %T, which cannot run PreFilter plugins", Name, handle)
+		}
 		p := &Plugin{
-			args:   args,
-			handle: handle,
-			clock:  clock,
-			logger: klog.LoggerWithName(klog.FromContext(ctx), Name),
-			ledger: ledger.New(args.TopologyKey),
+			args:      args,
+			handle:    handle,
+			framework: framework,
+			clock:     clock,
+			logger:    klog.LoggerWithName(klog.FromContext(ctx), Name),
+			ledger:    ledger.New(args.TopologyKey),
 		}
 		p.effects = newEffects(p)
 		p.definer = newDefiner(p)

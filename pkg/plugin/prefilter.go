@@ -3,9 +3,11 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -24,12 +26,14 @@ type cycle struct {
 	request resource.Vector
 	view    *ledger.View
 	// fit of a leader's gang; nil for every other pod, and when the gang does not fit.
-	fit        *placement.Fit
+	fit        layout
 	definition gang.Definition
 	// seats of a worker; empty for every other pod.
 	seats ledger.Seats
 	// shortage is why PreFilter refused the pod; zero when it did not.
 	shortage gang.Verdict
+	// rehearsed means that shortage is the framework's filters' word, which changes with the pods that come and go.
+	rehearsed bool
 }
 
 const cycleKey fwk.StateKey = Name
@@ -47,13 +51,21 @@ func cycleOf(state fwk.CycleState) *cycle {
 }
 
 // PreFilter plans: for a leader, whether its whole gang fits; for a worker, which nodes hold its slots.
-func (p *Plugin) PreFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod, _ []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
+func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Pod, _ []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
+	if rehearsing(state) {
+		return nil, fwk.NewStatus(fwk.Skip)
+	}
 	c := &cycle{request: resource.OfPod(pod), view: p.ledger.View()}
 	state.Write(cycleKey, c)
 	if leads(pod) {
-		return nil, p.plan(c, pod)
+		return p.plan(ctx, state, c, pod)
 	}
-	c.seats = p.ledger.Seats(pod.UID, seatLimit)
+	limit := seatLimit
+	if bondsOf(pod).any() {
+		// Whether it may take one of its slots can depend on which of the others are taken.
+		limit = maxReservedWorkers
+	}
+	c.seats = p.ledger.Seats(pod.UID, limit)
 	if !c.seats.Verdict.Passes() {
 		c.shortage = c.seats.Verdict
 		return nil, statusOf(c.shortage)
@@ -72,24 +84,41 @@ func (p *Plugin) PreFilterExtensions() fwk.PreFilterExtensions { return nil }
 var errMoved = errors.New("the gang has changed during the attempt")
 
 // plan asks whether the leader's gang fits.
-func (p *Plugin) plan(c *cycle, leader *v1.Pod) *fwk.Status {
+func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, leader *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
 	definition, waiting := p.ledger.Definition(leader.UID)
 	if !waiting {
 		if status := p.gate(leader); !status.IsSuccess() {
-			return status
+			return nil, status
 		}
 		// It has changed in between, or is placed already: never place a leader without its workers.
-		return fwk.AsStatus(errMoved)
+		return nil, fwk.AsStatus(errMoved)
 	}
 	c.definition = definition
 	asked := p.gangOf(c, leader)
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
-		return statusOf(c.shortage)
+		return nil, statusOf(c.shortage)
 	}
 	c.fit = fit
-	return nil
+	if bonded(leader, definition.Roles) {
+		return p.planRehearsed(ctx, state, c, asked, leader)
+	}
+	return nil, nil
+}
+
+// planRehearsed replaces the layout of the fast path by one that the framework's filters accept.
+func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cycle, asked placement.Gang, leader *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
+	found, verdict, err := p.rehearse(ctx, state, c.view, c.fit, asked, leader, c.definition.Roles)
+	c.fit, c.shortage, c.rehearsed = nil, verdict, !verdict.Passes()
+	if err != nil {
+		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang of %s: %w", klog.KObj(leader), err))
+	}
+	if c.rehearsed {
+		return nil, statusOf(verdict)
+	}
+	c.fit = found
+	return &fwk.PreFilterResult{NodeNames: sets.New(c.view.Name(found.leader))}, nil
 }
 
 // leaderName is what people call the leader.

@@ -1,0 +1,130 @@
+package plugin
+
+import (
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"retinue.dev/retinue/pkg/gang"
+)
+
+// bonds is what in a pod's spec lets other pods, or volumes, decide where it may go. Placement's fast path looks at
+// nodes and room only; the zero bonds are those of a pod for which that is enough.
+type bonds struct {
+	// together are the topology keys of required pod affinity: the pod has to be where others are.
+	together []string
+	// apart are the topology keys of required pod anti-affinity.
+	apart []string
+	// spread are the topology keys of spread constraints that must hold.
+	spread []string
+	ports  bool // asks for ports of its node
+	claims bool // mounts claims, which may be tied to nodes and to each other
+	disks  bool // mounts other volumes that may not be on every node
+}
+
+func bondsOf(pod *v1.Pod) bonds {
+	var b bonds
+	for _, term := range requiredAffinity(pod) {
+		b.together = append(b.together, term.TopologyKey)
+	}
+	for _, term := range requiredAntiAffinity(pod) {
+		b.apart = append(b.apart, term.TopologyKey)
+	}
+	for _, constraint := range pod.Spec.TopologySpreadConstraints {
+		if constraint.WhenUnsatisfiable == v1.DoNotSchedule {
+			b.spread = append(b.spread, constraint.TopologyKey)
+		}
+	}
+	b.ports = len(ports(pod)) > 0
+	for _, volume := range boundVolumes(pod) {
+		if volume.PersistentVolumeClaim != nil || volume.Ephemeral != nil {
+			b.claims = true
+		} else {
+			b.disks = true
+		}
+	}
+	return b
+}
+
+func requiredAffinity(pod *v1.Pod) []v1.PodAffinityTerm {
+	if affinity := pod.Spec.Affinity; affinity != nil && affinity.PodAffinity != nil {
+		return affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+	}
+	return nil
+}
+
+func requiredAntiAffinity(pod *v1.Pod) []v1.PodAffinityTerm {
+	if affinity := pod.Spec.Affinity; affinity != nil && affinity.PodAntiAffinity != nil {
+		return affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+	}
+	return nil
+}
+
+// any tells whether there is any bond.
+func (b bonds) any() bool {
+	return len(b.together) > 0 || len(b.apart) > 0 || len(b.spread) > 0 || b.ports || b.claims || b.disks
+}
+
+// settled tells whether a node that has refused the pod goes on refusing it however many pods are added anywhere: only
+// company that is looked for, or numbers that have to be level, can turn a refusal into its opposite.
+func (b bonds) settled() bool { return len(b.together) == 0 && len(b.spread) == 0 }
+
+// local tells whether only what is on a node decides how many such pods the node takes.
+func (b bonds) local() bool {
+	for _, key := range b.apart {
+		if key != v1.LabelHostname {
+			return false
+		}
+	}
+	return b.settled() && !b.claims
+}
+
+// bonded tells whether a gang has to be rehearsed: whether room is not all that decides where its workers may go. The
+// leader is nil for a gang without one. A leader's own rules about pods that run already are judged by the framework
+// when it is placed; those that keep workers away from it concern the gang.
+func bonded(leader *v1.Pod, roles []gang.Role) bool {
+	workers := false
+	for _, role := range roles {
+		if role.Count > 0 {
+			workers = true
+			if bondsOf(role.Pod).any() {
+				return true
+			}
+		}
+	}
+	return workers && leader != nil && len(requiredAntiAffinity(leader)) > 0
+}
+
+// asCreated is the pod as the API server will make it: it adds what matchLabelKeys and mismatchLabelKeys mean to the
+// selectors of affinity, and the framework reads the selectors only.
+func asCreated(pod *v1.Pod) *v1.Pod {
+	created := pod
+	for i := range requiredAffinity(pod) {
+		created = withLabelKeys(created, pod, requiredAffinity, i)
+	}
+	for i := range requiredAntiAffinity(pod) {
+		created = withLabelKeys(created, pod, requiredAntiAffinity, i)
+	}
+	return created
+}
+
+// withLabelKeys adds the label keys of one term of the original to the same term of a copy.
+func withLabelKeys(created, original *v1.Pod, terms func(*v1.Pod) []v1.PodAffinityTerm, i int) *v1.Pod {
+	term := terms(original)[i]
+	if term.LabelSelector == nil || len(term.MatchLabelKeys)+len(term.MismatchLabelKeys) == 0 {
+		return created
+	}
+	if created == original {
+		created = original.DeepCopy()
+	}
+	selector := terms(created)[i].LabelSelector
+	add := func(keys []string, operator metav1.LabelSelectorOperator) {
+		for _, key := range keys {
+			if value, labelled := original.Labels[key]; labelled {
+				selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{Key: key, Operator: operator, Values: []string{value}})
+			}
+		}
+	}
+	add(term.MatchLabelKeys, metav1.LabelSelectorOpIn)
+	add(term.MismatchLabelKeys, metav1.LabelSelectorOpNotIn)
+	return created
+}
