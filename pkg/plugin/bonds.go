@@ -68,16 +68,6 @@ func (b bonds) any() bool {
 // company that is looked for, or numbers that have to be level, can turn a refusal into its opposite.
 func (b bonds) settled() bool { return len(b.together) == 0 && len(b.spread) == 0 }
 
-// local tells whether only what is on a node decides how many such pods the node takes.
-func (b bonds) local() bool {
-	for _, key := range b.apart {
-		if key != v1.LabelHostname {
-			return false
-		}
-	}
-	return b.settled() && !b.claims
-}
-
 // bonded tells whether a gang has to be rehearsed: whether room is not all that decides where its workers may go. The
 // leader is nil for a gang without one. A leader's own rules about pods that run already are judged by the framework
 // when it is placed; those that keep workers away from it concern the gang.

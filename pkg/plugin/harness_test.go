@@ -26,6 +26,9 @@ import (
 	schedulerapi "k8s.io/kubernetes/pkg/scheduler/apis/config"
 	backend "k8s.io/kubernetes/pkg/scheduler/backend/cache"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/names"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodevolumelimits"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
 	"k8s.io/kubernetes/pkg/scheduler/metrics"
 	testframework "k8s.io/kubernetes/pkg/scheduler/testing/framework"
@@ -53,7 +56,9 @@ type harness struct {
 }
 
 // snapshot is the framework's view of nodes, made anew for every cycle.
-type snapshot struct{ fwk.SharedLister }
+type snapshot struct {
+	fwk.MutableSnapshotSharedLister
+}
 
 // buffer is a bytes.Buffer that several goroutines may write.
 type buffer struct {
@@ -109,8 +114,23 @@ func (h *harness) told() []string {
 	}
 }
 
-// bubble runs a test of the plugin with these objects in the cluster.
+// bubble runs a test of the plugin, with no filter but its own, with these objects in the cluster.
 func bubble(t *testing.T, args string, objects []runtime.Object, test func(*harness)) {
+	bubbleWith(t, nil, args, objects, test)
+}
+
+// filtersInTree are the plugins that kube-scheduler filters with.
+var filtersInTree = []string{
+	names.NodeUnschedulable, names.NodeName, names.TaintToleration, names.NodeAffinity, names.NodePorts, names.NodeResourcesFit,
+	names.VolumeRestrictions, names.NodeVolumeLimits, names.VolumeBinding, names.VolumeZone, names.PodTopologySpread, names.InterPodAffinity,
+}
+
+// filtered runs a test of the plugin together with kube-scheduler's own filters.
+func filtered(t *testing.T, args string, objects []runtime.Object, test func(*harness)) {
+	bubbleWith(t, filtersInTree, args, objects, test)
+}
+
+func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Object, test func(*harness)) {
 	metrics.Register()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -137,9 +157,18 @@ func bubble(t *testing.T, args string, objects []runtime.Object, test func(*harn
 		} {
 			register(&registry, configuration)
 		}
+		for _, name := range inTree {
+			points := []string{"Filter"}
+			if !slices.Contains([]string{names.NodeUnschedulable, names.NodeName, names.TaintToleration}, name) {
+				points = append(points, "PreFilter")
+			}
+			testframework.RegisterPluginAsExtensions(name, plugins.NewInTreeRegistry()[name], points...)(&registry, configuration)
+		}
 		fw, err := frameworkruntime.NewFramework(h.ctx, registry, configuration,
 			frameworkruntime.WithClientSet(h.client), frameworkruntime.WithInformerFactory(factory), frameworkruntime.WithEventRecorder(h.events),
-			frameworkruntime.WithSnapshotSharedLister(h.nodes), frameworkruntime.WithPodActivator(h), frameworkruntime.WithLogger(logger))
+			frameworkruntime.WithSnapshotSharedLister(h.nodes), frameworkruntime.WithMutableSnapshotLister(h.nodes),
+			frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
+			frameworkruntime.WithPodActivator(h), frameworkruntime.WithLogger(logger))
 		require.NoError(t, err)
 		h.fw = fw
 		factory.Start(ctx.Done())
@@ -199,7 +228,7 @@ func (h *harness) look() []fwk.NodeInfo {
 	for i := range nodes.Items {
 		existing = append(existing, &nodes.Items[i])
 	}
-	h.nodes.SharedLister = backend.NewSnapshot(bound, existing)
+	h.nodes.MutableSnapshotSharedLister = backend.NewSnapshot(bound, existing)
 	infos, err := h.nodes.NodeInfos().List()
 	require.NoError(h.t, err)
 	slices.SortFunc(infos, func(a, b fwk.NodeInfo) int { return strings.Compare(a.Node().Name, b.Node().Name) })
@@ -288,6 +317,8 @@ func (h *harness) create(objects ...runtime.Object) {
 			_, err = h.client.CoreV1().Nodes().Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.ConfigMap:
 			_, err = h.client.CoreV1().ConfigMaps(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
+		case *v1.PersistentVolumeClaim:
+			_, err = h.client.CoreV1().PersistentVolumeClaims(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
 		default:
 			err = fmt.Errorf("%T", object)
 		}

@@ -93,7 +93,7 @@ type rehearsal struct {
 	marks   []mark            // what standing up has to take out of members' refused
 	reasons []refusal         // what members' refused refer to
 	stuck   map[string]bool   // arrangements from which there is no way on
-	exact   bool              // no other arrangement takes more than filling node after node
+	alike   bool              // all workers are, so of nodes of one domain the first that takes one is as good as any
 	recheck bool              // whether a worker finds its node may depend on which of the others have come
 	serial  int               // of the last pod made
 	scratch fwk.NodeInfo      // makes fwk.PodInfos
@@ -112,7 +112,9 @@ type member struct {
 	bonds   bonds
 	usable  []bool // node -> may be used, room and bonds aside
 	refused []int  // node -> 1 + index of the reason why it refuses for good, 0 for none; only if settled
-	domain  []int  // node -> number shared by nodes that refuse alike, as far as a refusal may turn; nil if none do
+	// domain is shared by nodes between which the member's rules about other nodes make no difference: node -> number;
+	// nil when some rule tells every node from every other.
+	domain []int
 	// state is the cycle after PreFilter; nil when it does not know everybody who sits.
 	state    fwk.CycleState
 	allowed  sets.Set[string] // names of nodes that PreFilter leaves; nil means all
@@ -251,7 +253,7 @@ func (r *rehearsal) cast(leader *v1.Pod, roles []gang.Role) {
 			r.workers = append(r.workers, r.member(role.Member, i, asCreated(roles[i].Pod), role.Count))
 		}
 	}
-	r.exact = len(r.workers) == 1 && r.workers[0].bonds.local() && (r.leader == nil || len(r.leader.bonds.apart) == 0)
+	r.alike = len(r.workers) == 1
 	for _, m := range r.workers {
 		r.recheck = r.recheck || len(r.workers) > 1 && len(m.bonds.spread) > 0
 	}
@@ -267,11 +269,16 @@ func (r *rehearsal) member(asked placement.Member, role int, pod *v1.Pod, count 
 	return m
 }
 
-// domains numbers nodes by the values of the labels that decide over a refusal of the kind that may turn.
+// domains numbers nodes by the values of the labels that rules about more than one node go by.
 func (r *rehearsal) domains(b bonds) []int {
-	keys := slices.Concat(b.together, b.spread, b.apart)
-	if b.settled() || slices.Contains(keys, v1.LabelHostname) {
+	keys := slices.Concat(b.together, b.spread)
+	if slices.Contains(keys, v1.LabelHostname) {
 		return nil
+	}
+	for _, key := range b.apart {
+		if key != v1.LabelHostname {
+			keys = append(keys, key)
+		}
 	}
 	numbers := map[string]int{}
 	domain := make([]int, len(r.infos))

@@ -40,8 +40,6 @@ const (
 	complete outcome = iota
 	// stuck: there is no way from here; another node for an earlier pod may help.
 	stuck
-	// hopeless: there is no way, and no other node for an earlier worker helps.
-	hopeless
 	// ended: the bound is reached, or the framework has failed.
 	ended
 )
@@ -224,9 +222,6 @@ func (r *rehearsal) place() outcome {
 	if !remaining {
 		return r.confirm()
 	}
-	if r.exact {
-		return hopeless
-	}
 	r.stuck[r.arrangement()] = true
 	return stuck
 }
@@ -236,12 +231,16 @@ func (r *rehearsal) placeNext(m *member) outcome {
 	short := r.shortfall(m)
 	somewhere := false
 	refusing := map[int]bool{} // domain -> a node in it has refused
+	failed := map[int]bool{}   // domain -> a node in it was taken, and there was no way on
 	try := func(node int) outcome {
+		if m.domain != nil && failed[m.domain[node]] {
+			return stuck
+		}
 		if !r.accepts(m, node, short) {
 			if r.over() {
 				return ended
 			}
-			if m.domain != nil && short.last == node {
+			if m.domain != nil && !m.bonds.settled() && short.last == node {
 				refusing[m.domain[node]] = true
 			}
 			return stuck
@@ -251,8 +250,13 @@ func (r *rehearsal) placeNext(m *member) outcome {
 			return ended
 		}
 		result := r.place()
-		if result == stuck && !r.stand() {
-			return ended
+		if result == stuck {
+			if !r.stand() {
+				return ended
+			}
+			if m.domain != nil && r.alike {
+				failed[m.domain[node]] = true
+			}
 		}
 		return result
 	}

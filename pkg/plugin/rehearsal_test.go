@@ -1,0 +1,208 @@
+package plugin
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// in is a node of a zone, with its host name as kubelets write it.
+func in(zone, name string, cpu int) *v1.Node {
+	n := node(name, cpu)
+	n.Labels = map[string]string{v1.LabelHostname: name, v1.LabelTopologyZone: zone}
+	return n
+}
+
+// selecting selects by one label.
+func selecting(key, value string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}
+}
+
+func apart(topologyKey string, selector *metav1.LabelSelector) *v1.Affinity {
+	return &v1.Affinity{PodAntiAffinity: &v1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []v1.PodAffinityTerm{
+		{TopologyKey: topologyKey, LabelSelector: selector},
+	}}}
+}
+
+func together(topologyKey string, selector *metav1.LabelSelector) *v1.Affinity {
+	return &v1.Affinity{PodAffinity: &v1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []v1.PodAffinityTerm{
+		{TopologyKey: topologyKey, LabelSelector: selector},
+	}}}
+}
+
+func level(topologyKey string, skew int32, selector *metav1.LabelSelector) v1.TopologySpreadConstraint {
+	return v1.TopologySpreadConstraint{TopologyKey: topologyKey, MaxSkew: skew, WhenUnsatisfiable: v1.DoNotSchedule, LabelSelector: selector}
+}
+
+// executorsOnly selects the executors of every application.
+var executorsOnly = selecting(spark.LabelRole, spark.RoleExecutor)
+
+// templated is the ConfigMap with the pod template of a driver's executors, which the driver is made to mount.
+func templated(driver *v1.Pod, spec v1.PodSpec) *v1.ConfigMap {
+	driver.Spec.Volumes = append(driver.Spec.Volumes, v1.Volume{Name: "pod-template-volume", VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{
+		LocalObjectReference: v1.LocalObjectReference{Name: driver.Name + "-template"},
+	}}})
+	if spec.Containers == nil {
+		spec.Containers = []v1.Container{{Name: "main"}}
+	}
+	text, err := json.Marshal(&v1.Pod{Spec: spec})
+	if err != nil {
+		panic(err)
+	}
+	return &v1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: driver.Namespace, Name: driver.Name + "-template", OwnerReferences: []metav1.OwnerReference{{Kind: "Pod", Name: driver.Name, UID: driver.UID}}},
+		Data:       map[string]string{"podspec-configmap-key": string(text)},
+	}
+}
+
+// play submits an application whose executors are made from a template, and returns its driver.
+func (h *harness) play(name string, count, cores int, spec v1.PodSpec) {
+	pod := driver(name)
+	template := templated(pod, spec)
+	h.create(pod, properties(pod, executors(count, cores)...), template)
+	h.after(time.Second)
+}
+
+// like is an executor as its driver makes it from a template.
+func like(name, driver string, cpu int, spec v1.PodSpec) *v1.Pod {
+	pod := executor(name, driver, cpu)
+	pod.Spec.Affinity, pod.Spec.TopologySpreadConstraints, pod.Spec.Volumes = spec.Affinity, spec.TopologySpreadConstraints, spec.Volumes
+	if len(spec.Containers) > 0 {
+		pod.Spec.Containers[0].Ports = spec.Containers[0].Ports
+	}
+	return pod
+}
+
+func claim(name string) v1.Volume {
+	return v1.Volume{Name: name, VolumeSource: v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: name}}}
+}
+
+// bound is a claim and its volume, which is on one node only.
+func bound(name, node string, mode v1.PersistentVolumeAccessMode) []runtime.Object {
+	return []runtime.Object{
+		&v1.PersistentVolumeClaim{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(name), Annotations: map[string]string{"pv.kubernetes.io/bind-completed": "yes"}},
+			Spec:       v1.PersistentVolumeClaimSpec{VolumeName: name + "-volume", AccessModes: []v1.PersistentVolumeAccessMode{mode}},
+			Status:     v1.PersistentVolumeClaimStatus{Phase: v1.ClaimBound},
+		},
+		&v1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{Name: name + "-volume"},
+			Spec: v1.PersistentVolumeSpec{
+				AccessModes: []v1.PersistentVolumeAccessMode{mode},
+				ClaimRef:    &v1.ObjectReference{Namespace: "ns", Name: name, UID: types.UID(name)},
+				NodeAffinity: &v1.VolumeNodeAffinity{Required: &v1.NodeSelector{NodeSelectorTerms: []v1.NodeSelectorTerm{{MatchExpressions: []v1.NodeSelectorRequirement{
+					{Key: v1.LabelHostname, Operator: v1.NodeSelectorOpIn, Values: []string{node}},
+				}}}}},
+			},
+			Status: v1.PersistentVolumeStatus{Phase: v1.VolumeBound},
+		},
+	}
+}
+
+func hostPort(port int32) []v1.Container {
+	return []v1.Container{{Name: "main", Ports: []v1.ContainerPort{{Name: "shuffle", ContainerPort: port, HostPort: port, Protocol: v1.ProtocolTCP}}}}
+}
+
+// What a template asks for is planned: the gang starts when all of its executors can be placed so, they find their
+// places, and when they cannot the reason says how many could and what refused the next.
+func TestExecutorsGoWhereTheirTemplateLetsThem(t *testing.T) {
+	zones := []runtime.Object{in("x", "x1", 16), in("x", "x2", 16), in("y", "y1", 16), in("y", "y2", 16)}
+	tests := map[string]struct {
+		objects  []runtime.Object
+		template v1.PodSpec
+		fit      int    // so many executors start
+		want     string // why one more does not
+	}{
+		"one on each host": {
+			zones, v1.PodSpec{Affinity: apart(v1.LabelHostname, executorsOnly)}, 4,
+			"Constraints: 4 of 5 pods of role executor find nodes and the next does not: of 4 nodes 4 refuse it by InterPodAffinity (node(s) didn't match pod anti-affinity rules)",
+		},
+		"one in each zone": {
+			zones, v1.PodSpec{Affinity: apart(v1.LabelTopologyZone, executorsOnly)}, 2,
+			"Constraints: 2 of 3 pods of role executor find nodes and the next does not: of 4 nodes 4 refuse it by InterPodAffinity (node(s) didn't match pod anti-affinity rules)",
+		},
+		"all on one host": {
+			zones, v1.PodSpec{Affinity: together(v1.LabelHostname, executorsOnly)}, 16,
+			"Constraints: 16 of 17 pods of role executor find nodes and the next does not: of 4 nodes 3 refuse it by InterPodAffinity (node(s) didn't match pod affinity rules), 1 have no room for it",
+		},
+		"all in one zone": {
+			append(zones[:3:3], on("x1", lone("other", 16))), v1.PodSpec{Affinity: together(v1.LabelTopologyZone, executorsOnly)}, 16,
+			"Constraints: 16 of 17 pods",
+		},
+		"level over zones": {
+			append(zones[:3:3], in("y", "y2", 1)), v1.PodSpec{TopologySpreadConstraints: []v1.TopologySpreadConstraint{level(v1.LabelTopologyZone, 1, executorsOnly)}}, 35,
+			"Constraints: 35 of 36 pods of role executor find nodes and the next does not: of 4 nodes 2 refuse it by PodTopologySpread (node(s) didn't match pod topology spread constraints), 2 have no room for it",
+		},
+		"a port of the host": {
+			append(zones, on("x1", withPort(lone("other", 1), 4040))), v1.PodSpec{Containers: hostPort(4040)}, 3,
+			"Constraints: 3 of 4 pods of role executor find nodes and the next does not: of 4 nodes 4 refuse it by NodePorts (node(s) didn't have free ports for the requested pod ports)",
+		},
+		"a volume of one host": {
+			append(zones, bound("data", "y1", v1.ReadWriteMany)...), v1.PodSpec{Volumes: []v1.Volume{claim("data")}}, 16,
+			"Constraints: 16 of 17 pods of role executor find nodes and the next does not: of 4 nodes 3 refuse it by VolumeBinding (node(s) didn't match PersistentVolume's node affinity), 1 have no room for it",
+		},
+		"a volume for one pod": {
+			append(zones, bound("data", "y1", v1.ReadWriteOncePod)...), v1.PodSpec{Volumes: []v1.Volume{claim("data")}}, 1,
+			"Constraints: 1 of 2 pods of role executor find nodes and the next does not: of 4 nodes ",
+		},
+	}
+	for name, test := range tests {
+		for _, strategy := range []string{"Pack", "Spread", "PreferSingleZone"} {
+			t.Run(name+", "+strategy, func(t *testing.T) {
+				filtered(t, fmt.Sprintf(`{"placement": %q}`, strategy), test.objects, func(h *harness) {
+					h.play("large", test.fit+1, 1, test.template)
+					a := h.schedule("large")
+					assert.Equal(t, "PreFilter", a.point)
+					assert.Equal(t, fwk.Unschedulable, a.status.Code())
+					assert.Contains(t, a.status.Message(), test.want)
+					again := h.schedule("large")
+					assert.Equal(t, "PreEnqueue", again.point)
+					h.remove("large")
+
+					h.play("app", test.fit, 1, test.template)
+					a = h.schedule("app")
+					require.True(t, a.status.IsSuccess(), "%s: %v", a.point, a.status)
+					assert.Len(t, a.tried, 1)
+					reservation, _ := h.plugin.Ledger().Reservation("app-uid")
+					slots := map[string]int{}
+					for _, slot := range reservation.Slots {
+						slots[slot.Node]++
+					}
+					for i := range test.fit {
+						name := fmt.Sprint("exec-", i)
+						h.create(like(name, "app", 1, test.template))
+						a := h.schedule(name)
+						require.True(t, a.status.IsSuccess(), "%s: %s: %v", name, a.point, a.status)
+						slots[a.node]--
+					}
+					for node, left := range slots {
+						assert.Zero(t, left, "slots of %s that nobody took", node)
+					}
+				})
+			})
+		}
+	}
+}
+
+func withPort(pod *v1.Pod, port int32) *v1.Pod {
+	pod.Spec.Containers[0].Ports = hostPort(port)[0].Ports
+	return pod
+}
+
+var _ = slices.Sort[[]int]
+var _ = gang.Constraints
+var _ ledger.Census
