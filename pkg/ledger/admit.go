@@ -95,9 +95,9 @@ func (l *Ledger) refuseLocked(r Refused) {
 	} else {
 		w = l.waiting.add(p.UID, "pod "+p.Shape+" "+p.Requests.String(), p.Requests, turnOf(p))
 	}
-	w.shape.fail(r.Epoch, r.Verdict)
-	if r.Epoch < l.epoch {
-		// Room came back during the attempt.
+	l.waiting.fail(w.shape, r, l.now)
+	if w.shape.due(l.since) {
+		// Something happened during the attempt.
 		l.waiting.idle = false
 	}
 }

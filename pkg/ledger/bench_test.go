@@ -81,7 +81,7 @@ func (s *scale) wait(gangs, shapes int) (leaders []Pod) {
 		s.tell(PodSeen{leader})
 		s.tell(Defined{leader.UID, sparkGang(app, 100+i%shapes, 1000)})
 		if verdict, _ := s.Gate(s.now, leader); verdict.Passes() {
-			s.tell(Refused{leader.UID, s.View().Epoch, gang.Verdict{Reason: gang.ClusterFull, Message: "no room"}})
+			s.tell(Refused{UID: leader.UID, Epoch: s.View().Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull, Message: "no room"}})
 		}
 		leaders = append(leaders, leader)
 	}
@@ -201,7 +201,7 @@ func BenchmarkTurns(b *testing.B) {
 				if !byUID[s.probe] {
 					b.Fatal("nobody is tried")
 				}
-				s.tell(Refused{s.probe, s.epoch, gang.Verdict{Reason: gang.Fragmented, Message: "no room"}})
+				s.tell(Refused{UID: s.probe, Epoch: s.epoch, Verdict: gang.Verdict{Reason: gang.Fragmented, Message: "no room"}})
 			}
 		})
 	}

@@ -98,6 +98,9 @@ type (
 		UID     types.UID
 		Epoch   uint64
 		Verdict gang.Verdict
+		// Rehearsed means that the framework's filters were asked about the whole gang: another answer may come of pods
+		// that come, without any room that comes back, or of things that the ledger does not hear of.
+		Rehearsed bool
 	}
 	// Tick: time has passed. Slots that were not claimed for the time of Unclaimed are released.
 	Tick struct{ Unclaimed time.Duration }

@@ -34,11 +34,11 @@ type Ledger struct {
 	// probe is the waiter being tried again since probed; empty means none.
 	probe  types.UID
 	probed time.Time
-	// epoch counts how often room came back.
+	// epoch counts how often something happened that may let a waiter start.
 	epoch uint64
-	// nodesEpoch is the epoch in which a node last changed.
-	nodesEpoch uint64
-	synced     bool
+	// since are the epochs in which things last happened.
+	since  epochs
+	synced bool
 
 	// degraded gangs have slots without a home -> whether their users have been told.
 	degraded map[*entry]bool
@@ -49,6 +49,8 @@ type Ledger struct {
 	before  map[int]resource.Vector // node index -> what was free before the event
 	// nodeChanged means that the event changed what a node is, not only what is on it.
 	nodeChanged bool
+	// companyChanged means that a pod came to a node, a placed one changed its labels, or a node has gone.
+	companyChanged bool
 	// touched are the nodes on which the event has changed something; index into the table of nodes.
 	touched map[int]struct{}
 	// unsettled gangs have slots that the event has opened or resized.
@@ -189,16 +191,23 @@ func (l *Ledger) settleLocked() []Effect {
 		gained := l.nodeChanged || l.gainedLocked()
 		l.rehomeLocked()
 		l.callLocked()
-		if gained {
+		if gained || l.companyChanged {
 			l.epoch++
+		}
+		if l.companyChanged {
+			l.since.company = l.epoch
+			l.waiting.idle = l.waiting.idle && l.waiting.rehearsed == 0
+		}
+		if gained {
+			l.since.room = l.epoch
 			l.waiting.idle = false
 		}
 		if l.nodeChanged {
-			l.nodesEpoch = l.epoch
+			l.since.nodes = l.epoch
 		}
 		l.probeLocked()
 	}
-	l.nodeChanged = false
+	l.nodeChanged, l.companyChanged = false, false
 	clear(l.before)
 	l.forgetLocked()
 	clear(l.touched)
@@ -266,7 +275,7 @@ func (l *Ledger) probeLocked() {
 		l.waiting.stall(l.probe)
 		l.probe = ""
 	}
-	if next := l.waiting.next(l.epoch, l.nodesEpoch, l.nodes.total); next != nil {
+	if next := l.waiting.next(l.since, l.nodes.total); next != nil {
 		l.probe, l.probed = next.uid, l.now
 		l.effects = append(l.effects, Activate{l.pods[next.uid].Object})
 	}

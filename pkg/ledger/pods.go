@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -47,6 +48,9 @@ func (l *Ledger) seePodLocked(seen Pod) {
 func (l *Ledger) updateLocked(p *pod, seen Pod) {
 	if p.placed != "" && !p.Requests.Equal(seen.Requests) {
 		l.useLocked(p.placed, seen.Requests.Sub(p.Requests))
+	}
+	if p.placed != "" && !maps.Equal(p.Object.Labels, seen.Object.Labels) {
+		l.companyChanged = true
 	}
 	if p.part() != seen.part() {
 		// Somebody changed its labels, or a gang was defined or has ended.
@@ -234,6 +238,7 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	if first {
 		p.placed = node
 		l.useLocked(node, p.Requests)
+		l.companyChanged = true
 		l.endWaitLocked(p.UID)
 	}
 	p.bound = p.bound || bound
@@ -295,6 +300,6 @@ func (l *Ledger) gangOfLocked(p *pod) *entry {
 func (l *Ledger) loseNodeLocked(name string) {
 	l.nodes.remove(name)
 	l.touched[l.nodes.lookup(name)] = struct{}{}
-	// Without an overbooked node more may be free in all.
-	l.waiting.idle = false
+	// Without an overbooked node more may be free in all, and without an empty one others may be level.
+	l.waiting.idle, l.companyChanged = false, true
 }

@@ -179,8 +179,9 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
 }
 
-// tickLocked releases slots that nobody has claimed for too long.
+// tickLocked releases slots that nobody has claimed for too long, and lets those be tried again whose time has come.
 func (l *Ledger) tickLocked(unclaimed time.Duration) {
+	l.waiting.retry(l.now)
 	var due []*entry
 	for _, e := range l.gangs {
 		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && e.leader.Ready && l.now.Sub(e.progress) >= unclaimed {

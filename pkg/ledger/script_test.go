@@ -113,7 +113,7 @@ func (s *script) run(line string) (said []string, err error) {
 	case "commit":
 		said = s.commit(uid)
 	case "refuse":
-		_ = s.apply(Refused{uid, s.plans[name].view.Epoch, reasonOf(w)})
+		_ = s.apply(Refused{UID: uid, Epoch: s.plans[name].view.Epoch, Verdict: reasonOf(w)})
 	case "unplace":
 		delete(s.assumed, uid)
 		_ = s.apply(Unplaced{uid})
@@ -288,7 +288,7 @@ func (s *script) try(uid types.UID, w words) ([]string, error) {
 		if plan.fits {
 			return s.commit(uid), nil
 		}
-		_ = s.apply(Refused{uid, plan.view.Epoch, reasonOf(w)})
+		_ = s.apply(Refused{UID: uid, Epoch: plan.view.Epoch, Verdict: reasonOf(w)})
 		return []string{thought}, nil
 	}
 	seats := s.Seats(uid, 4)
@@ -303,7 +303,7 @@ func (s *script) try(uid types.UID, w words) ([]string, error) {
 			return []string{"placed on " + name}, nil
 		}
 	}
-	_ = s.apply(Refused{uid, plan.view.Epoch, reasonOf(w)})
+	_ = s.apply(Refused{UID: uid, Epoch: plan.view.Epoch, Verdict: reasonOf(w)})
 	return []string{"does not fit"}, nil
 }
 

@@ -11,6 +11,11 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
+// retryPeriod is after how long a shape that the framework's filters have refused is tried again although nothing has
+// happened that the ledger hears of: claims, volumes and namespaces change, and the scheduler's snapshot may not have
+// known yet what the ledger knew.
+const retryPeriod = time.Minute
+
 // waiter is a pod, with its gang if it leads one, that was tried and did not fit.
 type waiter struct {
 	uid   types.UID
@@ -44,6 +49,9 @@ type shape struct {
 	tried uint64
 	// verdict of that attempt.
 	verdict gang.Verdict
+	// rehearsed means that the verdict depends on which pods are where, and failed is when it was given.
+	rehearsed bool
+	failed    time.Time
 	// stalls is how many of its attempts in a row have not reported an end. A shape that stalls goes behind all that do
 	// not: whatever keeps its attempts from ending must not keep the others from theirs.
 	stalls int
@@ -54,6 +62,8 @@ type waiting struct {
 	shapes map[string]*shape     // shape key -> its waiters
 	order  []*shape              // the same in no order, quicker to go through
 	byPod  map[types.UID]*waiter // leader or lone pod -> its wait
+	// rehearsed is how many shapes are.
+	rehearsed int
 	// idle means that next found nobody, and that nothing has happened since that could change its answer.
 	idle bool
 }
@@ -90,6 +100,7 @@ func (w *waiting) remove(uid types.UID) {
 }
 
 func (w *waiting) forget(s *shape) {
+	w.rehearse(s, false)
 	delete(w.shapes, s.key)
 	last := len(w.order) - 1
 	w.order[s.index] = w.order[last]
@@ -99,8 +110,30 @@ func (w *waiting) forget(s *shape) {
 }
 
 // fail notes that an attempt of a waiter has failed, judged in an epoch.
-func (s *shape) fail(epoch uint64, verdict gang.Verdict) {
-	s.tried, s.verdict, s.stalls = max(s.tried, epoch), verdict, 0
+func (w *waiting) fail(s *shape, r Refused, now time.Time) {
+	s.tried, s.verdict, s.stalls, s.failed = max(s.tried, r.Epoch), r.Verdict, 0, now
+	w.rehearse(s, r.Rehearsed)
+}
+
+func (w *waiting) rehearse(s *shape, rehearsed bool) {
+	if s.rehearsed {
+		w.rehearsed--
+	}
+	if s.rehearsed = rehearsed; rehearsed {
+		w.rehearsed++
+	}
+}
+
+// retry lets shapes be tried again that were rehearsed long ago.
+func (w *waiting) retry(now time.Time) {
+	if w.rehearsed == 0 {
+		return
+	}
+	for _, s := range w.order {
+		if s.rehearsed && now.Sub(s.failed) >= retryPeriod {
+			s.tried, w.idle = 0, false
+		}
+	}
 }
 
 // stall notes that an attempt of a waiter has not ended in time.
@@ -110,20 +143,35 @@ func (w *waiting) stall(uid types.UID) {
 	}
 }
 
-// next is the first in turn among the waiters whose shape has not failed since room came back and whose demand is at
-// most what is free in all, which is necessary though not sufficient. What can never fit is tried again only after the
-// nodes have changed. nil means there is none.
-func (w *waiting) next(room, nodes uint64, free resource.Vector) *waiter {
+// epochs are those in which something last happened; 0 is before anything did.
+type epochs struct {
+	room    uint64 // room came back, or a node changed
+	nodes   uint64 // a node changed
+	company uint64 // a pod came to a node, or which pods are there changed in another way without giving room back
+}
+
+// due tells whether something has happened since the shape failed that may change the verdict. What can never fit is
+// tried again only after the nodes have changed.
+func (s *shape) due(since epochs) bool {
+	switch {
+	case s.verdict.Permanent():
+		return s.tried < since.nodes
+	case s.rehearsed:
+		return s.tried < max(since.room, since.company)
+	default:
+		return s.tried < since.room
+	}
+}
+
+// next is the first in turn among the waiters whose shape is due and whose demand is at most what is free in all, which
+// is necessary though not sufficient. nil means there is none.
+func (w *waiting) next(since epochs, free resource.Vector) *waiter {
 	if w.idle {
 		return nil
 	}
 	var best *waiter
 	for _, s := range w.order {
-		since := room
-		if s.verdict.Permanent() {
-			since = nodes
-		}
-		if s.tried < since && s.demand.Fits(free) && (best == nil || s.queue[0].before(best)) {
+		if s.due(since) && s.demand.Fits(free) && (best == nil || s.queue[0].before(best)) {
 			best = s.queue[0]
 		}
 	}

@@ -68,19 +68,20 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 					tried := known.shape.tried
 					reason := rapid.SampledFrom([]gang.Reason{gang.ClusterFull, gang.NeverFitsNode}).Draw(t, "reason")
 					epoch := rapid.Uint64Range(0, 5).Draw(t, "epoch")
-					known.shape.fail(epoch, gang.Verdict{Reason: reason})
+					w.fail(known.shape, Refused{Epoch: epoch, Verdict: gang.Verdict{Reason: reason}, Rehearsed: rapid.Bool().Draw(t, "rehearsed")}, start)
 					require.Equal(t, max(tried, epoch), known.shape.tried)
 					require.Zero(t, known.shape.stalls)
 				}
 			case "stall":
 				w.stall(uid)
 			}
-			room, nodes := rapid.Uint64Range(0, 6).Draw(t, "room"), rapid.Uint64Range(0, 6).Draw(t, "nodes")
+			epoch := rapid.Uint64Range(0, 6)
+			since := epochs{epoch.Draw(t, "room"), epoch.Draw(t, "nodes"), epoch.Draw(t, "company")}
 			free := cores(rapid.Int64Range(0, 5).Draw(t, "free"))
 			free.Pods = 100
 			w.idle = false
-			require.Same(t, naiveNext(&w, room, nodes, free), w.next(room, nodes, free), "after %d events", i+1)
-			members := 0
+			require.Same(t, naiveNext(&w, since, free), w.next(since, free), "after %d events", i+1)
+			members, rehearsed := 0, 0
 			require.Len(t, w.order, len(w.shapes))
 			for i, s := range w.order {
 				require.Equal(t, i, s.index)
@@ -89,18 +90,25 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 			for key, s := range w.shapes {
 				require.NotEmpty(t, s.queue, "shape %s", key)
 				members += len(s.queue)
+				if s.rehearsed {
+					rehearsed++
+				}
 			}
+			require.Equal(t, rehearsed, w.rehearsed)
 			require.Len(t, w.byPod, members)
 		}
 	})
 }
 
-func naiveNext(w *waiting, room, nodes uint64, free resource.Vector) *waiter {
+func naiveNext(w *waiting, since epochs, free resource.Vector) *waiter {
 	var first *waiter
 	for _, candidate := range w.byPod {
-		epoch := room
+		epoch := since.room
+		if candidate.shape.rehearsed {
+			epoch = max(epoch, since.company)
+		}
 		if candidate.shape.verdict.Permanent() {
-			epoch = nodes
+			epoch = since.nodes
 		}
 		if candidate.shape.tried >= epoch || !candidate.shape.demand.Fits(free) {
 			continue
@@ -115,11 +123,11 @@ func naiveNext(w *waiting, room, nodes uint64, free resource.Vector) *waiter {
 
 func TestWhoFoundNobodyDoesNotLookAgain(t *testing.T) {
 	w := waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}}
-	require.Nil(t, w.next(1, 1, cores(9)))
+	require.Nil(t, w.next(epochs{room: 1}, cores(9)))
 	w.add("1", "a", cores(1), turn{})
-	require.Nil(t, w.next(1, 1, cores(9)), "nothing has happened that it was told of")
+	require.Nil(t, w.next(epochs{room: 1}, cores(9)), "nothing has happened that it was told of")
 	w.idle = false
-	require.Equal(t, types.UID("1"), w.next(1, 1, cores(9)).uid)
+	require.Equal(t, types.UID("1"), w.next(epochs{room: 1}, cores(9)).uid)
 	w.stall("nobody")
 	w.remove("nobody")
 }

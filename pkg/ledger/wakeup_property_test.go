@@ -26,6 +26,8 @@ type queue struct {
 	flying types.UID // the one being tried; empty means none
 	again  bool      // it was activated meanwhile
 	view   *View     // that its attempt looks at
+	// accompanied is whether its attempt sees a pod that leaders who seek company want to be near.
+	accompanied bool
 	// attempts counts how often each pod has been tried.
 	attempts map[types.UID]int
 }
@@ -83,7 +85,7 @@ func (q *queue) take() {
 	uid := q.active[0]
 	q.active = q.active[1:]
 	if _, exists := q.world.pods[uid]; exists {
-		q.flying, q.again, q.view = uid, false, q.View()
+		q.flying, q.again, q.view, q.accompanied = uid, false, q.View(), q.company()
 		q.attempts[uid]++
 	}
 }
@@ -113,7 +115,12 @@ func (q *queue) land(fails bool) {
 // try places the pod, or tells that it does not fit.
 func (q *queue) try(p Pod) (placed bool) {
 	if d, waiting := q.Definition(p.UID); waiting {
-		if node, slots, fits := q.plan(q.view, p, d); fits {
+		node, slots, fits := q.plan(q.view, p, d)
+		if fits && p.Shape == sociable && !q.accompanied {
+			q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: gang.Verdict{Reason: gang.Constraints}, Rehearsed: true})
+			return false
+		}
+		if fits {
 			if err := q.tell(Admitted{p.UID, node, slots}); err != nil {
 				q.again = true // the room is gone: after a backoff
 				return false
@@ -125,7 +132,7 @@ func (q *queue) try(p Pod) (placed bool) {
 		if _, _, fits := q.plan(q.view.Empty(), p, d); !fits {
 			verdict.Reason = gang.NeverFitsCluster
 		}
-		q.tell(Refused{p.UID, q.view.Epoch, verdict})
+		q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: verdict})
 		return false
 	}
 	if p.Kind == Leader {
@@ -145,7 +152,7 @@ func (q *queue) try(p Pod) (placed bool) {
 			return true
 		}
 	}
-	q.tell(Refused{p.UID, q.view.Epoch, gang.Verdict{Reason: gang.ClusterFull}})
+	q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull}})
 	return false
 }
 
@@ -185,15 +192,25 @@ func (q *queue) end(uid types.UID) {
 func (q *queue) step(t *rapid.T) {
 	any := func(Pod) bool { return true }
 	bound := func(p Pod) bool { return p.Node != "" }
+	placed := func(p Pod) bool { return p.Node != "" || q.assumed[p.UID] != "" }
 	assumed := func(p Pod) bool { return q.assumed[p.UID] != "" }
-	switch rapid.SampledFrom([]string{"gang", "gang", "lone", "executor", "define", "take", "take", "land", "land", "land", "error", "bind", "bind", "fail", "end", "end", "node", "node lost", "time"}).Draw(t, "event") {
+	switch rapid.SampledFrom([]string{"gang", "gang", "lone", "executor", "define", "take", "take", "land", "land", "land", "error", "bind", "bind", "fail", "end", "end", "label", "node", "node lost", "time"}).Draw(t, "event") {
 	case "gang":
 		p := q.newPod(Leader, rapid.SampledFrom([]string{"u", "v", "w", "x", "y", "z"}).Draw(t, "app"), rapid.Int64Range(1, 2).Draw(t, "cpu"))
 		p.Priority = rapid.Int32Range(0, 1).Draw(t, "priority")
 		q.definitions[p.UID] = definition(rapid.IntRange(0, 3).Draw(t, "count"), rapid.Int64Range(1, 3).Draw(t, "cpu"))
+		if rapid.IntRange(0, 2).Draw(t, "sociable") == 0 {
+			p.Shape = sociable
+		}
 		q.arrive(p)
 	case "lone":
-		q.arrive(q.newPod(Lone, "", rapid.Int64Range(1, 3).Draw(t, "cpu")))
+		p := q.newPod(Lone, "", rapid.Int64Range(1, 3).Draw(t, "cpu"))
+		q.arrive(labelled(p, rapid.Bool().Draw(t, "labelled")))
+	case "label":
+		if p, ok := q.pick(t, placed, "pod"); ok {
+			q.world.pods[p.UID] = labelled(p, len(p.Object.Labels) == 0)
+			q.tell(PodSeen{q.world.pods[p.UID]})
+		}
 	case "executor":
 		if leader, ok := q.pick(t, func(p Pod) bool { return bound(p) && p.Kind == Leader }, "leader"); ok {
 			p := q.newPod(Worker, leader.Gang.Name, rapid.Int64Range(1, 3).Draw(t, "cpu"))
@@ -257,6 +274,30 @@ func (q *queue) settle(t require.TestingT) {
 	require.Fail(t, "the scheduler does not come to rest", "active %v, assumed %v", q.active, q.assumed)
 }
 
+// sociable is the shape of leaders that only start while a pod with the label runs: what it stands for is judged by the
+// framework's filters.
+const sociable = "sociable"
+
+// labelled gives a pod the label, or takes it away.
+func labelled(p Pod, on bool) Pod {
+	p.Object = p.Object.DeepCopy()
+	p.Object.Labels = nil
+	if on {
+		p.Object.Labels = map[string]string{"company": "yes"}
+	}
+	return p
+}
+
+// company tells whether a pod with the label has a node.
+func (q *queue) company() bool {
+	for _, p := range q.world.pods {
+		if len(p.Object.Labels) > 0 && (p.Node != "" || q.assumed[p.UID] != "") {
+			return true
+		}
+	}
+	return false
+}
+
 // each calls f with the pods without a node that could have one: leaders of gangs that own their key, with their
 // definitions, and all others.
 func (q *queue) each(f func(p Pod, d gang.Definition)) {
@@ -276,7 +317,9 @@ func (q *queue) each(f func(p Pod, d gang.Definition)) {
 //
 // Seen failing when an attempt was judged by the epoch of its end instead of its start, when a shape that had failed
 // in an older epoch was left out, when room of a lost slot did not open an epoch, and when next said that it was idle
-// without having looked at every shape, and when a slot that opened did not call those of its own who wait.
+// without having looked at every shape, when a slot that opened did not call those of its own who wait, when a pod that
+// came or changed its labels did not open an epoch for those who seek company, and when it opened one only if one of
+// them waited, so that an attempt was judged too late.
 func TestNobodySleepsWhoFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := newQueue()
@@ -287,6 +330,7 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 		view := q.View()
 		q.each(func(p Pod, d gang.Definition) {
 			_, _, fits := q.plan(view, p, d)
+			fits = fits && (p.Shape != sociable || q.company())
 			require.False(t, fits, "%s %v waits although it fits", p.UID, p.part())
 			if p.Kind != Worker || q.gangs[p.Leader] == nil {
 				return
@@ -325,7 +369,7 @@ func TestEverybodyStartsWhenOthersEnd(t *testing.T) {
 		view := q.View().Empty()
 		q.each(func(p Pod, d gang.Definition) {
 			_, _, fits := q.plan(view, p, d)
-			require.False(t, fits, "%s %v never starts", p.UID, p.part())
+			require.False(t, fits && p.Shape != sociable, "%s %v never starts", p.UID, p.part())
 		})
 	})
 }
@@ -363,4 +407,27 @@ func TestWaitingCostsOneAttemptAnEpochAndShape(t *testing.T) {
 		q.settle(t)
 		require.LessOrEqual(t, total()-before, shapes)
 	})
+}
+
+// A gang that the framework's filters refused is tried again in time, for what the ledger does not hear of.
+func TestARehearsalIsRepeatedInTime(t *testing.T) {
+	q := newQueue()
+	q.tell(NodeSeen{newNode("a", 4)})
+	p := q.newPod(Leader, "x", 1)
+	p.Shape = sociable
+	q.definitions[p.UID] = definition(1, 1)
+	q.arrive(p)
+	q.settle(t)
+	require.Equal(t, 1, q.attempts[p.UID])
+	for range 3 {
+		before := q.attempts[p.UID]
+		q.clock = q.clock.Add(retryPeriod / 2)
+		q.tell(Tick{time.Hour})
+		q.settle(t)
+		require.Equal(t, before, q.attempts[p.UID])
+		q.clock = q.clock.Add(retryPeriod / 2)
+		q.tell(Tick{time.Hour})
+		q.settle(t)
+		require.Equal(t, before+1, q.attempts[p.UID])
+	}
 }

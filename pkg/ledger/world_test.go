@@ -350,7 +350,7 @@ func (w *world) schedule(t *rapid.T, p Pod) {
 	if d, waiting := w.Definition(p.UID); waiting {
 		node, slots, fits := w.plan(view, p, d)
 		if !fits {
-			_ = w.apply(Refused{p.UID, view.Epoch, gang.Verdict{Reason: gang.ClusterFull}})
+			_ = w.apply(Refused{UID: p.UID, Epoch: view.Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull}})
 			return
 		}
 		require.NoError(t, w.apply(Admitted{p.UID, node, slots}))
@@ -374,7 +374,7 @@ func (w *world) schedule(t *rapid.T, p Pod) {
 			return
 		}
 	}
-	_ = w.apply(Refused{p.UID, view.Epoch, gang.Verdict{Reason: gang.ClusterFull}})
+	_ = w.apply(Refused{UID: p.UID, Epoch: view.Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull}})
 }
 
 func sortedPods(pods []Pod) []Pod {
