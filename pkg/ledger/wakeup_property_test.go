@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -317,9 +318,8 @@ func (q *queue) each(f func(p Pod, d gang.Definition)) {
 //
 // Seen failing when an attempt was judged by the epoch of its end instead of its start, when a shape that had failed
 // in an older epoch was left out, when room of a lost slot did not open an epoch, and when next said that it was idle
-// without having looked at every shape, when a slot that opened did not call those of its own who wait, when a pod that
-// came or changed its labels did not open an epoch for those who seek company, and when it opened one only if one of
-// them waited, so that an attempt was judged too late.
+// without having looked at every shape, when a slot that opened did not call those of its own who wait, and when a pod that
+// came did not open an epoch for those who seek company.
 func TestNobodySleepsWhoFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := newQueue()
@@ -429,5 +429,59 @@ func TestARehearsalIsRepeatedInTime(t *testing.T) {
 		q.tell(Tick{time.Hour})
 		q.settle(t)
 		require.Equal(t, before+1, q.attempts[p.UID])
+	}
+}
+
+// Each kind of change wakes who seeks company, also when it happens while the first attempt is on its way; to those who
+// lack room it is nothing.
+//
+// Seen failing when changed labels were no change, and when an epoch began only if somebody waited for it already.
+func TestCompanyThatComesWakesWhoSeeksIt(t *testing.T) {
+	changes := map[string]func(q *queue, resident Pod){
+		"a pod of another scheduler comes": func(q *queue, _ Pod) {
+			p := labelled(q.newPod(Lone, "", 1), true)
+			p.Node = "a"
+			q.arrive(p)
+		},
+		"a pod that runs is labelled": func(q *queue, resident Pod) {
+			q.world.pods[resident.UID] = labelled(resident, true)
+			q.tell(PodSeen{q.world.pods[resident.UID]})
+		},
+		"a pod is placed": func(q *queue, _ Pod) {
+			p := labelled(q.newPod(Lone, "", 1), true)
+			q.world.pods[p.UID], q.assumed[p.UID] = p, "a"
+			q.gate(p)
+			q.tell(Placed{p.UID, "a"})
+		},
+	}
+	for name, change := range changes {
+		for _, early := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", during the attempt ", early), func(t *testing.T) {
+				q := newQueue()
+				q.tell(NodeSeen{newNode("a", 8)})
+				resident := q.newPod(Lone, "", 1)
+				resident.Node = "a"
+				q.arrive(resident)
+				large := q.newPod(Leader, "large", 1)
+				q.definitions[large.UID] = definition(9, 1)
+				q.arrive(large)
+				q.settle(t)
+				seeker := q.newPod(Leader, "seeker", 1)
+				seeker.Shape = sociable
+				q.definitions[seeker.UID] = definition(2, 1)
+				q.arrive(seeker)
+				q.define()
+				q.take()
+				if !early {
+					q.land(false)
+					q.settle(t)
+					require.Empty(t, q.assumed)
+				}
+				change(q, resident)
+				q.settle(t)
+				require.NotEmpty(t, q.world.pods[seeker.UID].Node)
+				require.Equal(t, 1, q.attempts[large.UID])
+			})
+		}
 	}
 }
