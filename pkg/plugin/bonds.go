@@ -1,10 +1,16 @@
 package plugin
 
 import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"strconv"
+
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // bonds is what in a pod's spec lets other pods, or volumes, decide where it may go. Placement's fast path looks at
@@ -82,6 +88,46 @@ func bonded(leader *v1.Pod, roles []gang.Role) bool {
 		}
 	}
 	return workers && leader != nil && len(requiredAntiAffinity(leader)) > 0
+}
+
+// identities are labels that tell one gang from all others.
+var identities = []string{spark.LabelApp, spark.LabelAppName, spark.LabelExecutorID, spark.LabelGang}
+
+// companyShape is equal for gangs whose pods are the same to the rules about other pods, their own and others': of one
+// namespace and with the same labels, but for those that tell one gang from all others and are not in its own rules. A
+// rule of some third pod about one particular application is thought to be about none: the worst is that this one waits
+// behind another that it does not hinder.
+func companyShape(leader *v1.Pod, roles []gang.Role) string {
+	pods := []*v1.Pod{}
+	if leader != nil {
+		pods = append(pods, leader)
+	}
+	for _, role := range roles {
+		pods = append(pods, role.Pod)
+	}
+	var rules []any
+	for _, pod := range pods {
+		rules = append(rules, pod.Spec.Affinity, pod.Spec.TopologySpreadConstraints)
+	}
+	text, err := json.Marshal(rules)
+	if err != nil {
+		// Cannot happen for decoded pods; a shape of its own is always right.
+		return string(pods[0].UID)
+	}
+	seen := []any{pods[0].Namespace}
+	for _, pod := range pods {
+		labels := maps.Clone(pod.Labels)
+		for _, key := range identities {
+			if !bytes.Contains(text, []byte(strconv.Quote(key))) {
+				delete(labels, key)
+			}
+		}
+		seen = append(seen, labels)
+	}
+	if text, err = json.Marshal(seen); err != nil {
+		return string(pods[0].UID)
+	}
+	return digest(text)
 }
 
 // asCreated is the pod as the API server will make it: it adds what matchLabelKeys and mismatchLabelKeys mean to the

@@ -152,6 +152,9 @@ func (p *Plugin) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 	for i := range definition.Roles {
 		definition.Roles[i].Shape = shapeOf(definition.Roles[i].Pod)
 	}
+	if bonded(leader, definition.Roles) {
+		definition.Roles[0].Shape += " " + companyShape(leader, definition.Roles)
+	}
 	return definition, nil
 }
 

@@ -85,8 +85,12 @@ func shapeOf(pod *v1.Pod) string {
 		// Cannot happen for a decoded pod; a shape of its own is always right.
 		return string(pod.UID)
 	}
+	return digest(constraints)
+}
+
+func digest(text []byte) string {
 	hash := fnv.New64a()
-	_, _ = hash.Write(constraints)
+	_, _ = hash.Write(text)
 	return fmt.Sprintf("%016x", hash.Sum64())
 }
 
@@ -103,12 +107,12 @@ func boundVolumes(pod *v1.Pod) []v1.VolumeSource {
 }
 
 // ports are the host ports a pod asks for.
-func ports(pod *v1.Pod) []int32 {
-	var ports []int32
+func ports(pod *v1.Pod) []string {
+	var ports []string
 	add := func(container *v1.Container) {
 		for _, port := range container.Ports {
 			if port.HostPort != 0 {
-				ports = append(ports, port.HostPort)
+				ports = append(ports, fmt.Sprint(port.HostIP, " ", port.HostPort, " ", port.Protocol))
 			}
 		}
 	}
