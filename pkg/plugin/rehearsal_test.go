@@ -48,29 +48,15 @@ func level(topologyKey string, skew int32, selector *metav1.LabelSelector) v1.To
 // executorsOnly selects the executors of every application.
 var executorsOnly = selecting(spark.LabelRole, spark.RoleExecutor)
 
-// templated is the ConfigMap with the pod template of a driver's executors, which the driver is made to mount.
-func templated(driver *v1.Pod, spec v1.PodSpec) *v1.ConfigMap {
-	driver.Spec.Volumes = append(driver.Spec.Volumes, v1.Volume{Name: "pod-template-volume", VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{
-		LocalObjectReference: v1.LocalObjectReference{Name: driver.Name + "-template"},
-	}}})
+// play submits an application whose executors are made from a template.
+func (h *harness) play(name string, count, cores int, spec v1.PodSpec) {
 	if spec.Containers == nil {
 		spec.Containers = []v1.Container{{Name: "main"}}
 	}
 	text, err := json.Marshal(&v1.Pod{Spec: spec})
-	if err != nil {
-		panic(err)
-	}
-	return &v1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: driver.Namespace, Name: driver.Name + "-template", OwnerReferences: []metav1.OwnerReference{{Kind: "Pod", Name: driver.Name, UID: driver.UID}}},
-		Data:       map[string]string{"podspec-configmap-key": string(text)},
-	}
-}
-
-// play submits an application whose executors are made from a template, and returns its driver.
-func (h *harness) play(name string, count, cores int, spec v1.PodSpec) {
-	pod := driver(name)
-	template := templated(pod, spec)
-	h.create(pod, properties(pod, executors(count, cores)...), template)
+	require.NoError(h.t, err)
+	pod := templated(name)
+	h.create(pod, properties(pod, executors(count, cores)...), template(pod, string(text)))
 	h.after(time.Second)
 }
 
