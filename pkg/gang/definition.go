@@ -37,7 +37,7 @@ type Role struct {
 	// Count. nil means without limit.
 	Maximum *int
 	// Selector is the labels by which a pod in the leader's namespace is known as one of these workers: a pod has to
-	// carry all of them. Never empty.
+	// carry all of them. Empty only in a gang without a leader, whose pods name it themselves.
 	Selector map[string]string
 	// Requests is what one worker asks of a node: resource.OfPod(Pod).
 	Requests resource.Vector

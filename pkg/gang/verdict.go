@@ -21,6 +21,10 @@ const (
 	BehindOthers Reason = "BehindOthers"
 	// GangIncomplete: what the leader will ask for is not known yet.
 	GangIncomplete Reason = "GangIncomplete"
+	// GangTimeout: pods that start together have waited for one another in vain.
+	GangTimeout Reason = "GangTimeout"
+	// Collecting: it has waited so long that room is kept for it until all it needs is there.
+	Collecting Reason = "Collecting"
 	// GangGuessed: something about the gang could not be taken at its word.
 	GangGuessed Reason = "GangGuessed"
 	// LeaderGone: the worker's leader has finished or does not exist.

@@ -42,21 +42,35 @@ func (l *Ledger) admitLocked(a Admitted) error {
 	if e == nil || l.gangOfLocked(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" {
 		return ErrNotWaiting
 	}
-	l.placeLocked(e.leader, a.Node, false)
+	if e.upfront == nil {
+		l.placeLocked(e.leader, a.Node, false)
+	} else {
+		l.endWaitLocked(e.leader.UID)
+	}
 	l.stepLocked(e, gang.Admitted{Slots: slices.Clone(a.Slots)})
-	if l.overbookedLocked(a) {
-		l.unplaceLocked(e.leader)
+	if l.overbookedLocked(e, a) {
+		if e.upfront == nil {
+			l.unplaceLocked(e.leader)
+		} else {
+			l.stepLocked(e, gang.Unseated{})
+		}
 		return ErrRoomGone
 	}
 	l.gatherLocked(e)
+	if e.upfront != nil {
+		l.barred[e] = struct{}{}
+		l.unbarLocked(e)
+	}
 	return nil
 }
 
 // overbookedLocked tells whether a node that an admission touched holds more than it has.
-func (l *Ledger) overbookedLocked(a Admitted) bool {
-	leader := l.pods[a.Leader]
-	if node := l.nodes.table.at(l.nodes.lookup(a.Node)); !leader.Requests.Fits(node.free.Add(leader.Requests)) {
-		return true
+func (l *Ledger) overbookedLocked(e *entry, a Admitted) bool {
+	if e.upfront == nil {
+		asked := e.leader.Requests
+		if node := l.nodes.table.at(l.nodes.lookup(a.Node)); !asked.Fits(node.free.Add(asked)) {
+			return true
+		}
 	}
 	for _, slot := range a.Slots {
 		node := l.nodes.table.at(l.nodes.lookup(slot.Node))
@@ -73,22 +87,26 @@ func (l *Ledger) refuseLocked(r Refused) {
 	if p == nil || p.placed != "" {
 		return
 	}
-	if l.probe == r.UID {
+	e := l.gangOfLocked(p)
+	tried := p // who waits now that the attempt has failed
+	if e != nil && e.tries(p) {
+		tried = e.leader
+	}
+	if l.probe == tried.UID {
 		l.probe = ""
 	}
-	e := l.gangOfLocked(p)
 	switch {
-	case p.Kind == Worker && e != nil && !p.roams:
+	case tried.Kind == Worker && e != nil && !p.roams:
 		p.roams = true
 		l.effects = append(l.effects, Activate{p.Object})
 		return
 	case r.Verdict.Passes():
 		// Refused for something else than room: whatever refused it wakes it.
-		l.waiting.remove(r.UID)
+		l.endWaitLocked(tried.UID)
 		return
 	}
 	var w *waiter
-	if p.Kind == Leader && e != nil {
+	if tried.Kind == Leader && e != nil {
 		w = l.parkLocked(e)
 		// Through the Gate again, which keeps it there.
 		l.effects = append(l.effects, Activate{p.Object})
@@ -96,6 +114,7 @@ func (l *Ledger) refuseLocked(r Refused) {
 		w = l.waiting.add(p.UID, "pod "+p.Shape+" "+p.Requests.String(), p.Requests, turnOf(p))
 	}
 	l.waiting.fail(w.shape, r, l.now)
+	l.disappointLocked(w)
 	if w.shape.due(l.since) {
 		// Something happened during the attempt.
 		l.waiting.idle = false
@@ -112,6 +131,9 @@ func demandOf(e *entry) resource.Vector {
 	for _, role := range e.Gang.Definition.Roles {
 		demand = demand.Add(role.Requests.Scale(role.Count))
 	}
+	if e.upfront != nil {
+		demand = demand.Max(e.upfront.group.Resources)
+	}
 	return demand
 }
 
@@ -120,6 +142,9 @@ func shapeOf(e *entry) string {
 	shape := fmt.Sprintf("gang %s %s", e.leader.Shape, e.leader.Requests)
 	for _, role := range e.Gang.Definition.Roles {
 		shape += fmt.Sprintf(" + %d × %s %s", role.Count, role.Shape, role.Requests)
+	}
+	if e.upfront != nil && !e.upfront.group.Resources.IsZero() {
+		shape += fmt.Sprintf(" of %s", e.upfront.group.Resources)
 	}
 	return shape
 }

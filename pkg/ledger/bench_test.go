@@ -242,7 +242,7 @@ func BenchmarkTick(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				s.tell(Tick{time.Hour})
+				s.tell(Tick{Unclaimed: time.Hour})
 			}
 		})
 	}

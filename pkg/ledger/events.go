@@ -36,6 +36,14 @@ type Pod struct {
 	Leader types.UID
 	// Role of a worker within its gang.
 	Role string
+	// Upfront says of a worker that its gang has no leader: its pods exist before the first of them starts, and as many
+	// as have to start together wait for one another. It means nothing where a leader claims the gang.
+	Upfront bool
+	// Together is how many pods of an up-front gang start together, if the pods say so themselves; zero means that a
+	// Group says it.
+	Together int
+	// Nominated is the node that an assumed pod was going to when the API server last heard of it; empty means none.
+	Nominated string
 	// Node the pod is bound to; empty while it is not.
 	Node     string
 	Requests resource.Vector
@@ -55,6 +63,19 @@ type Pod struct {
 type Reservation struct {
 	Definition gang.Definition
 	Slots      []gang.Slot
+}
+
+// Group declares an up-front gang: a PodGroup.
+type Group struct {
+	Key gang.Key
+	// Minimum is how many of its pods start together; at least 1 unless there is a Problem.
+	Minimum int
+	// Resources have to be free in all before the gang starts. Zero means that what its pods ask for is enough.
+	Resources resource.Vector
+	// Timeout is how long pods that have a node wait for the others. Zero means one minute.
+	Timeout time.Duration
+	// Problem says why the declaration cannot be used; empty means that it can.
+	Problem string
 }
 
 // Event is something the ledger is told. The set is closed: Apply knows them all.
@@ -79,12 +100,17 @@ type (
 		Leader  types.UID
 		Problem string
 	}
-	// Admitted: a leader was assumed on a node and its workers have these slots. Answered by Apply with an error
-	// through AdmitError when the room is gone; then nothing has changed.
+	// GroupSeen: the declaration of an up-front gang appeared or changed. It means nothing to a gang that is admitted.
+	GroupSeen struct{ Group Group }
+	// GroupGone: the declaration was deleted.
+	GroupGone struct{ Key gang.Key }
+	// Admitted: a leader was assumed on a node and its workers have these slots, as Demand asked for. Apply answers
+	// with an error when the room is gone; then nothing has changed.
 	Admitted struct {
 		Leader types.UID
-		Node   string
-		Slots  []gang.Slot
+		// Node of the leader; empty for an up-front gang.
+		Node  string
+		Slots []gang.Slot
 	}
 	// Placed: a pod other than the leader of a waiting gang was assumed on a node.
 	Placed struct {
@@ -102,24 +128,33 @@ type (
 		// that come, without any room that comes back, or of things that the ledger does not hear of.
 		Rehearsed bool
 	}
-	// Tick: time has passed. Slots that were not claimed for the time of Unclaimed are released.
-	Tick struct{ Unclaimed time.Duration }
+	// Tick: time has passed.
+	Tick struct {
+		// Unclaimed is how long slots wait for their workers before they are released. Zero means that they are not
+		// looked at this time.
+		Unclaimed time.Duration
+		// Collect is how long a pod or gang waits before room is collected for it. Zero means that no collection
+		// begins this time.
+		Collect time.Duration
+	}
 	// Synced: everything that existed at the start has been told; from now on gangs may be admitted.
 	Synced struct{}
 )
 
-func (NodeSeen) ledgerEvent() {}
-func (NodeGone) ledgerEvent() {}
-func (PodSeen) ledgerEvent()  {}
-func (PodGone) ledgerEvent()  {}
-func (Defined) ledgerEvent()  {}
-func (Refuted) ledgerEvent()  {}
-func (Admitted) ledgerEvent() {}
-func (Placed) ledgerEvent()   {}
-func (Unplaced) ledgerEvent() {}
-func (Refused) ledgerEvent()  {}
-func (Tick) ledgerEvent()     {}
-func (Synced) ledgerEvent()   {}
+func (NodeSeen) ledgerEvent()  {}
+func (NodeGone) ledgerEvent()  {}
+func (PodSeen) ledgerEvent()   {}
+func (PodGone) ledgerEvent()   {}
+func (GroupSeen) ledgerEvent() {}
+func (GroupGone) ledgerEvent() {}
+func (Defined) ledgerEvent()   {}
+func (Refuted) ledgerEvent()   {}
+func (Admitted) ledgerEvent()  {}
+func (Placed) ledgerEvent()    {}
+func (Unplaced) ledgerEvent()  {}
+func (Refused) ledgerEvent()   {}
+func (Tick) ledgerEvent()      {}
+func (Synced) ledgerEvent()    {}
 
 // Effect is something the caller of Apply has to do, in order, after Apply has returned.
 type Effect interface{ ledgerEffect() }
@@ -131,6 +166,13 @@ type (
 	Define struct{ Leader *v1.Pod }
 	// Save writes the reservation of a leader's gang down again: slots have moved.
 	Save struct{ Leader *v1.Pod }
+	// Allow lets pods that wait for the rest of their gang go on to be bound.
+	Allow struct{ Pods []types.UID }
+	// Reject sends pods that wait for the rest of their gang back: it will not come.
+	Reject struct {
+		Pods    []types.UID
+		Verdict gang.Verdict
+	}
 	// Tell lets the user of a pod know what became of it.
 	Tell struct {
 		Pod     *v1.Pod
@@ -141,4 +183,6 @@ type (
 func (Activate) ledgerEffect() {}
 func (Define) ledgerEffect()   {}
 func (Save) ledgerEffect()     {}
+func (Allow) ledgerEffect()    {}
+func (Reject) ledgerEffect()   {}
 func (Tell) ledgerEffect()     {}

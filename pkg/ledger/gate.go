@@ -82,6 +82,8 @@ func (l *Ledger) gateWaitingLocked(e *entry) gang.Verdict {
 func (l *Ledger) gateWorkerLocked(p *pod) gang.Verdict {
 	e := l.gangOfLocked(p)
 	switch {
+	case e != nil && e.upfront != nil && !e.Phase.Admitted():
+		return l.gateMemberLocked(e, p)
 	case e != nil && (e.Phase.Admitted() || e.leader.bound):
 		// A leader that another scheduler bound may run although its gang is not known: its workers are all elastic.
 		return gang.Verdict{}

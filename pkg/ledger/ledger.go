@@ -27,6 +27,12 @@ type Ledger struct {
 	pods  map[types.UID]*pod   // every pod that has not ended
 	gangs map[types.UID]*entry // leader -> its gang
 	apps  map[gang.Key]*app    // gang key -> who claims it
+	// groups are the declarations of up-front gangs.
+	groups map[gang.Key]Group
+	// barred are the up-front gangs whose pods wait for one another, or may still do so.
+	barred map[*entry]struct{}
+	// resting are the up-front gangs whose pods have waited for one another in vain, until they are tried again.
+	resting map[*entry]struct{}
 	// claims are the roles of defined gangs by one label of their selectors.
 	claims map[label][]claim
 	// waiting holds leaders and lone pods that were tried and did not fit.
@@ -39,6 +45,9 @@ type Ledger struct {
 	// since are the epochs in which things last happened.
 	since  epochs
 	synced bool
+
+	// collecting is the room that is kept for one waiter until it has all it needs; nil means none.
+	collecting *collection
 
 	// degraded gangs have slots without a home -> whether their users have been told.
 	degraded map[*entry]bool
@@ -70,7 +79,10 @@ type pod struct {
 // entry is a gang with its leader.
 type entry struct {
 	*gang.Gang
+	// leader of an up-front gang is no pod of its own: it stands in for the first of them.
 	leader *pod
+	// upfront is nil for a gang with a leader.
+	upfront *upfront
 	// progress is when the leader became ready or a worker last came or went.
 	progress time.Time
 	// handles are the labels under which its roles are found in Ledger.claims.
@@ -84,6 +96,11 @@ type app struct {
 	// leaders claim the key in the order of their right to it: the first owns it, others are refused.
 	leaders []*entry
 	workers map[types.UID]*pod
+	// upfront is how many of the workers say that they have no leader, and together the largest number of them that any
+	// has said to start together.
+	upfront, together int
+	// bound is how many of those are bound.
+	bound int
 }
 
 // New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement;
@@ -94,6 +111,9 @@ func New(topologyKey string) *Ledger {
 		pods:    map[types.UID]*pod{},
 		gangs:   map[types.UID]*entry{},
 		apps:    map[gang.Key]*app{},
+		groups:  map[gang.Key]Group{},
+		barred:  map[*entry]struct{}{},
+		resting: map[*entry]struct{}{},
 		claims:  map[label][]claim{},
 		waiting: waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
 		before:  map[int]resource.Vector{},
@@ -134,6 +154,14 @@ func (l *Ledger) applyLocked(event Event) error {
 		l.seePodLocked(e.Pod)
 	case PodGone:
 		l.losePodLocked(e.UID)
+	case GroupSeen:
+		if former, known := l.groups[e.Group.Key]; !known || !former.equal(e.Group) {
+			l.groups[e.Group.Key] = e.Group
+			l.musterLocked(e.Group.Key)
+		}
+	case GroupGone:
+		delete(l.groups, e.Key)
+		l.musterLocked(e.Key)
 	case Defined:
 		l.defineLocked(e.Leader, gang.Defined{Definition: e.Definition})
 	case Refuted:
@@ -152,7 +180,7 @@ func (l *Ledger) applyLocked(event Event) error {
 	case Refused:
 		l.refuseLocked(e)
 	case Tick:
-		l.tickLocked(e.Unclaimed)
+		l.tickLocked(e)
 	case Synced:
 		l.openLocked()
 	default:
@@ -170,6 +198,9 @@ func (l *Ledger) openLocked() {
 	}
 	for e := range l.admittedLocked() {
 		l.unsettled[e] = struct{}{}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(l.apps), compareKeys) {
+		l.musterLocked(key)
 	}
 	for _, p := range sorted(l.pods) {
 		l.reviseLocked(p)
@@ -189,8 +220,13 @@ func (l *Ledger) settleLocked() []Effect {
 	if l.synced {
 		l.repairLocked()
 		gained := l.nodeChanged || l.gainedLocked()
+		if len(l.degraded) > 0 {
+			l.abandonLocked() // those that are admitted go first
+		}
 		l.rehomeLocked()
+		l.collectLocked()
 		l.callLocked()
+		gained = gained || l.gainedLocked()
 		if gained || l.companyChanged {
 			l.epoch++
 		}
@@ -275,18 +311,31 @@ func (l *Ledger) probeLocked() {
 		l.waiting.stall(l.probe)
 		l.probe = ""
 	}
-	if next := l.waiting.next(l.since, l.nodes.total); next != nil {
+	next := l.collectorLocked()
+	if next == nil {
+		next = l.waiting.next(l.since, l.nodes.total)
+	}
+	if next != nil {
 		l.probe, l.probed = next.uid, l.now
-		l.effects = append(l.effects, Activate{l.pods[next.uid].Object})
+		l.effects = append(l.effects, Activate{l.objectLocked(next.uid)})
 	}
 }
 
-// endWaitLocked ends a pod's wait and its probe.
+// objectLocked is the pod that is tried for a waiter: for an up-front gang, the first of its pods.
+func (l *Ledger) objectLocked(waiter types.UID) *v1.Pod {
+	if e := l.gangs[waiter]; e != nil {
+		return e.leader.Object
+	}
+	return l.pods[waiter].Object
+}
+
+// endWaitLocked ends a pod's wait, its probe, and what is collected for it.
 func (l *Ledger) endWaitLocked(uid types.UID) {
 	l.waiting.remove(uid)
 	if l.probe == uid {
 		l.probe = ""
 	}
+	l.giveUpLocked(uid)
 }
 
 // useLocked and holdLocked change what is taken of a node, remembering what was free before the event.

@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,7 +28,9 @@ func (w *world) checkSums(t require.TestingT) {
 		}
 	}
 	for uid, e := range w.gangs {
-		require.Contains(t, w.pods, uid, "a gang outlives its leader")
+		if e.upfront == nil {
+			require.Contains(t, w.pods, uid, "a gang outlives its leader")
+		}
 		open := 0
 		for _, slot := range e.Slots {
 			if slot.Worker == "" && slot.Node != "" {
@@ -39,6 +43,23 @@ func (w *world) checkSums(t require.TestingT) {
 		}
 		if !e.Phase.Admitted() {
 			require.Zero(t, open, "a gang that is %s holds slots", e.Phase)
+		}
+	}
+	if c := w.collecting; c != nil {
+		missing := 0
+		for k, kept := range c.kept {
+			held[kept.node] = held[kept.node].Add(kept.amount)
+			require.True(t, kept.amount.Fits(c.wants[kept.want].requests), "more is collected than asked for")
+			require.Equal(t, kept.node == "", slices.Contains(c.homeless, k))
+			require.Equal(t, kept.node != "", slices.Contains(c.onNode[kept.node], k))
+			if c.lacks(k) {
+				missing++
+			}
+		}
+		require.Equal(t, missing, c.missing)
+		require.Contains(t, w.waiting.byPod, c.waiter)
+		if held[""].IsZero() {
+			delete(held, "")
 		}
 	}
 	total := resource.Vector{}
@@ -94,6 +115,24 @@ func (w *world) checkRepaired(t require.TestingT) {
 func (w *world) checkBooks(t require.TestingT) {
 	require.Len(t, w.Ledger.pods, len(w.pods))
 	workers, leaders, handles := 0, 0, 0
+	for _, e := range w.gangs {
+		if e.upfront != nil {
+			leaders++
+			require.NotZero(t, w.apps[e.Key].upfront, "an up-front gang outlives its pods")
+		}
+	}
+	for _, a := range w.apps {
+		upfront, bound := 0, 0
+		for _, p := range a.workers {
+			if p.Upfront {
+				upfront++
+				if p.bound {
+					bound++
+				}
+			}
+		}
+		require.Equal(t, []int{upfront, bound}, []int{a.upfront, a.bound}, "up-front pods, those bound")
+	}
 	for uid, p := range w.Ledger.pods {
 		switch p.Kind {
 		case Worker:
@@ -139,9 +178,13 @@ func (w *world) checkBooks(t require.TestingT) {
 	}
 	require.Zero(t, handles)
 	for uid, waiter := range w.waiting.byPod {
-		p := w.Ledger.pods[uid]
-		require.NotNil(t, p)
-		require.Empty(t, p.placed, "%s waits for what it has", uid)
+		if e := w.gangs[uid]; e == nil || e.upfront == nil {
+			p := w.Ledger.pods[uid]
+			require.NotNil(t, p)
+			require.Empty(t, p.placed, "%s waits for what it has", uid)
+		} else {
+			require.Equal(t, gang.Waiting, e.Phase)
+		}
 		require.Same(t, waiter, waiter.shape.queue[waiter.index])
 	}
 	if w.probe != "" {
@@ -209,6 +252,47 @@ func TestALeaderIsPlacedOnlyWithASlotForEveryWorkerOfTheStart(t *testing.T) {
 				if before[uid] != gang.Reserved && e.Phase == gang.Reserved {
 					require.Equal(t, gang.Waiting, before[uid])
 					require.Len(t, e.Slots, e.Gang.Definition.Workers())
+				}
+			}
+		}
+	})
+}
+
+// TestUpfrontGangsStartTogetherOrNotAtAll: none of their pods goes on to be bound before as many as start together have
+// a node, and when a gang is called off none keeps its node.
+//
+// Seen failing when unbarLocked did not look for open slots, when a pod that ended before the start left a gang that was
+// one short, and when callOffLocked rejected only one of the pods.
+func TestUpfrontGangsStartTogetherOrNotAtAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld()
+		w.happens = upfrontHappened
+		_ = w.apply(Synced{})
+		for range rapid.IntRange(1, 80).Draw(t, "events") {
+			before := map[types.UID]gang.Phase{}
+			for uid, e := range w.gangs {
+				before[uid] = e.Phase
+			}
+			w.step(t)
+			for uid, e := range w.gangs {
+				if e.upfront == nil || !strings.HasPrefix(e.Key.Name, "podgroup/") {
+					continue // executors may have been placed while they still had a driver
+				}
+				have, started := 0, false
+				for member, p := range w.apps[e.Key].workers {
+					if p.Upfront && p.placed != "" {
+						have++
+					}
+					started = started || p.bound
+					if w.barred[member] && !e.Phase.Admitted() {
+						require.True(t, w.rejected[member], "%s keeps a node for a gang that is %s", member, e.Phase)
+					}
+					if w.assumed[member] != "" && !w.barred[member] {
+						require.Equal(t, gang.Running, e.Phase, "%s is bound before its gang starts", member)
+					}
+				}
+				if e.Phase == gang.Running && before[uid] != gang.Running {
+					require.True(t, started || have >= e.upfront.group.Minimum, "%d of %d have a node", have, e.upfront.group.Minimum)
 				}
 			}
 		}

@@ -17,11 +17,15 @@ type part struct {
 	gang   gang.Key
 	leader types.UID
 	role   string
+	// upfront as in Pod.
+	upfront bool
 }
 
-func (p *Pod) part() part { return part{p.Kind, p.Gang, p.Leader, p.Role} }
+func (p *Pod) part() part { return part{p.Kind, p.Gang, p.Leader, p.Role, p.Upfront} }
 
-func (p *Pod) play(a part) { p.Kind, p.Gang, p.Leader, p.Role = a.kind, a.gang, a.leader, a.role }
+func (p *Pod) play(a part) {
+	p.Kind, p.Gang, p.Leader, p.Role, p.Upfront = a.kind, a.gang, a.leader, a.role, a.upfront
+}
 
 // seePodLocked takes a pod's new state.
 func (l *Ledger) seePodLocked(seen Pod) {
@@ -80,14 +84,20 @@ func (l *Ledger) joinLocked(p *pod) {
 	}
 	if p.Kind == Worker {
 		a.workers[p.UID] = p
+		if p.Upfront {
+			l.assembleLocked(a, p)
+		}
 		return
 	}
 	e := &entry{Gang: gang.New(p.Gang, p.UID), leader: p}
 	l.gangs[p.UID] = e
 	a.leaders = append(a.leaders, e)
-	if a.leaders[0] == e {
+	switch owner := a.leaders[0]; {
+	case owner == e:
 		l.formLocked(e)
-	} else {
+	case owner.upfront != nil:
+		l.endGangLocked(owner) // there is a leader after all
+	default:
 		l.contestLocked(a, e)
 	}
 }
@@ -191,6 +201,9 @@ func (l *Ledger) leaveLocked(p *pod) {
 			}
 		}
 		delete(l.apps[p.Gang].workers, p.UID)
+		if p.Upfront {
+			l.desertLocked(l.apps[p.Gang], p)
+		}
 	case Leader:
 		l.endGangLocked(l.gangs[p.UID])
 	}
@@ -203,8 +216,11 @@ func (l *Ledger) leaveLocked(p *pod) {
 func (l *Ledger) endGangLocked(e *entry) {
 	l.stepLocked(e, gang.Ended{})
 	l.dismissLocked(e)
+	l.endWaitLocked(e.leader.UID)
 	delete(l.gangs, e.leader.UID)
 	delete(l.degraded, e)
+	delete(l.barred, e)
+	delete(l.resting, e)
 	a := l.apps[e.Key]
 	owned := a.leaders[0] == e
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
@@ -218,6 +234,8 @@ func (l *Ledger) endGangLocked(e *entry) {
 	if len(a.leaders) > 0 {
 		slices.SortFunc(a.leaders, func(a, b *entry) int { return a.leader.compare(b.leader) })
 		l.formLocked(a.leaders[0])
+	} else {
+		l.musterLocked(e.Key)
 	}
 }
 
@@ -241,8 +259,12 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 		l.companyChanged = true
 		l.endWaitLocked(p.UID)
 	}
+	confirmed := bound && !p.bound
 	p.bound = p.bound || bound
 	p.roams = false
+	if confirmed && p.Upfront {
+		l.apps[p.Gang].bound++
+	}
 	if p.Kind == Leader && bound {
 		l.contestLocked(l.apps[p.Gang], l.gangs[p.UID])
 	}
@@ -257,6 +279,10 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	case p.Kind == Worker && first:
 		l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: node, Requests: p.Requests})
 		e.progress = l.now
+		l.unbarLocked(e)
+	}
+	if confirmed && p.Upfront {
+		l.musterLocked(p.Gang)
 	}
 }
 
@@ -266,6 +292,9 @@ func (l *Ledger) unplaceLocked(p *pod) {
 		return
 	}
 	l.useLocked(p.placed, resource.Vector{}.Sub(p.Requests))
+	if p.bound && p.Upfront {
+		l.apps[p.Gang].bound--
+	}
 	p.placed, p.bound = "", false
 	e := l.gangOfLocked(p)
 	switch {
@@ -276,6 +305,7 @@ func (l *Ledger) unplaceLocked(p *pod) {
 	case p.Kind == Worker:
 		l.stepLocked(e, gang.WorkerUnplaced{Worker: p.UID})
 		l.unsettled[e] = struct{}{}
+		l.strandedLocked(e)
 	}
 }
 
@@ -290,7 +320,7 @@ func (l *Ledger) gangOfLocked(p *pod) *entry {
 		return nil
 	}
 	owner := a.leaders[0]
-	if p.Kind == Worker && p.Leader != "" && p.Leader != owner.leader.UID || p.Kind == Leader && p != owner.leader {
+	if p.Kind == Worker && p.Leader != "" && p.Leader != owner.leader.UID && owner.upfront == nil || p.Kind == Leader && p != owner.leader {
 		return nil
 	}
 	return owner

@@ -19,6 +19,7 @@ import (
 // more, or on which others have taken the room. The gangs admitted last move first. All gangs are looked at only when
 // some node is in trouble; else those whose own slots the event has opened or resized.
 func (l *Ledger) repairLocked() {
+	l.checkCollectionLocked()
 	suspects := l.unsettled
 	touched := sets.New[string]()
 	for i := range l.touched {
@@ -148,8 +149,11 @@ func (e *entry) eligible(role int, node *v1.Node) bool {
 	return e.eligibility[role](node)
 }
 
-// saveLocked asks for the gang's reservation to be written down again, once an event.
+// saveLocked asks for the reservation of a leader's gang to be written down again, once an event.
 func (l *Ledger) saveLocked(e *entry) {
+	if e.upfront != nil {
+		return // where its pods are says it all
+	}
 	written := Save{e.leader.Object}
 	if !slices.Contains(l.effects, Effect(written)) {
 		l.effects = append(l.effects, written)
@@ -179,9 +183,20 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
 }
 
-// tickLocked releases slots that nobody has claimed for too long, and lets those be tried again whose time has come.
-func (l *Ledger) tickLocked(unclaimed time.Duration) {
+// tickLocked does what has become due.
+func (l *Ledger) tickLocked(tick Tick) {
 	l.waiting.retry(l.now)
+	l.tickBarriersLocked()
+	if tick.Unclaimed > 0 {
+		l.releaseLocked(tick.Unclaimed)
+	}
+	if tick.Collect > 0 {
+		l.tickCollectionLocked(tick.Collect)
+	}
+}
+
+// releaseLocked releases slots that nobody has claimed for too long.
+func (l *Ledger) releaseLocked(unclaimed time.Duration) {
 	var due []*entry
 	for _, e := range l.gangs {
 		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && e.leader.Ready && l.now.Sub(e.progress) >= unclaimed {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,6 +27,9 @@ import (
 //	                                              [age=DURATION] created so long ago and seen only now
 //	executor NAME app=A cpu=N [of=DRIVER] [on=NODE] [role=NAME]
 //	pod NAME cpu=N [gpu=N] [on=NODE] [priority=N] [workers=LABEL]
+//	member NAME group=G cpu=N [on=NODE] [nominated=NODE]
+//	executor … together=N                         one of N that start together
+//	group NAME minimum=N [free=N] [timeout=D] [problem=WORD], group-gone NAME
 //	gone NAME
 //	defined DRIVER executors=N cpu=N [minimum=N] [selects=LABEL] [only=VALUE]     only: nodes with this label
 //	refuted DRIVER WORDS…
@@ -35,6 +39,7 @@ import (
 //	unplace NAME, bind NAME [on=NODE]             how the binding cycle ends
 //	seats NAME                                    where an executor may take a slot
 //	wait DURATION, tick DURATION                  slots unclaimed for as long are released
+//	tick DURATION collect                         room is collected for what has waited for as long
 //	show                                          all gangs and nodes
 type script struct {
 	*world
@@ -47,6 +52,7 @@ type planned struct {
 	node  string
 	slots []gang.Slot
 	fits  bool
+	asked Demand
 }
 
 // words are the arguments of a command: words by place and key=value by key. A word alone is also a key.
@@ -94,7 +100,7 @@ func (s *script) run(line string) (said []string, err error) {
 	case "node-gone":
 		delete(s.world.nodes, name)
 		_ = s.apply(NodeGone{name})
-	case "driver", "executor", "pod":
+	case "driver", "executor", "pod", "member":
 		s.see(s.podOf(w, name))
 	case "gone":
 		delete(s.world.pods, uid)
@@ -133,7 +139,18 @@ func (s *script) run(line string) (said []string, err error) {
 	case "tick":
 		duration, parseErr := time.ParseDuration(name)
 		err = parseErr
-		_ = s.apply(Tick{duration})
+		tick := Tick{Unclaimed: duration}
+		if w.has("collect") {
+			tick.Unclaimed, tick.Collect = 0, duration
+		}
+		_ = s.apply(tick)
+	case "group":
+		group := Group{Key: groupKey(name), Minimum: int(w.number("minimum")), Problem: w.keys["problem"]}
+		group.Resources.CPU = w.number("free") * 1000
+		group.Timeout, err = time.ParseDuration(cmp.Or(w.keys["timeout"], "0"))
+		_ = s.apply(GroupSeen{group})
+	case "group-gone":
+		_ = s.apply(GroupGone{groupKey(name)})
 	case "show":
 		said = s.show()
 	default:
@@ -205,8 +222,16 @@ func (s *script) podOf(w words, name string) Pod {
 		if w.has("role") {
 			p.Role = w.keys["role"]
 		}
+	case "member":
+		p.play(part{kind: Worker, gang: groupKey(w.keys["group"]), role: fmt.Sprint("of ", p.Requests.CPU/1000), upfront: true})
 	default:
 		p.play(part{})
+	}
+	if w.has("together") {
+		p.Upfront, p.Together = true, int(w.number("together"))
+	}
+	if w.has("nominated") {
+		p.Nominated = w.keys["nominated"]
 	}
 	return p
 }
@@ -245,12 +270,13 @@ func verdictOf(v gang.Verdict) string {
 
 // think is PreFilter: a view, and a plan for a leader.
 func (s *script) think(uid types.UID) string {
-	p := planned{view: s.View()}
+	p := planned{view: s.ViewFor(uid)}
 	defer func() { s.plans[string(uid)] = p }()
-	d, waiting := s.Definition(uid)
+	d, waiting := s.Demand(uid)
 	if !waiting {
 		return "not waiting to be admitted"
 	}
+	p.asked = d
 	if p.node, p.slots, p.fits = s.world.plan(p.view, s.world.pods[uid], d); !p.fits {
 		return "does not fit"
 	}
@@ -260,8 +286,18 @@ func (s *script) think(uid types.UID) string {
 // commit is Reserve and PreBind.
 func (s *script) commit(uid types.UID) []string {
 	p := s.plans[string(uid)]
-	if err := s.apply(Admitted{uid, p.node, p.slots}); err != nil {
+	admitted := Admitted{uid, p.node, p.slots}
+	if p.asked.Upfront {
+		admitted.Leader, admitted.Node = p.asked.Leader, ""
+	}
+	if err := s.apply(admitted); err != nil {
 		return []string{"error: " + err.Error()}
+	}
+	if p.asked.Upfront {
+		effects := s.world.effects
+		s.place(uid, p.node)
+		s.world.effects = append(effects, s.world.effects...)
+		return []string{"placed on " + p.node + slotNodes(p.slots)}
 	}
 	s.assumed[uid] = p.node
 	effects := s.world.effects
@@ -284,7 +320,7 @@ func (s *script) try(uid types.UID, w words) ([]string, error) {
 	s.world.effects = nil
 	thought := s.think(uid)
 	plan := s.plans[string(uid)]
-	if _, waiting := s.Definition(uid); waiting {
+	if _, waiting := s.Demand(uid); waiting {
 		if plan.fits {
 			return s.commit(uid), nil
 		}
@@ -298,8 +334,7 @@ func (s *script) try(uid types.UID, w words) ([]string, error) {
 		object := plan.view.Object(i)
 		usable := object != nil && !object.Spec.Unschedulable && len(object.Spec.Taints) == 0
 		if usable && (seated || !seats.Pinned) && p.Requests.Fits(plan.view.Free(i).Add(own)) {
-			s.assumed[uid] = name
-			_ = s.apply(Placed{uid, name})
+			s.place(uid, name)
 			return []string{"placed on " + name}, nil
 		}
 	}

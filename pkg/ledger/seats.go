@@ -45,15 +45,37 @@ func (l *Ledger) Seats(uid types.UID, limit int) Seats {
 	return seats
 }
 
-// Definition of a leader's gang, for planning; false when the gang is not waiting to be admitted.
-func (l *Ledger) Definition(leader types.UID) (gang.Definition, bool) {
+// Demand is what has to find room as one when a pod is tried.
+type Demand struct {
+	gang.Definition
+	// Leader stands for the gang in Admitted: the tried pod itself, unless the gang is an up-front one.
+	Leader types.UID
+	// Upfront tells that the gang has no leader: the tried pod is one of the Definition's workers.
+	Upfront bool
+	// Role of the tried pod in an up-front gang.
+	Role string
+	// Resources have to be free in all, whatever the Definition asks for. Zero means nothing.
+	Resources resource.Vector
+}
+
+// Demand of the gang that a pod is tried for; false when there is none: the pod is alone, or a worker of a gang that
+// has been admitted, or not the one to be tried.
+func (l *Ledger) Demand(uid types.UID) (Demand, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.gangs[leader]
-	if e == nil || e.Phase != gang.Waiting || l.gangOfLocked(e.leader) != e {
-		return gang.Definition{}, false
+	p := l.pods[uid]
+	if p == nil {
+		return Demand{}, false
 	}
-	return e.Definition, true
+	e := l.gangOfLocked(p)
+	if e == nil || e.Phase != gang.Waiting || p != e.leader && !e.tries(p) {
+		return Demand{}, false
+	}
+	demand := Demand{Definition: e.Definition, Leader: e.leader.UID}
+	if e.upfront != nil {
+		demand.Upfront, demand.Role, demand.Resources = true, p.Role, e.upfront.group.Resources
+	}
+	return demand, true
 }
 
 // Reservation of a leader's gang, to be kept where a restarted scheduler finds it, with every slot open: workers that
@@ -62,7 +84,7 @@ func (l *Ledger) Reservation(leader types.UID) (Reservation, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.gangs[leader]
-	if e == nil || !e.Phase.Admitted() {
+	if e == nil || e.upfront != nil || !e.Phase.Admitted() {
 		return Reservation{}, false
 	}
 	slots := slices.Clone(e.Slots)

@@ -22,6 +22,8 @@ type waiter struct {
 	shape *shape
 	turn  turn
 	index int // in shape.queue
+	// passed is when room was last collected for it in vain; zero means never.
+	passed time.Time
 }
 
 // turn is the order in which waiters are tried: higher priority, then older, then by name.

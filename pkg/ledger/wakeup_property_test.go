@@ -29,12 +29,19 @@ type queue struct {
 	view   *View     // that its attempt looks at
 	// accompanied is whether its attempt sees a pod that leaders who seek company want to be near.
 	accompanied bool
+	// happens is what step draws from.
+	happens []string
 	// attempts counts how often each pod has been tried.
 	attempts map[types.UID]int
 }
 
+var (
+	queued        = []string{"gang", "gang", "member", "member", "member", "group", "lone", "executor", "define", "take", "take", "land", "land", "land", "error", "bind", "bind", "fail", "end", "end", "label", "node", "node lost", "time"}
+	queuedUpfront = []string{"member", "member", "member", "member", "group", "lone", "take", "take", "land", "land", "land", "land", "bind", "bind", "fail", "end", "node", "time"}
+)
+
 func newQueue() *queue {
-	q := &queue{world: newWorld(), definitions: map[types.UID]gang.Definition{}, asleep: map[types.UID]bool{}, attempts: map[types.UID]int{}}
+	q := &queue{happens: queued, world: newWorld(), definitions: map[types.UID]gang.Definition{}, asleep: map[types.UID]bool{}, attempts: map[types.UID]int{}}
 	q.tell(Synced{})
 	return q
 }
@@ -58,6 +65,12 @@ func (q *queue) perform(effects []Effect) {
 			}
 		case Define:
 			q.undefined = append(q.undefined, effect.Leader.UID)
+		case Reject:
+			for _, uid := range effect.Pods {
+				if q.barred[uid] {
+					q.reject(uid)
+				}
+			}
 		}
 	}
 }
@@ -78,6 +91,15 @@ func (q *queue) enter(uid types.UID) {
 	q.perform(q.world.effects)
 }
 
+// reject ends a pod's wait for the rest of its gang badly.
+func (q *queue) reject(uid types.UID) {
+	delete(q.barred, uid)
+	delete(q.rejected, uid)
+	delete(q.assumed, uid)
+	q.tell(Unplaced{uid})
+	q.enter(uid)
+}
+
 // take starts the next attempt.
 func (q *queue) take() {
 	if q.flying != "" || len(q.active) == 0 {
@@ -86,7 +108,7 @@ func (q *queue) take() {
 	uid := q.active[0]
 	q.active = q.active[1:]
 	if _, exists := q.world.pods[uid]; exists {
-		q.flying, q.again, q.view, q.accompanied = uid, false, q.View(), q.company()
+		q.flying, q.again, q.view, q.accompanied = uid, false, q.ViewFor(uid), q.company()
 		q.attempts[uid]++
 	}
 }
@@ -115,16 +137,23 @@ func (q *queue) land(fails bool) {
 
 // try places the pod, or tells that it does not fit.
 func (q *queue) try(p Pod) (placed bool) {
-	if d, waiting := q.Definition(p.UID); waiting {
+	if d, waiting := q.Demand(p.UID); waiting {
 		node, slots, fits := q.plan(q.view, p, d)
 		if fits && p.Shape == sociable && !q.accompanied {
 			q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: gang.Verdict{Reason: gang.Constraints}, Rehearsed: true})
 			return false
 		}
 		if fits {
-			if err := q.tell(Admitted{p.UID, node, slots}); err != nil {
+			admitted := Admitted{p.UID, node, slots}
+			if d.Upfront {
+				admitted = Admitted{Leader: d.Leader, Slots: slots}
+			}
+			if err := q.tell(admitted); err != nil {
 				q.again = true // the room is gone: after a backoff
 				return false
+			}
+			if d.Upfront {
+				return q.place(p.UID, node)
 			}
 			q.assumed[p.UID] = node
 			return true
@@ -148,13 +177,28 @@ func (q *queue) try(p Pod) (placed bool) {
 	for i := range q.view.Len() {
 		own, seated := seats.Slots[q.view.Name(i)]
 		if q.view.Object(i) != nil && (seated || !seats.Pinned) && p.Requests.Fits(q.view.Free(i).Add(own)) {
-			q.assumed[p.UID] = q.view.Name(i)
-			q.tell(Placed{p.UID, q.view.Name(i)})
-			return true
+			return q.place(p.UID, q.view.Name(i))
 		}
 	}
 	q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull}})
 	return false
+}
+
+// place is Reserve and Permit.
+func (q *queue) place(uid types.UID, node string) bool {
+	q.assumed[uid] = node
+	q.tell(Placed{uid, node})
+	waits, verdict := q.Barrier(uid)
+	if !verdict.Passes() {
+		delete(q.assumed, uid)
+		q.tell(Unplaced{uid})
+		q.again = true
+		return false
+	}
+	if waits {
+		q.barred[uid] = true
+	}
+	return true
 }
 
 func (q *queue) define() {
@@ -186,6 +230,7 @@ func (q *queue) end(uid types.UID) {
 	delete(q.world.pods, uid)
 	delete(q.assumed, uid)
 	delete(q.asleep, uid)
+	delete(q.barred, uid)
 	q.tell(PodGone{uid})
 }
 
@@ -194,8 +239,8 @@ func (q *queue) step(t *rapid.T) {
 	any := func(Pod) bool { return true }
 	bound := func(p Pod) bool { return p.Node != "" }
 	placed := func(p Pod) bool { return p.Node != "" || q.assumed[p.UID] != "" }
-	assumed := func(p Pod) bool { return q.assumed[p.UID] != "" }
-	switch rapid.SampledFrom([]string{"gang", "gang", "lone", "executor", "define", "take", "take", "land", "land", "land", "error", "bind", "bind", "fail", "end", "end", "label", "node", "node lost", "time"}).Draw(t, "event") {
+	assumed := func(p Pod) bool { return q.assumed[p.UID] != "" && !q.barred[p.UID] }
+	switch rapid.SampledFrom(q.happens).Draw(t, "event") {
 	case "gang":
 		p := q.newPod(Leader, rapid.SampledFrom([]string{"u", "v", "w", "x", "y", "z"}).Draw(t, "app"), rapid.Int64Range(1, 2).Draw(t, "cpu"))
 		p.Priority = rapid.Int32Range(0, 1).Draw(t, "priority")
@@ -204,6 +249,10 @@ func (q *queue) step(t *rapid.T) {
 			p.Shape = sociable
 		}
 		q.arrive(p)
+	case "member":
+		q.arrive(q.newMember(drawApp.Draw(t, "group"), rapid.Int64Range(1, 2).Draw(t, "cpu")))
+	case "group":
+		q.tell(GroupSeen{Group{Key: groupKey(drawApp.Draw(t, "group")), Minimum: rapid.IntRange(1, 4).Draw(t, "minimum")}})
 	case "lone":
 		p := q.newPod(Lone, "", rapid.Int64Range(1, 3).Draw(t, "cpu"))
 		q.arrive(labelled(p, rapid.Bool().Draw(t, "labelled")))
@@ -231,10 +280,8 @@ func (q *queue) step(t *rapid.T) {
 			q.bind(p.UID)
 		}
 	case "fail":
-		if p, ok := q.pick(t, assumed, "pod"); ok {
-			delete(q.assumed, p.UID)
-			q.tell(Unplaced{p.UID})
-			q.enter(p.UID)
+		if p, ok := q.pick(t, func(p Pod) bool { return q.assumed[p.UID] != "" }, "pod"); ok {
+			q.reject(p.UID)
 		}
 	case "end":
 		if p, ok := q.pick(t, any, "pod"); ok {
@@ -246,7 +293,7 @@ func (q *queue) step(t *rapid.T) {
 		q.tell(NodeGone{drawNode.Draw(t, "node")})
 	case "time":
 		q.clock = q.clock.Add(probeTimeout)
-		q.tell(Tick{time.Hour})
+		q.tell(Tick{Unclaimed: time.Hour, Collect: time.Duration(rapid.IntRange(0, 2).Draw(t, "collect")) * time.Minute})
 	}
 }
 
@@ -260,14 +307,19 @@ func (q *queue) settle(t require.TestingT) {
 			q.land(false)
 		case len(q.active) > 0:
 			q.take()
-		case len(q.assumed) > 0:
+		case len(q.assumed) > len(q.barred):
 			for uid := range q.assumed {
-				q.bind(uid)
+				if !q.barred[uid] {
+					q.bind(uid)
+				}
 			}
+		case len(q.barred) > 0 || len(q.resting) > 0:
+			q.clock = q.clock.Add(longestRest)
+			q.tell(Tick{})
 		case q.probe != "":
 			// Somebody who was let through and could not go, because it ended or was not the one who waited.
 			q.clock = q.clock.Add(probeTimeout)
-			q.tell(Tick{time.Hour})
+			q.tell(Tick{Unclaimed: time.Hour})
 		default:
 			return
 		}
@@ -301,13 +353,16 @@ func (q *queue) company() bool {
 
 // each calls f with the pods without a node that could have one: leaders of gangs that own their key, with their
 // definitions, and all others.
-func (q *queue) each(f func(p Pod, d gang.Definition)) {
+func (q *queue) each(f func(p Pod, d Demand)) {
 	for uid, p := range q.world.pods {
 		if p.Node != "" {
 			continue
 		}
-		d, waiting := q.Definition(uid)
-		if p.Kind == Leader && !waiting || p.Kind == Worker && !q.gate(p).Passes() {
+		d, waiting := q.Demand(uid)
+		if e := q.gangOfLocked(q.Ledger.pods[uid]); p.Upfront && e.Phase == gang.Waiting {
+			d, waiting = Demand{Definition: e.Definition, Upfront: true, Role: p.Role}, true // whoever is tried for all
+		}
+		if p.Kind == Leader && !waiting || p.Kind == Worker && !waiting && !q.gate(p).Passes() {
 			continue
 		}
 		f(p, d)
@@ -318,17 +373,22 @@ func (q *queue) each(f func(p Pod, d gang.Definition)) {
 //
 // Seen failing when an attempt was judged by the epoch of its end instead of its start, when a shape that had failed
 // in an older epoch was left out, when room of a lost slot did not open an epoch, and when next said that it was idle
-// without having looked at every shape, when a slot that opened did not call those of its own who wait, and when a pod that
-// came did not open an epoch for those who seek company.
+// without having looked at every shape, when a slot that opened did not call those of its own who wait, when a pod that
+// came did not open an epoch for those who seek company, and when nobody was tried any more for an up-front gang that had
+// been called off.
 func TestNobodySleepsWhoFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := newQueue()
+		q.happens = rapid.SampledFrom([][]string{queued, queuedUpfront}).Draw(t, "kind of cluster")
 		for range rapid.IntRange(1, 80).Draw(t, "events") {
 			q.step(t)
 		}
 		q.settle(t)
+		if q.collecting != nil {
+			return // room is free that is kept for the one who collects
+		}
 		view := q.View()
-		q.each(func(p Pod, d gang.Definition) {
+		q.each(func(p Pod, d Demand) {
 			_, _, fits := q.plan(view, p, d)
 			fits = fits && (p.Shape != sociable || q.company())
 			require.False(t, fits, "%s %v waits although it fits", p.UID, p.part())
@@ -350,6 +410,7 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 func TestEverybodyStartsWhenOthersEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := newQueue()
+		q.happens = rapid.SampledFrom([][]string{queued, queuedUpfront}).Draw(t, "kind of cluster")
 		for range rapid.IntRange(1, 80).Draw(t, "events") {
 			q.step(t)
 		}
@@ -367,10 +428,66 @@ func TestEverybodyStartsWhenOthersEnd(t *testing.T) {
 			}
 		}
 		view := q.View().Empty()
-		q.each(func(p Pod, d gang.Definition) {
+		q.each(func(p Pod, d Demand) {
 			_, _, fits := q.plan(view, p, d)
 			require.False(t, fits && p.Shape != sociable, "%s %v never starts", p.UID, p.part())
 		})
+	})
+}
+
+// TestABigGangStartsThoughSmallOnesKeepComing: room is collected for it as they end. Without that, there is always one
+// of them that fits what one before it has left.
+//
+// Seen failing when tickCollectionLocked never began, and when room was kept only where a whole pod fits.
+func TestABigGangStartsThoughSmallOnesKeepComing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := newQueue()
+		for _, name := range []string{"a", "b", "c"} {
+			q.tell(NodeSeen{newNode(name, 4)})
+		}
+		fill := func() {
+			for q.settle(t); ; q.settle(t) {
+				small := q.newPod(Lone, "", rapid.Int64Range(1, 2).Draw(t, "cpu"))
+				q.arrive(small)
+				q.settle(t)
+				if q.world.pods[small.UID].Node == "" {
+					return
+				}
+			}
+		}
+		fill()
+		var started func() bool
+		if rapid.Bool().Draw(t, "up front") {
+			q.tell(GroupSeen{Group{Key: groupKey("big"), Minimum: 6}})
+			for range 6 {
+				q.arrive(q.newMember("big", 2))
+			}
+			started = func() bool { return q.gangs["group:ns/podgroup/big"].Phase == gang.Running }
+		} else {
+			big := q.newPod(Leader, "big", 2)
+			q.definitions[big.UID] = definition(5, 2)
+			q.arrive(big)
+			started = func() bool { return q.gangs[big.UID].Phase == gang.Running }
+		}
+		for range 100 {
+			q.clock = q.clock.Add(time.Minute)
+			q.tell(Tick{Collect: 5 * time.Minute})
+			fill()
+			if started() {
+				return
+			}
+			if p, ok := q.pick(t, func(p Pod) bool { return p.Kind == Lone && p.Node != "" }, "small one"); ok {
+				q.end(p.UID)
+			}
+			if rapid.IntRange(0, 9).Draw(t, "trouble") == 0 {
+				node := newNode(drawNode.Draw(t, "node"), 4)
+				node.Spec.Unschedulable = true
+				q.tell(NodeSeen{node})
+				q.settle(t)
+				q.tell(NodeSeen{newNode(node.Name, 4)})
+			}
+		}
+		require.Fail(t, "the big gang does not start")
 	})
 }
 
@@ -422,11 +539,11 @@ func TestARehearsalIsRepeatedInTime(t *testing.T) {
 	for range 3 {
 		before := q.attempts[p.UID]
 		q.clock = q.clock.Add(retryPeriod / 2)
-		q.tell(Tick{time.Hour})
+		q.tell(Tick{Unclaimed: time.Hour})
 		q.settle(t)
 		require.Equal(t, before, q.attempts[p.UID])
 		q.clock = q.clock.Add(retryPeriod / 2)
-		q.tell(Tick{time.Hour})
+		q.tell(Tick{Unclaimed: time.Hour})
 		q.settle(t)
 		require.Equal(t, before+1, q.attempts[p.UID])
 	}

@@ -32,7 +32,13 @@ type world struct {
 	// defined is the last answer about each leader's gang.
 	defined map[types.UID]Event
 	nodes   map[string]*v1.Node
-	serial  int
+	// groups are the declarations that exist.
+	groups map[gang.Key]Group
+	// barred pods have a node and wait for the rest of their gang; rejected ones are to be taken back.
+	barred, rejected map[types.UID]bool
+	serial           int
+	// happens is what step draws from.
+	happens []string
 	// effects are those of the last event.
 	effects []Effect
 	// log is everything the ledger was told, for telling it again.
@@ -40,7 +46,8 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{Ledger: New(""), clock: start, pods: map[types.UID]Pod{}, assumed: map[types.UID]string{}, written: map[types.UID]*Reservation{}, defined: map[types.UID]Event{}, nodes: map[string]*v1.Node{}}
+	return &world{happens: happened, Ledger: New(""), clock: start, pods: map[types.UID]Pod{}, assumed: map[types.UID]string{}, written: map[types.UID]*Reservation{}, defined: map[types.UID]Event{}, nodes: map[string]*v1.Node{},
+		groups: map[gang.Key]Group{}, barred: map[types.UID]bool{}, rejected: map[types.UID]bool{}}
 }
 
 func (w *world) apply(event Event) error {
@@ -70,8 +77,19 @@ func (w *world) gate(p Pod) gang.Verdict {
 func (w *world) save(effects []Effect) {
 	w.effects = effects
 	for _, effect := range effects {
-		if save, ok := effect.(Save); ok {
-			w.write(save.Leader.UID)
+		switch effect := effect.(type) {
+		case Save:
+			w.write(effect.Leader.UID)
+		case Allow:
+			for _, uid := range effect.Pods {
+				delete(w.barred, uid)
+			}
+		case Reject:
+			for _, uid := range effect.Pods {
+				if w.barred[uid] {
+					w.rejected[uid] = true
+				}
+			}
 		}
 	}
 }
@@ -101,6 +119,10 @@ func show(effects []Effect) []string {
 			lines = append(lines, "save "+effect.Leader.Name)
 		case Tell:
 			lines = append(lines, fmt.Sprintf("tell %s: %s", effect.Pod.Name, effect.Verdict))
+		case Allow:
+			lines = append(lines, fmt.Sprint("allow ", effect.Pods))
+		case Reject:
+			lines = append(lines, fmt.Sprint("reject ", effect.Pods, ": ", effect.Verdict))
 		}
 	}
 	return lines
@@ -126,13 +148,23 @@ func (w *world) newPod(kind Kind, app string, cpu int64) Pod {
 	return pod
 }
 
+// groupKey is the key of an up-front gang, apart from those of applications.
+func groupKey(name string) gang.Key { return gang.Key{Namespace: "ns", Name: "podgroup/" + name} }
+
+// newMember is a pod of an up-front gang that a Group declares.
+func (w *world) newMember(group string, cpu int64) Pod {
+	pod := w.newPod(Worker, "", cpu)
+	pod.Gang, pod.Role, pod.Upfront = groupKey(group), fmt.Sprint("of ", cpu), true
+	return pod
+}
+
 // partOf is what a pod shows to be in an application.
 func partOf(kind Kind, app string, leader types.UID) part {
 	switch kind {
 	case Leader:
 		return part{kind: Leader, gang: gang.Key{Namespace: "ns", Name: app}}
 	case Worker:
-		return part{Worker, gang.Key{Namespace: "ns", Name: app}, leader, "executor"}
+		return part{kind: Worker, gang: gang.Key{Namespace: "ns", Name: app}, leader: leader, role: "executor"}
 	default:
 		return part{}
 	}
@@ -157,10 +189,14 @@ type room interface {
 }
 
 // plan finds room by first fit; the ledger does not care who plans.
-func (w *world) plan(view room, leader Pod, d gang.Definition) (node string, slots []gang.Slot, fits bool) {
-	free := make([]resource.Vector, view.Len())
+func (w *world) plan(view room, pod Pod, d Demand) (node string, slots []gang.Slot, fits bool) {
+	free, total := make([]resource.Vector, view.Len()), resource.Vector{}
 	for i := range free {
 		free[i] = *view.Free(i)
+		total = total.Add(free[i].Max(resource.Vector{}))
+	}
+	if !d.Resources.Fits(total) {
+		return "", nil, false
 	}
 	take := func(request resource.Vector) string {
 		for i := range free {
@@ -171,8 +207,10 @@ func (w *world) plan(view room, leader Pod, d gang.Definition) (node string, slo
 		}
 		return ""
 	}
-	if node = take(leader.Requests); node == "" {
-		return "", nil, false
+	if !d.Upfront {
+		if node = take(pod.Requests); node == "" {
+			return "", nil, false
+		}
 	}
 	for r, role := range d.Roles {
 		for range role.Count {
@@ -181,6 +219,9 @@ func (w *world) plan(view room, leader Pod, d gang.Definition) (node string, slo
 				return "", nil, false
 			}
 			slots = append(slots, gang.Slot{Role: r, Node: slot, Requests: role.Requests})
+			if d.Upfront && role.Name == d.Role {
+				node = slot
+			}
 		}
 	}
 	return node, slots, true
@@ -205,18 +246,24 @@ var (
 	drawNode = rapid.SampledFrom([]string{"a", "b", "c"})
 	happened = []string{
 		"node", "node", "node lost", "leader", "leader", "define", "define", "refute", "worker", "worker", "labelled", "lone", "foreign",
-		"schedule", "schedule", "schedule", "schedule", "bind", "bind", "bind", "fail", "late", "end", "repeat", "relabel", "resize", "ready", "tick",
+		"member", "member", "member", "together", "group", "group lost", "reject", "reject",
+		"schedule", "schedule", "schedule", "schedule", "schedule", "schedule", "bind", "bind", "bind", "fail", "late", "end", "repeat", "relabel", "resize", "ready", "tick",
 	}
 )
+
+// upfrontHappened makes up-front gangs start, fail and end.
+var upfrontHappened = []string{
+	"node", "member", "member", "member", "group", "reject", "schedule", "schedule", "schedule", "schedule", "schedule", "schedule", "bind", "bind", "fail", "end", "tick",
+}
 
 // step lets one random thing happen.
 func (w *world) step(t *rapid.T) {
 	leads := func(p Pod) bool { return p.Kind == Leader }
 	any := func(Pod) bool { return true }
-	assumed := func(p Pod) bool { return w.assumed[p.UID] != "" }
+	assumed := func(p Pod) bool { return w.assumed[p.UID] != "" && !w.barred[p.UID] }
 	cpu := func(most int64) int64 { return rapid.Int64Range(1, most).Draw(t, "cpu") }
 
-	switch rapid.SampledFrom(happened).Draw(t, "event") {
+	switch rapid.SampledFrom(w.happens).Draw(t, "event") {
 	case "node":
 		node := newNode(drawNode.Draw(t, "node"), rapid.Int64Range(2, 8).Draw(t, "cpu"))
 		node.Spec.Unschedulable = rapid.IntRange(0, 4).Draw(t, "cordoned") == 0
@@ -257,6 +304,27 @@ func (w *world) step(t *rapid.T) {
 		pod := w.newPod(Lone, "", cpu(3))
 		pod.Node = drawNode.Draw(t, "node")
 		w.see(pod)
+	case "member":
+		w.see(w.newMember(drawApp.Draw(t, "group"), cpu(2)))
+	case "together":
+		pod := w.newPod(Worker, drawApp.Draw(t, "app"), cpu(3))
+		pod.Upfront, pod.Together, pod.Role = true, 2, fmt.Sprint("of ", pod.Requests.CPU)
+		w.see(pod)
+	case "group":
+		group := Group{Key: groupKey(drawApp.Draw(t, "group")), Minimum: rapid.IntRange(1, 3).Draw(t, "minimum")}
+		if rapid.IntRange(0, 9).Draw(t, "wrong") == 0 {
+			group.Problem = "no such thing"
+		}
+		w.groups[group.Key] = group
+		_ = w.apply(GroupSeen{group})
+	case "group lost":
+		key := groupKey(drawApp.Draw(t, "group"))
+		delete(w.groups, key)
+		_ = w.apply(GroupGone{key})
+	case "reject":
+		if p, ok := w.pick(t, func(p Pod) bool { return w.rejected[p.UID] }, "pod"); ok {
+			w.takeBack(p.UID)
+		}
 	case "schedule":
 		if p, ok := w.pick(t, func(p Pod) bool { return p.Node == "" && w.assumed[p.UID] == "" }, "pod"); ok {
 			w.schedule(t, p)
@@ -267,9 +335,8 @@ func (w *world) step(t *rapid.T) {
 		}
 	case "fail":
 		if p, ok := w.pick(t, assumed, "pod"); ok {
-			delete(w.assumed, p.UID)
 			delete(w.written, p.UID)
-			_ = w.apply(Unplaced{p.UID})
+			w.takeBack(p.UID)
 			_ = w.apply(Unplaced{p.UID}) // twice is once
 		}
 	case "late":
@@ -306,7 +373,7 @@ func (w *world) step(t *rapid.T) {
 		}
 	case "tick":
 		w.clock = w.clock.Add(time.Minute)
-		_ = w.apply(Tick{time.Minute})
+		_ = w.apply(Tick{Unclaimed: time.Minute, Collect: time.Minute})
 	}
 }
 
@@ -332,9 +399,19 @@ func (w *world) bind(t *rapid.T, p Pod) {
 	w.see(p)
 }
 
+// takeBack ends a binding cycle badly.
+func (w *world) takeBack(uid types.UID) {
+	delete(w.assumed, uid)
+	delete(w.barred, uid)
+	delete(w.rejected, uid)
+	_ = w.apply(Unplaced{uid})
+}
+
 func (w *world) end(uid types.UID) {
 	delete(w.pods, uid)
 	delete(w.assumed, uid)
+	delete(w.barred, uid)
+	delete(w.rejected, uid)
 	delete(w.written, uid)
 	_ = w.apply(PodGone{uid})
 	_ = w.apply(PodGone{uid})  // a watch may tell twice
@@ -346,16 +423,14 @@ func (w *world) schedule(t *rapid.T, p Pod) {
 	if verdict := w.gate(p); !verdict.Passes() {
 		return
 	}
-	view := w.View()
-	if d, waiting := w.Definition(p.UID); waiting {
+	view := w.ViewFor(p.UID)
+	if d, waiting := w.Demand(p.UID); waiting {
 		node, slots, fits := w.plan(view, p, d)
 		if !fits {
 			_ = w.apply(Refused{UID: p.UID, Epoch: view.Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull}})
 			return
 		}
-		require.NoError(t, w.apply(Admitted{p.UID, node, slots}))
-		w.assumed[p.UID] = node
-		w.write(p.UID)
+		w.admit(t, p.UID, d, node, slots)
 		return
 	}
 	if p.Kind == Leader {
@@ -369,12 +444,35 @@ func (w *world) schedule(t *rapid.T, p Pod) {
 		own, seated := seats.Slots[view.Name(i)]
 		object := view.Object(i)
 		if object != nil && !object.Spec.Unschedulable && (seated || !seats.Pinned) && p.Requests.Fits(view.Free(i).Add(own)) {
-			_ = w.apply(Placed{p.UID, view.Name(i)})
-			w.assumed[p.UID] = view.Name(i)
+			w.place(p.UID, view.Name(i))
 			return
 		}
 	}
 	_ = w.apply(Refused{UID: p.UID, Epoch: view.Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull}})
+}
+
+// admit is Reserve and what comes after it.
+func (w *world) admit(t require.TestingT, uid types.UID, d Demand, node string, slots []gang.Slot) {
+	if d.Upfront {
+		require.NoError(t, w.apply(Admitted{Leader: d.Leader, Slots: slots}))
+		w.place(uid, node)
+		return
+	}
+	require.NoError(t, w.apply(Admitted{uid, node, slots}))
+	w.assumed[uid] = node
+	w.write(uid)
+}
+
+// place is Reserve and Permit.
+func (w *world) place(uid types.UID, node string) {
+	w.assumed[uid] = node
+	_ = w.apply(Placed{uid, node})
+	switch waits, verdict := w.Barrier(uid); {
+	case !verdict.Passes():
+		w.takeBack(uid)
+	case waits:
+		w.barred[uid] = true
+	}
 }
 
 func sortedPods(pods []Pod) []Pod {

@@ -1,0 +1,320 @@
+package ledger
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// collection is room that is kept for one waiter as it comes back, so that smaller ones cannot pass it for ever. It is
+// never more than the waiter asks for. When all is there, the waiter is tried with that room free for it; it may be laid
+// out otherwise then.
+type collection struct {
+	waiter types.UID
+	wants  []want
+	kept   []kept
+	// onNode finds what is kept on a node: name -> indexes into kept.
+	onNode map[string][]int
+	// homeless are the indexes into kept of pods for which no node has been chosen; missing is how many pods, those
+	// included, do not have all they ask for.
+	homeless []int
+	missing  int
+	// avoided nodes have given nothing back for too long: others are chosen, as long as there are any.
+	avoided map[string]bool
+	// progressed is when room was last added.
+	progressed time.Time
+}
+
+// want is what several equal pods of the waiter ask for.
+type want struct {
+	requests resource.Vector
+	eligible func(*v1.Node) bool
+	count    int // pods
+}
+
+// kept is room for one pod, or a part of it, on the node that was chosen for it.
+type kept struct {
+	want   int    // index into wants
+	node   string // empty means none
+	amount resource.Vector
+}
+
+func (c *collection) lacks(k int) bool {
+	return !c.wants[c.kept[k].want].requests.Equal(c.kept[k].amount)
+}
+
+// complete tells whether there is room for everything.
+func (c *collection) complete() bool { return c.missing == 0 }
+
+// tickCollectionLocked begins to collect for the first in turn of those that have waited longer than after. Where
+// nothing has come back for as long, other nodes are chosen, and when there are no others, somebody else's turn comes.
+func (l *Ledger) tickCollectionLocked(after time.Duration) {
+	if c := l.collecting; c != nil {
+		if !c.complete() && l.now.Sub(c.progressed) >= after {
+			l.chooseOthersLocked()
+		}
+		return
+	}
+	if len(l.degraded) > 0 {
+		return
+	}
+	var best *waiter
+	for _, s := range l.waiting.order {
+		w := s.queue[0]
+		waited, lately := l.now.Sub(w.turn.created) >= after, l.now.Sub(w.passed) < after
+		if waited && !lately && !s.verdict.Permanent() && (best == nil || w.turn.compare(best.turn) < 0) {
+			best = w
+		}
+	}
+	if best == nil {
+		return
+	}
+	c := &collection{waiter: best.uid, wants: l.wantsLocked(best.uid), onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: l.now}
+	for w := range c.wants {
+		for range c.wants[w].count {
+			c.homeless = append(c.homeless, len(c.kept))
+			c.kept = append(c.kept, kept{want: w})
+		}
+	}
+	c.missing = len(c.kept)
+	l.collecting = c
+	l.effects = append(l.effects, Tell{l.objectLocked(best.uid), gang.Verdict{Reason: gang.Collecting,
+		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, best.shape.verdict)}})
+}
+
+// wantsLocked is everything a waiter asks for.
+func (l *Ledger) wantsLocked(waiter types.UID) []want {
+	e := l.gangs[waiter]
+	if e == nil {
+		p := l.pods[waiter]
+		return []want{{p.Requests, placement.Eligibility(p.Object), 1}}
+	}
+	var wants []want
+	if e.upfront == nil {
+		wants = append(wants, want{e.leader.Requests, placement.Eligibility(e.leader.Object), 1})
+	}
+	for _, role := range e.Gang.Definition.Roles {
+		wants = append(wants, want{role.Requests, placement.Eligibility(role.Pod), role.Count})
+	}
+	return wants
+}
+
+// collectLocked keeps room that has come back on the chosen nodes, and chooses nodes for pods that have none.
+func (l *Ledger) collectLocked() {
+	c := l.collecting
+	if c == nil || c.complete() {
+		return
+	}
+	for _, i := range slices.Sorted(maps.Keys(l.touched)) {
+		for _, k := range c.onNode[l.nodes.table.at(i).name] {
+			l.keepLocked(k)
+		}
+	}
+	if len(c.homeless) == 0 {
+		return
+	}
+	for w := range c.wants {
+		l.chooseLocked(w)
+	}
+}
+
+// chooseLocked gives the homeless pods of one kind to nodes: first where they fit as it is, then where most of what one
+// asks for is free.
+func (l *Ledger) chooseLocked(w int) {
+	c := l.collecting
+	mine, others := partition(c.homeless, func(k int) bool { return c.kept[k].want == w })
+	want := &c.wants[w]
+	var usable []int
+	if len(mine) > 0 {
+		for i := range l.nodes.all() {
+			if n := l.nodes.table.at(i); n.object != nil && want.eligible(n.object) && !c.avoided[n.name] {
+				usable = append(usable, i)
+			}
+		}
+	}
+	settle := func(i, most int) {
+		name := l.nodes.table.at(i).name
+		for range min(most, len(mine)) {
+			k := mine[0]
+			mine = mine[1:]
+			c.kept[k].node = name
+			c.onNode[name] = append(c.onNode[name], k)
+			l.keepLocked(k)
+		}
+	}
+	for _, i := range usable {
+		settle(i, want.requests.Count(l.nodes.table.at(i).free, len(mine)))
+	}
+	if len(mine) > 0 {
+		permille := func(i int) int { return want.requests.Count(l.nodes.table.at(i).free.Scale(1000), 1000) }
+		slices.SortStableFunc(usable, func(a, b int) int { return cmp.Compare(permille(b), permille(a)) })
+		for _, i := range usable {
+			settle(i, want.requests.Count(l.emptyLocked(i), len(mine)))
+		}
+	}
+	c.homeless = append(others, mine...)
+}
+
+// emptyLocked is what a node would have if all its pods ended, less what slots hold and is chosen for the collection.
+func (l *Ledger) emptyLocked(i int) resource.Vector {
+	c, n := l.collecting, l.nodes.table.at(i)
+	empty := n.allocatable.Sub(n.held)
+	for _, k := range c.onNode[n.name] {
+		empty = empty.Add(c.kept[k].amount).Sub(c.wants[c.kept[k].want].requests)
+	}
+	return empty
+}
+
+func partition(list []int, belongs func(int) bool) (in, out []int) {
+	for _, x := range list {
+		if belongs(x) {
+			in = append(in, x)
+		} else {
+			out = append(out, x)
+		}
+	}
+	return in, out
+}
+
+// keepLocked keeps as much for one pod on its node as is free there.
+func (l *Ledger) keepLocked(k int) {
+	c := l.collecting
+	if !c.lacks(k) {
+		return
+	}
+	kept := &c.kept[k]
+	lacking := c.wants[kept.want].requests.Sub(kept.amount)
+	n := l.nodes.table.at(l.nodes.lookup(kept.node))
+	gained := lacking.Sub(lacking.Missing(n.free.Max(resource.Vector{})))
+	if n.object == nil || gained.IsZero() {
+		return
+	}
+	l.holdLocked([]gang.Change{{Node: kept.node, Amount: gained}})
+	kept.amount = kept.amount.Add(gained)
+	c.progressed = l.now
+	if !c.lacks(k) {
+		c.missing--
+	}
+}
+
+// returnLocked gives back what is kept for one pod, which is homeless then.
+func (l *Ledger) returnLocked(k int) {
+	c := l.collecting
+	kept := &c.kept[k]
+	if !c.lacks(k) {
+		c.missing++
+	}
+	l.holdLocked([]gang.Change{{Node: kept.node, Amount: resource.Vector{}.Sub(kept.amount)}})
+	c.onNode[kept.node] = slices.DeleteFunc(c.onNode[kept.node], func(other int) bool { return other == k })
+	if len(c.onNode[kept.node]) == 0 {
+		delete(c.onNode, kept.node)
+	}
+	kept.node, kept.amount = "", resource.Vector{}
+	c.homeless = append(c.homeless, k)
+}
+
+// chooseOthersLocked leaves the nodes on which the collection does not grow.
+func (l *Ledger) chooseOthersLocked() {
+	c := l.collecting
+	left := false
+	for k := range c.kept {
+		if c.lacks(k) && c.kept[k].node != "" {
+			left = true
+			c.avoided[c.kept[k].node] = true
+			l.returnLocked(k)
+		}
+	}
+	c.progressed = l.now
+	if !left {
+		l.waiting.byPod[c.waiter].passed = l.now
+		l.abandonLocked()
+	}
+}
+
+// checkCollectionLocked gives back what is kept on nodes of the event that cannot keep it.
+func (l *Ledger) checkCollectionLocked() {
+	c := l.collecting
+	if c == nil {
+		return
+	}
+	for _, i := range slices.Sorted(maps.Keys(l.touched)) {
+		n := l.nodes.table.at(i)
+		for _, k := range slices.Clone(c.onNode[n.name]) {
+			if n = l.nodes.table.at(i); n.object == nil || !keeps(n, n.held) || !c.wants[c.kept[k].want].eligible(n.object) {
+				l.returnLocked(k)
+			}
+		}
+	}
+}
+
+// collectorLocked is the waiter for which everything has been collected; nil means none.
+func (l *Ledger) collectorLocked() *waiter {
+	if l.collecting == nil || !l.collecting.complete() {
+		return nil
+	}
+	return l.waiting.byPod[l.collecting.waiter]
+}
+
+// disappointLocked gives up a complete collection with which the attempt has failed all the same.
+func (l *Ledger) disappointLocked(w *waiter) {
+	if c := l.collecting; c != nil && c.waiter == w.uid && c.complete() {
+		w.passed = l.now
+		l.abandonLocked()
+	}
+}
+
+// giveUpLocked ends the collection for a waiter.
+func (l *Ledger) giveUpLocked(waiter types.UID) {
+	if l.collecting != nil && l.collecting.waiter == waiter {
+		l.abandonLocked()
+	}
+}
+
+// abandonLocked gives everything back that is collected.
+func (l *Ledger) abandonLocked() {
+	if l.collecting == nil {
+		return
+	}
+	for k := range l.collecting.kept {
+		if l.collecting.kept[k].node != "" {
+			l.returnLocked(k)
+		}
+	}
+	l.collecting = nil
+}
+
+// ViewFor is View as a pod may use it: what is collected for its gang is free.
+func (l *Ledger) ViewFor(uid types.UID) *View {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.collecting
+	if p := l.pods[uid]; p != nil {
+		if e := l.gangOfLocked(p); e != nil && e.tries(p) {
+			uid = e.leader.UID
+		}
+	}
+	if c == nil || c.waiter != uid {
+		return l.nodes.view(l.epoch)
+	}
+	hold := func(sign int) {
+		for name, list := range c.onNode {
+			var all resource.Vector
+			for _, k := range list {
+				all = all.Add(c.kept[k].amount)
+			}
+			l.nodes.hold(name, all.Scale(sign))
+		}
+	}
+	hold(-1)
+	defer hold(1)
+	return l.nodes.view(l.epoch)
+}
