@@ -42,6 +42,9 @@ type Pod struct {
 	// Together is how many pods of an up-front gang start together, if the pods say so themselves; zero means that a
 	// Group says it.
 	Together int
+	// Problem is what is wrong with what the pod says of its up-front gang, for its user; empty means nothing. Such a
+	// pod waits.
+	Problem string
 	// Nominated is the node that an assumed pod was going to when the API server last heard of it; empty means none.
 	Nominated string
 	// Node the pod is bound to; empty while it is not.

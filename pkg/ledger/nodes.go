@@ -141,13 +141,14 @@ func placementDiffers(a, b *v1.Node) bool {
 type View struct {
 	table paged[node]
 	index map[string]int
+	total resource.Vector
 	// Epoch is the ledger's epoch at that moment; a failed attempt reports it.
 	Epoch uint64
 }
 
 func (n *nodes) view(epoch uint64) *View {
 	n.indexShared = true
-	return &View{table: n.table.share(), index: n.index, Epoch: epoch}
+	return &View{table: n.table.share(), index: n.index, total: n.total, Epoch: epoch}
 }
 
 // Len is the number of entries; some may stand for nodes that have gone and have no Object, or not even a Name.
@@ -170,6 +171,9 @@ func (v *View) Domain(i int) string { return v.table.at(i).domain }
 
 // Free is what neither pods nor open slots take of the node; negative where it is overbooked.
 func (v *View) Free(i int) *resource.Vector { return &v.table.at(i).free }
+
+// Total is the sum of what is free on all nodes; what an overbooked node lacks is not taken off.
+func (v *View) Total() resource.Vector { return v.total }
 
 // Held is what open slots take of the node.
 func (v *View) Held(i int) *resource.Vector { return &v.table.at(i).held }

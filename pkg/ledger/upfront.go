@@ -204,7 +204,13 @@ func (l *Ledger) unbarLocked(e *entry) {
 	if e.upfront == nil || e.Phase != gang.Reserved {
 		return
 	}
-	if _, open := e.Counts(); open == 0 {
+	if claimed, open := e.Counts(); open == 0 {
+		nodes := map[string]struct{}{}
+		for _, slot := range e.Slots {
+			nodes[slot.Node] = struct{}{}
+		}
+		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.GangAdmitted,
+			Message: fmt.Sprintf("%d pods that start together have room on %d nodes", claimed, len(nodes))}})
 		l.goLocked(e)
 	}
 }
@@ -312,6 +318,8 @@ func (l *Ledger) restLocked(e *entry) {
 func (l *Ledger) gateMemberLocked(e *entry, p *pod) gang.Verdict {
 	_, rests := l.resting[e]
 	switch u := e.upfront; {
+	case p.Problem != "":
+		return gang.Verdict{Reason: gang.InvalidGang, Message: p.Problem}
 	case p.Leader != "" && l.pods[p.Leader] == nil:
 		return gang.Verdict{Reason: gang.LeaderGone, Message: fmt.Sprintf("the leader of application %s has ended; its workers are not started any more", p.Gang)}
 	case e.Phase == gang.Invalid:

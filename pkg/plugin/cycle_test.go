@@ -187,12 +187,12 @@ func TestAReservationThatCouldNotBeSavedIsSavedLater(t *testing.T) {
 		})
 		h.create(on("b", lone("rude", 1)))
 		require.Contains(t, h.pod("app").Annotations[AnnotationReservation], `"node":"b"`)
-		h.after(tickPeriod) // in vain
+		h.after(sweepTicks * tickPeriod) // in vain
 		failing = false
-		h.after(tickPeriod)
+		h.after(sweepTicks * tickPeriod)
 		assert.Contains(t, h.pod("app").Annotations[AnnotationReservation], `"node":"c"`)
 		patches := len(h.client.Actions())
-		h.after(10 * tickPeriod)
+		h.after(10 * sweepTicks * tickPeriod)
 		assert.Len(t, h.client.Actions(), patches, "once is enough")
 	})
 }

@@ -93,6 +93,18 @@ func (e *effects) wake(batch []ledger.Effect, later *calls) {
 		switch effect := effect.(type) {
 		case ledger.Activate:
 			activate[klog.KObj(effect.Pod).String()] = effect.Pod
+		case ledger.Allow:
+			for _, uid := range effect.Pods {
+				if waiting := e.plugin.handle.GetWaitingPod(uid); waiting != nil {
+					waiting.Allow(Name)
+				}
+			}
+		case ledger.Reject:
+			for _, uid := range effect.Pods {
+				if waiting := e.plugin.handle.GetWaitingPod(uid); waiting != nil {
+					waiting.Reject(Name, effect.Verdict.String())
+				}
+			}
 		case ledger.Define:
 			e.plugin.definer.add(effect.Leader)
 		case ledger.Save:

@@ -22,7 +22,7 @@ func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, _ *v1.Pod, node
 	if !known {
 		return fwk.NewStatus(fwk.Unschedulable, "node is not in the ledger yet")
 	}
-	if c.fit != nil && !c.fit.LeaderFits(i) {
+	if c.leads() && !c.fit.LeaderFits(i) {
 		return fwk.NewStatus(fwk.Unschedulable, "the workers do not fit any more if the leader sits here")
 	}
 	free := *c.view.Free(i)

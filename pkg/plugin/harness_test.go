@@ -152,7 +152,7 @@ func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Ob
 			return made, err
 		}
 		for _, register := range []testframework.RegisterPluginFunc{
-			testframework.RegisterPluginAsExtensions(Name, make, "QueueSort", "PreEnqueue", "PreFilter", "Filter", "PostFilter", "Score", "Reserve", "PreBind", "PostBind"),
+			testframework.RegisterPluginAsExtensions(Name, make, "QueueSort", "PreEnqueue", "PreFilter", "Filter", "PostFilter", "Score", "Reserve", "Permit", "PreBind", "PostBind"),
 			testframework.RegisterBindPlugin("Bind", func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) { return binder{h}, nil }),
 		} {
 			register(&registry, configuration)
@@ -168,7 +168,7 @@ func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Ob
 			frameworkruntime.WithClientSet(h.client), frameworkruntime.WithInformerFactory(factory), frameworkruntime.WithEventRecorder(h.events),
 			frameworkruntime.WithSnapshotSharedLister(h.nodes), frameworkruntime.WithMutableSnapshotLister(h.nodes),
 			frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
-			frameworkruntime.WithPodActivator(h), frameworkruntime.WithLogger(logger))
+			frameworkruntime.WithPodActivator(h), frameworkruntime.WithWaitingPods(frameworkruntime.NewWaitingPodsMap()), frameworkruntime.WithLogger(logger))
 		require.NoError(t, err)
 		h.fw = fw
 		factory.Start(ctx.Done())
@@ -285,6 +285,49 @@ func (h *harness) schedule(name string) attempt {
 	if !a.status.IsSuccess() || a.node == "" {
 		return a
 	}
+	if h.permit(name, &a); a.status.IsSuccess() {
+		h.bind(name, &a)
+	}
+	synctest.Wait()
+	return a
+}
+
+// hold runs a scheduling cycle and leaves the pod to its binding cycle, which goes on when its gang does.
+func (h *harness) hold(name string) *attempt {
+	a := h.reserve(name)
+	if !a.status.IsSuccess() || a.node == "" {
+		return &a
+	}
+	if h.permit(name, &a); !a.status.IsWait() && !a.status.IsSuccess() {
+		return &a
+	}
+	go func() {
+		pod := h.pod(name)
+		if a.status = h.fw.WaitOnPermit(h.ctx, pod); !a.status.IsSuccess() {
+			h.fw.RunReservePluginsUnreserve(h.ctx, a.state, pod, a.node)
+			return
+		}
+		h.bind(name, &a)
+	}()
+	synctest.Wait()
+	return &a
+}
+
+// permit is the end of a scheduling cycle.
+func (h *harness) permit(name string, a *attempt) {
+	pod := h.pod(name)
+	a.point = "Permit"
+	var waits map[string]time.Duration
+	switch waits, a.status = h.fw.RunPermitPlugins(h.ctx, a.state, pod, a.node); {
+	case a.status.IsWait():
+		h.fw.AddWaitingPod(pod, waits)
+	case !a.status.IsSuccess():
+		h.fw.RunReservePluginsUnreserve(h.ctx, a.state, pod, a.node)
+	}
+}
+
+// bind is a binding cycle.
+func (h *harness) bind(name string, a *attempt) {
 	pod := h.pod(name)
 	a.point = "PreBind"
 	if a.status = h.fw.RunPreBindPreFlights(h.ctx, a.state, pod, a.node); a.status.IsSuccess() {
@@ -292,13 +335,11 @@ func (h *harness) schedule(name string) attempt {
 	}
 	if !a.status.IsSuccess() && !a.status.IsSkip() {
 		h.fw.RunReservePluginsUnreserve(h.ctx, a.state, pod, a.node)
-		return a
+		return
 	}
 	a.point, a.status = "Bind", h.fw.RunBindPlugins(h.ctx, a.state, pod, a.node)
 	require.True(h.t, a.status.IsSuccess(), "%v", a.status)
 	h.fw.RunPostBindPlugins(h.ctx, a.state, pod, a.node)
-	synctest.Wait()
-	return a
 }
 
 func (h *harness) pod(name string) *v1.Pod {

@@ -12,8 +12,12 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 )
 
-// tickPeriod is how often the ledger is told that time has passed.
-const tickPeriod = 10 * time.Second
+const (
+	// tickPeriod is how often the ledger is told that time has passed.
+	tickPeriod = time.Second
+	// sweepTicks is how many of these pass until everything is looked at that waits for minutes.
+	sweepTicks = 10
+)
 
 // listen feeds nodes and pods to the ledger. The scheduler's pod informer leaves out pods that have ended: a finished
 // pod arrives as a deletion.
@@ -32,7 +36,11 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 		return nil, err
 	}
 	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(object any) { p.tell(ledger.PodSeen{Pod: p.describe(object.(*v1.Pod))}) },
+		AddFunc: func(object any) {
+			pod := object.(*v1.Pod)
+			p.tell(ledger.PodSeen{Pod: p.describe(pod)})
+			p.groups.addOf(pod)
+		},
 		UpdateFunc: func(former, object any) {
 			before, pod := former.(*v1.Pod), object.(*v1.Pod)
 			if before.UID != pod.UID {
@@ -42,10 +50,14 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 			if podDiffers(before, pod) {
 				p.tell(ledger.PodSeen{Pod: p.describe(pod)})
 			}
+			if before.Status.Phase != pod.Status.Phase || before.Spec.NodeName != pod.Spec.NodeName {
+				p.groups.addOf(pod)
+			}
 		},
 		DeleteFunc: func(object any) {
 			if pod, ok := last[*v1.Pod](object); ok {
 				p.tell(ledger.PodGone{UID: pod.UID})
+				p.groups.addOf(pod)
 			}
 		},
 	})
@@ -74,12 +86,16 @@ func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSync
 func (p *Plugin) tick(ctx context.Context) {
 	ticker := p.clock.NewTicker(tickPeriod)
 	defer ticker.Stop()
-	for {
+	for ticks := 1; ; ticks++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C():
-			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration})
+			if ticks%sweepTicks > 0 {
+				p.tell(ledger.Tick{})
+				continue
+			}
+			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Collect: p.args.CollectAfter.Duration})
 			p.effects.again()
 		}
 	}

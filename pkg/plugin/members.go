@@ -35,6 +35,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	if pod.Spec.NodeName == "" {
 		described.Shape = shapeOf(pod)
 	}
+	_, together := pod.Annotations[spark.AnnotationWorkers]
 	switch {
 	case leads(pod):
 		described.Kind = ledger.Leader
@@ -51,8 +52,40 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "Pod" {
 			described.Leader = owner.UID
 		}
+		if together && described.Role != "" {
+			p.joinUpfront(&described)
+		}
+	case together:
+		described.Gang = gang.Key{Namespace: pod.Namespace, Name: nameOfGang(pod)}
+		p.joinUpfront(&described)
+	case groupNameOf(pod) != "":
+		described.Gang = groupKey(pod.Namespace, groupNameOf(pod))
+		p.joinUpfront(&described)
 	}
 	return described
+}
+
+// joinUpfront describes a pod whose gang has no leader. It counts only when nothing but its gang keeps it from being
+// scheduled. Pods that ask for the same are of one role: any of them may take any of its slots.
+func (p *Plugin) joinUpfront(described *ledger.Pod) {
+	pod := described.Object
+	if len(pod.Spec.SchedulingGates) > 0 {
+		*described = ledger.Pod{UID: pod.UID, Namespace: pod.Namespace, Requests: described.Requests, Created: described.Created, Object: pod}
+		return
+	}
+	described.Kind, described.Upfront = ledger.Worker, true
+	described.Shape = shapeOf(pod)
+	described.Nominated = pod.Status.NominatedNodeName
+	described.Role = described.Shape + " " + described.Requests.String()
+	if _, written := pod.Annotations[spark.AnnotationWorkers]; !written {
+		return
+	}
+	definition, _, err := spark.FromAnnotations(pod)
+	if err != nil {
+		described.Problem = err.Error()
+		return
+	}
+	described.Together = definition.Roles[0].Count
 }
 
 func ready(pod *v1.Pod) bool {

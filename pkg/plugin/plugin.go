@@ -31,6 +31,8 @@ type Plugin struct {
 	solver  placement.Solver
 	effects *effects
 	definer *definer
+	// groups are the cluster's PodGroups; nil means that there is no API server to ask.
+	groups *podGroups
 }
 
 var (
@@ -42,6 +44,7 @@ var (
 	_ fwk.PostFilterPlugin  = &Plugin{}
 	_ fwk.ScorePlugin       = &Plugin{}
 	_ fwk.ReservePlugin     = &Plugin{}
+	_ fwk.PermitPlugin      = &Plugin{}
 	_ fwk.PreBindPlugin     = &Plugin{}
 	_ fwk.PostBindPlugin    = &Plugin{}
 	_ fwk.SignPlugin        = &Plugin{}
@@ -68,9 +71,16 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 		}
 		p.effects = newEffects(p)
 		p.definer = newDefiner(p)
+		if p.groups, err = newPodGroups(p, handle.KubeConfig()); err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		}
 		synced, err := p.listen()
 		if err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		}
+		if p.groups != nil {
+			synced = append(synced, p.groups.told.Load)
+			go p.groups.run(ctx)
 		}
 		go p.effects.run(ctx)
 		go p.definer.run(ctx)

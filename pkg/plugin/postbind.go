@@ -14,7 +14,7 @@ import (
 // PostBind tells the user of a leader that its whole gang has room.
 func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, node string) {
 	c := cycleOf(state)
-	if c == nil || c.fit == nil || c.definition.Workers() == 0 {
+	if !c.leads() || c.demand.Workers() == 0 {
 		return
 	}
 	reservation, admitted := p.ledger.Reservation(pod.UID)
@@ -27,6 +27,6 @@ func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, 
 	}
 	p.effects.add([]ledger.Effect{ledger.Tell{Pod: pod, Verdict: gang.Verdict{
 		Reason:  gang.GangAdmitted,
-		Message: fmt.Sprintf("the leader and %d workers have room on %d nodes", c.definition.Workers(), len(nodes)),
+		Message: fmt.Sprintf("the leader and %d workers have room on %d nodes", c.demand.Workers(), len(nodes)),
 	}}})
 }

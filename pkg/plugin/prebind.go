@@ -16,7 +16,7 @@ import (
 
 // PreBindPreFlight skips every pod that is not the leader of a gang with workers.
 func (p *Plugin) PreBindPreFlight(_ context.Context, state fwk.CycleState, _ *v1.Pod, _ string) (*fwk.PreBindPreFlightResult, *fwk.Status) {
-	if c := cycleOf(state); c == nil || c.fit == nil || c.definition.Workers() == 0 {
+	if c := cycleOf(state); !c.leads() || c.demand.Workers() == 0 {
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
 	return &fwk.PreBindPreFlightResult{AllowParallel: true}, nil
@@ -26,7 +26,7 @@ func (p *Plugin) PreBindPreFlight(_ context.Context, state fwk.CycleState, _ *v1
 // admitted gang's slots.
 func (p *Plugin) PreBind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, _ string) *fwk.Status {
 	c := cycleOf(state)
-	if c == nil || c.fit == nil || c.definition.Workers() == 0 {
+	if !c.leads() || c.demand.Workers() == 0 {
 		return nil
 	}
 	return fwk.AsStatus(p.writeReservation(ctx, pod))

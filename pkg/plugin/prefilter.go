@@ -7,7 +7,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -25,9 +24,12 @@ const seatLimit = 4
 type cycle struct {
 	request resource.Vector
 	view    *ledger.View
-	// fit of a leader's gang; nil for every other pod, and when the gang does not fit.
-	fit        layout
-	definition gang.Definition
+	// fit of the gang that the pod is tried for; nil for every other pod, and when the gang does not fit.
+	fit layout
+	// demand is what that gang asks for; zero for every other pod.
+	demand ledger.Demand
+	// slots of an up-front gang; nil for every other.
+	slots []gang.Slot
 	// seats of a worker; empty for every other pod.
 	seats ledger.Seats
 	// shortage is why PreFilter refused the pod; zero when it did not.
@@ -37,6 +39,9 @@ type cycle struct {
 }
 
 const cycleKey fwk.StateKey = Name
+
+// leads tells whether the pod is a leader whose gang fits. It may be asked of nil, a cycle without PreFilter.
+func (c *cycle) leads() bool { return c != nil && c.fit != nil && !c.demand.Upfront }
 
 // Clone returns the cycle itself: nothing changes it after PreFilter.
 func (c *cycle) Clone() fwk.StateData { return c }
@@ -55,10 +60,14 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	if rehearsing(state) {
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
-	c := &cycle{request: resource.OfPod(pod), view: p.ledger.View()}
+	c := &cycle{request: resource.OfPod(pod), view: p.ledger.ViewFor(pod.UID)}
 	state.Write(cycleKey, c)
-	if leads(pod) {
+	var tried bool
+	if c.demand, tried = p.ledger.Demand(pod.UID); tried {
 		return p.plan(ctx, state, c, pod)
+	}
+	if leads(pod) {
+		return nil, p.turnBack(pod)
 	}
 	limit := seatLimit
 	if bondsOf(pod).any() {
@@ -83,42 +92,76 @@ func (p *Plugin) PreFilterExtensions() fwk.PreFilterExtensions { return nil }
 // after a backoff.
 var errMoved = errors.New("the gang has changed during the attempt")
 
-// plan asks whether the leader's gang fits.
-func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, leader *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
-	definition, waiting := p.ledger.Definition(leader.UID)
-	if !waiting {
-		if status := p.gate(leader); !status.IsSuccess() {
-			return nil, status
-		}
-		// It has changed in between, or is placed already: never place a leader without its workers.
-		return nil, fwk.AsStatus(errMoved)
+// turnBack refuses a leader whose gang does not wait to be admitted: never place a leader without its workers.
+func (p *Plugin) turnBack(leader *v1.Pod) *fwk.Status {
+	if status := p.gate(leader); !status.IsSuccess() {
+		return status
 	}
-	c.definition = definition
-	asked := p.gangOf(c, leader)
+	return fwk.AsStatus(errMoved) // it has changed in between, or is placed already
+}
+
+// plan asks whether the gang fits that the pod is tried for.
+func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
+	asked := p.gangOf(c, pod)
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
 		return nil, statusOf(c.shortage)
 	}
 	c.fit = fit
-	if bonded(leader, definition.Roles) {
-		return p.planRehearsed(ctx, state, c, asked, leader)
+	leader := pod
+	if c.demand.Upfront {
+		leader = nil
 	}
-	return nil, nil
+	var seat *fwk.PreFilterResult
+	if bonded(leader, c.demand.Roles) {
+		var status *fwk.Status
+		if seat, status = p.planRehearsed(ctx, state, c, asked, leader); !status.IsSuccess() {
+			return nil, status
+		}
+	}
+	if c.demand.Upfront {
+		return p.planUpfront(c)
+	}
+	return seat, nil
 }
 
-// planRehearsed replaces the layout of the fast path by one that the framework's filters accept.
+// planRehearsed replaces the layout of the fast path by one that the framework's filters accept, and names the leader's
+// node.
 func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cycle, asked placement.Gang, leader *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
-	found, verdict, err := p.rehearse(ctx, state, c.view, c.fit, asked, leader, c.definition.Roles)
+	found, verdict, err := p.rehearse(ctx, state, c.view, c.fit, asked, leader, c.demand.Roles)
 	c.fit, c.shortage, c.rehearsed = nil, verdict, !verdict.Passes()
 	if err != nil {
-		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang of %s: %w", klog.KObj(leader), err))
+		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed {
 		return nil, statusOf(verdict)
 	}
 	c.fit = found
+	if leader == nil {
+		return nil, nil
+	}
 	return &fwk.PreFilterResult{NodeNames: sets.New(c.view.Name(found.leader))}, nil
+}
+
+// planUpfront chooses all slots of an up-front gang. The pod that is tried for it goes to one of its own role.
+func (p *Plugin) planUpfront(c *cycle) (*fwk.PreFilterResult, *fwk.Status) {
+	if missing := c.demand.Resources.Missing(c.view.Total()); !missing.IsZero() {
+		c.shortage = gang.Verdict{Reason: gang.ClusterFull, Message: fmt.Sprintf("minResources asks for %s more than is free", missing)}
+		return nil, statusOf(c.shortage)
+	}
+	slots, err := slotsFor(c, placement.NoNode)
+	if err != nil {
+		return nil, fwk.AsStatus(err)
+	}
+	c.slots = slots
+	nodes := sets.New[string]()
+	for _, slot := range slots {
+		if c.demand.Roles[slot.Role].Name == c.demand.Role && nodes.Len() < seatLimit {
+			nodes.Insert(slot.Node)
+		}
+	}
+	return &fwk.PreFilterResult{NodeNames: nodes}, nil
 }
 
 // leaderName is what people call the leader.
@@ -135,15 +178,27 @@ func eligibility(pod *v1.Pod, view *ledger.View) func(node int) bool {
 	return func(node int) bool { return eligible(view.Object(node)) }
 }
 
-// gangOf translates a definition for placement.
-func (p *Plugin) gangOf(c *cycle, leader *v1.Pod) placement.Gang {
-	asked := placement.Gang{
-		Leader:   &placement.Member{Name: leaderName(leader), Request: c.request, Eligible: eligibility(leader, c.view)},
-		Strategy: placement.Strategy(p.args.Placement),
+// workerName is what people call a worker.
+func workerName(demand ledger.Demand, role gang.Role) string {
+	switch {
+	case !demand.Upfront:
+		return role.Name
+	case spark.IsExecutor(role.Pod):
+		return spark.RoleExecutor
+	default:
+		return "pod"
 	}
-	for _, role := range c.definition.Roles {
+}
+
+// gangOf translates what is asked for, for placement.
+func (p *Plugin) gangOf(c *cycle, pod *v1.Pod) placement.Gang {
+	asked := placement.Gang{Strategy: placement.Strategy(p.args.Placement)}
+	if !c.demand.Upfront {
+		asked.Leader = &placement.Member{Name: leaderName(pod), Request: c.request, Eligible: eligibility(pod, c.view)}
+	}
+	for _, role := range c.demand.Roles {
 		asked.Roles = append(asked.Roles, placement.Role{
-			Member: placement.Member{Name: role.Name, Request: role.Requests, Eligible: eligibility(role.Pod, c.view)},
+			Member: placement.Member{Name: workerName(c.demand, role), Request: role.Requests, Eligible: eligibility(role.Pod, c.view)},
 			Count:  role.Count,
 		})
 	}

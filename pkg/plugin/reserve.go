@@ -23,16 +23,32 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 		p.tell(ledger.Placed{UID: pod.UID, Node: node})
 		return nil
 	}
-	slots, err := slotsFor(c, node)
+	admitted, err := admission(c, node)
 	if err == nil {
-		err = p.apply(ledger.Admitted{Leader: pod.UID, Node: node, Slots: slots})
+		err = p.apply(admitted)
 	}
 	if err != nil {
 		// An error, not a refusal: the attempt is repeated after a backoff.
 		return fwk.AsStatus(fmt.Errorf("reserve room for the gang of %s: %w", klog.KObj(pod), err))
 	}
-	p.logger.V(2).Info("Gang admitted", "gang", klog.KObj(pod), "node", node, "slots", len(slots))
+	if c.demand.Upfront {
+		p.tell(ledger.Placed{UID: pod.UID, Node: node})
+	}
+	p.logger.V(2).Info("Gang admitted", "gang", klog.KObj(pod), "node", node, "slots", len(admitted.Slots))
 	return nil
+}
+
+// admission is everything that is reserved when the tried pod goes to a node.
+func admission(c *cycle, node string) (ledger.Admitted, error) {
+	if c.demand.Upfront {
+		return ledger.Admitted{Leader: c.demand.Leader, Slots: c.slots}, nil
+	}
+	leader, known := c.view.Index(node)
+	if !known {
+		return ledger.Admitted{}, errNoPlan
+	}
+	slots, err := slotsFor(c, leader)
+	return ledger.Admitted{Leader: c.demand.Leader, Node: node, Slots: slots}, err
 }
 
 // Unreserve undoes Reserve; for a pod that is bound, or was never reserved, it does nothing.
@@ -40,12 +56,8 @@ func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, _ s
 	p.tell(ledger.Unplaced{UID: pod.UID})
 }
 
-// slotsFor chooses the workers' slots for a leader that sits on a node.
-func slotsFor(c *cycle, node string) ([]gang.Slot, error) {
-	leader, known := c.view.Index(node)
-	if !known {
-		return nil, errNoPlan
-	}
+// slotsFor chooses the workers' slots for a leader that sits on a node, or on none.
+func slotsFor(c *cycle, leader int) ([]gang.Slot, error) {
 	plan, fits := c.fit.Plan(leader)
 	if !fits {
 		return nil, errNoPlan
@@ -56,7 +68,7 @@ func slotsFor(c *cycle, node string) ([]gang.Slot, error) {
 			slots = append(slots, gang.Slot{
 				Role:     part.Role,
 				Node:     c.view.Name(part.Node),
-				Requests: c.definition.Roles[part.Role].Requests,
+				Requests: c.demand.Roles[part.Role].Requests,
 			})
 		}
 	}

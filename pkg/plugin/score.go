@@ -11,7 +11,7 @@ import (
 // pod is indifferent.
 func (p *Plugin) Score(_ context.Context, state fwk.CycleState, _ *v1.Pod, nodeInfo fwk.NodeInfo) (int64, *fwk.Status) {
 	c := cycleOf(state)
-	if c == nil || c.fit == nil {
+	if !c.leads() {
 		return 0, nil
 	}
 	i, known := c.view.Index(nodeInfo.Node().Name)

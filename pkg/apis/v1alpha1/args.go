@@ -49,6 +49,9 @@ type RetinueArgs struct {
 	// UnclaimedSlotTimeout is how long slots wait for executors, counted from when the driver is ready and anew with
 	// every executor that comes or goes. Default 5m.
 	UnclaimedSlotTimeout *metav1.Duration `json:"unclaimedSlotTimeout,omitempty"`
+	// CollectAfter is how long a pod or gang waits, since its creation, while others pass it, before room that comes back
+	// is kept for it. Default 5m.
+	CollectAfter *metav1.Duration `json:"collectAfter,omitempty"`
 }
 
 // DecodeArgs reads arguments strictly, sets defaults and validates. raw is JSON or YAML; empty means all defaults.
@@ -102,6 +105,9 @@ func (a *RetinueArgs) setDefaults() {
 	if a.UnclaimedSlotTimeout == nil {
 		a.UnclaimedSlotTimeout = &metav1.Duration{Duration: 5 * time.Minute}
 	}
+	if a.CollectAfter == nil {
+		a.CollectAfter = &metav1.Duration{Duration: 5 * time.Minute}
+	}
 }
 
 // Validate returns what is wrong with arguments whose defaults are set.
@@ -123,6 +129,7 @@ func (a *RetinueArgs) Validate() field.ErrorList {
 	}
 	errs = append(errs, positive("definitionTimeout", a.DefinitionTimeout)...)
 	errs = append(errs, positive("unclaimedSlotTimeout", a.UnclaimedSlotTimeout)...)
+	errs = append(errs, positive("collectAfter", a.CollectAfter)...)
 	return errs
 }
 
