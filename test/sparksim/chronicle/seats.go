@@ -44,6 +44,9 @@ func (s *state) seats() []Node {
 	nodes := make([]Node, 0, len(s.nodes))
 	index := map[string]int{} // name -> position in nodes
 	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
+		if s.nodes[name].gone && s.nodes[name].taken.IsZero() {
+			continue
+		}
 		index[name] = len(nodes)
 		nodes = append(nodes, Node{Name: name, CPU: s.nodes[name].allocatable.CPU})
 	}

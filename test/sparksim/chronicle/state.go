@@ -24,12 +24,15 @@ type Application struct {
 	Slots int
 
 	Created, Bound, Ended time.Time // zero means not yet
-	// Executors that exist now. Refused ones are pending and were told that there is no room.
+	// Executors that exist now. Refused ones are pending and were told that there is no room, though the gang needs them.
 	Pending, Refused, Running int
 	// MostRunning is the largest Running ever.
 	MostRunning int
 	// HalfStarted is the first moment at which an executor was refused while the driver held a node; "" means never.
 	HalfStarted string
+	// Bereaved tells that a node went on which the application had a pod or a slot. What it lost may have to wait for
+	// room, so it does not count as half-started from then on.
+	Bereaved bool
 }
 
 // Holding tells whether the driver takes room on a node.
@@ -47,15 +50,20 @@ type state struct {
 type application struct {
 	Application
 	executors map[types.UID]look
-	slots     map[string]int // node -> workers that the reservation keeps room for, those that came included
+	slots     map[string]int  // node -> workers that the reservation keeps room for, those that came included
+	places    map[string]bool // nodes on which it ever had a pod or a slot
 	worker    resource.Vector
 }
 
 // look is what counts of an executor.
 type look int
 
+// An executor is spare if it was refused while there were others for all slots of its gang, those that are being deleted
+// included: Spark asks for one too many when it does not learn that it has got one, and does not wait for the end of
+// those it replaces.
 const (
 	pending look = iota
+	spare
 	refused
 	running
 	over
@@ -68,10 +76,11 @@ type seen struct {
 	driver   types.UID // of the application it belongs to; "" means none
 }
 
-// node is what a node has and what is taken of it. Pods may be seen before their node.
+// node is what a node has and what is taken of it. Pods may be seen before their node, and be there after it.
 type node struct {
 	allocatable resource.Vector
-	known       bool
+	known       bool // it exists
+	gone        bool // it existed
 	taken       resource.Vector
 }
 
@@ -81,7 +90,16 @@ func newState() *state {
 
 func (s *state) node(n *v1.Node) {
 	entry := s.room(n.Name)
-	entry.allocatable, entry.known = resource.OfList(n.Status.Allocatable), true
+	entry.allocatable, entry.known, entry.gone = resource.OfList(n.Status.Allocatable), true, false
+}
+
+// nodeGone is a node that exists no more. Its pods may stay for a while, and be there when a node of its name comes.
+func (s *state) nodeGone(name string) {
+	entry := s.room(name)
+	entry.allocatable, entry.known, entry.gone = resource.Vector{}, false, true
+	for _, a := range s.applications {
+		a.Bereaved = a.Bereaved || a.places[name]
+	}
 }
 
 func (s *state) room(name string) *node {
@@ -110,6 +128,17 @@ func (s *state) pod(now time.Time, pod *v1.Pod) {
 	}
 	s.move(pod, s.pods[pod.UID], is)
 	s.pods[pod.UID] = is
+	if a := s.applications[is.driver]; a != nil && is.node != "" {
+		s.visit(a, is.node)
+	}
+}
+
+// visit notes that an application has a pod or a slot on a node.
+func (s *state) visit(a *application, node string) {
+	a.places[node] = true
+	if entry := s.nodes[node]; entry != nil && entry.gone {
+		a.Bereaved = true
+	}
 }
 
 // deleted is a pod that exists no more.
@@ -165,6 +194,12 @@ func (s *state) driver(now time.Time, pod *v1.Pod) {
 			a.Slots += count
 		}
 	}
+	if pod.Spec.NodeName != "" {
+		slots, _ := reservationOf(pod) // where they are now: slots move
+		for node := range slots {
+			s.visit(a, node)
+		}
+	}
 	if condition := scheduled(pod); condition != nil && condition.Status == v1.ConditionFalse {
 		a.Reason = condition.Message
 	}
@@ -184,6 +219,9 @@ func (s *state) executor(now time.Time, pod *v1.Pod, driver types.UID, ended boo
 		is = running
 	case pod.Spec.NodeName == "" && condition != nil && condition.Status == v1.ConditionFalse:
 		is = refused
+		if was, known := a.executors[pod.UID]; was == spare || (!known || was != refused) && a.others(pod.UID) {
+			is = spare
+		}
 	}
 	a.executors[pod.UID] = is
 	a.count()
@@ -192,16 +230,28 @@ func (s *state) executor(now time.Time, pod *v1.Pod, driver types.UID, ended boo
 
 func (s *state) of(driver types.UID) *application {
 	if s.applications[driver] == nil {
-		s.applications[driver] = &application{executors: map[types.UID]look{}}
+		s.applications[driver] = &application{executors: map[types.UID]look{}, places: map[string]bool{}}
 	}
 	return s.applications[driver]
+}
+
+// others tells whether there are executors for all slots of a gang without this one. With a scheduler that keeps no
+// slots there never are.
+func (a *application) others(than types.UID) bool {
+	others := 0
+	for uid, look := range a.executors {
+		if uid != than && (look == pending || look == running) {
+			others++
+		}
+	}
+	return a.Slots > 0 && others >= a.Slots
 }
 
 func (a *application) count() {
 	a.Pending, a.Refused, a.Running = 0, 0, 0
 	for _, look := range a.executors {
 		switch look {
-		case pending:
+		case pending, spare:
 			a.Pending++
 		case refused:
 			a.Pending++
@@ -214,7 +264,7 @@ func (a *application) count() {
 }
 
 func (a *application) judge(now time.Time, executor string) {
-	if a.HalfStarted == "" && a.Holding() && a.Refused > 0 {
+	if a.HalfStarted == "" && !a.Bereaved && a.Holding() && a.Refused > 0 {
 		a.HalfStarted = fmt.Sprintf("%s: driver %s holds node %s while executor %s is refused, %d of its others run",
 			now.Format(time.StampMilli), a.Driver, a.Node, executor, a.Running)
 	}

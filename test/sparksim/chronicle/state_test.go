@@ -136,3 +136,65 @@ func TestSeatsShowWhoSitsWhereAndWhatIsKept(t *testing.T) {
 	s.deleted(noon, pod("a-exec-1", "n", v1.PodRunning))
 	require.Equal(t, []Node{{Name: "n", CPU: 8000}}, s.seats())
 }
+
+// A node that goes takes room away from a gang that was started whole: what it lost may have to wait. Everybody else is
+// judged as before.
+func TestAGangThatLosesANodeIsNotHalfStarted(t *testing.T) {
+	slots := reservation(`{"slots":[{"node":"lost","count":1},{"node":"n","count":1}]}`)
+	refused := pod("a-exec-2", "", v1.PodPending, refusal("no room"))
+	for name, test := range map[string]struct {
+		pods   []*v1.Pod
+		spared bool
+	}{
+		"its driver was there":                  {[]*v1.Pod{pod("a-driver", "lost", v1.PodRunning)}, true},
+		"an executor was there":                 {[]*v1.Pod{pod("a-driver", "n", v1.PodRunning), pod("a-exec-1", "lost", v1.PodRunning)}, true},
+		"a slot was there":                      {[]*v1.Pod{pod("a-driver", "n", v1.PodRunning, slots)}, true},
+		"a slot moved there":                    {[]*v1.Pod{pod("a-driver", "n", v1.PodRunning), pod("a-driver", "n", v1.PodRunning, slots)}, true},
+		"it had nothing there":                  {[]*v1.Pod{pod("a-driver", "n", v1.PodRunning)}, false},
+		"it waited, with a reservation in vain": {[]*v1.Pod{pod("a-driver", "", v1.PodPending, slots), pod("a-driver", "n", v1.PodRunning)}, false},
+		"somebody else had something there":     {[]*v1.Pod{pod("b-driver", "lost", v1.PodRunning), pod("a-driver", "n", v1.PodRunning)}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := recordOf(test.pods...)
+			s.nodeGone("lost")
+			s.pod(noon, refused)
+			for _, a := range s.list() {
+				if a.Name == "a" {
+					require.Equal(t, test.spared, a.HalfStarted == "")
+				}
+			}
+		})
+	}
+	s := recordOf()
+	s.nodeGone("lost")
+	s.pod(noon, pod("a-driver", "n", v1.PodRunning, slots))
+	s.pod(noon, refused)
+	require.Empty(t, s.list()[0].HalfStarted, "the node went between the plan and the binding")
+}
+
+func TestPodsAreCountedOnANodeThatComesBack(t *testing.T) {
+	full := []*v1.Pod{pod("a-driver", "n", v1.PodRunning), pod("a-exec-1", "n", v1.PodRunning), pod("a-exec-2", "n", v1.PodRunning), pod("a-exec-3", "n", v1.PodRunning)}
+	s := recordOf(full...)
+	s.nodeGone("n")
+	require.Len(t, s.seats(), 1, "its pods are still there")
+	s.node(&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}, Status: v1.NodeStatus{
+		Allocatable: v1.ResourceList{v1.ResourceCPU: resource.MustParse("8"), v1.ResourcePods: resource.MustParse("110")}}})
+	s.pod(noon, pod("b-driver", "n", v1.PodPending))
+	require.Len(t, s.overbooked, 1)
+
+	s = recordOf()
+	s.nodeGone("n")
+	require.Empty(t, s.seats())
+}
+
+func TestAnExecutorTooManyMayBeRefused(t *testing.T) {
+	slots := reservation(`{"slots":[{"node":"n","count":2}]}`)
+	s := recordOf(pod("a-driver", "n", v1.PodRunning, slots), pod("a-exec-1", "n", v1.PodRunning), pod("a-exec-2", "", v1.PodPending))
+	s.pod(noon, pod("a-exec-3", "", v1.PodPending, refusal("no room")))
+	require.Empty(t, s.list()[0].HalfStarted)
+	s.deleted(noon, pod("a-exec-1", "n", v1.PodRunning))
+	s.pod(noon, pod("a-exec-3", "", v1.PodPending, refusal("no room")))
+	require.Empty(t, s.list()[0].HalfStarted, "it was refused while there was no slot for it")
+	s.pod(noon, pod("a-exec-2", "", v1.PodPending, refusal("no room")))
+	require.NotEmpty(t, s.list()[0].HalfStarted)
+}

@@ -65,7 +65,7 @@ func (c *Chronicle) nodeGone(object any) {
 		object = unknown.Obj
 	}
 	if node, ok := object.(*v1.Node); ok {
-		c.change(func(s *state) { delete(s.nodes, node.Name) })
+		c.change(func(s *state) { s.nodeGone(node.Name) })
 	}
 }
 
