@@ -25,7 +25,8 @@ type effects struct {
 	mu      sync.Mutex // guards everything below
 	pending []ledger.Effect
 	failed  []ledger.Effect // to be tried again
-	arrived chan struct{}   // holds one token while pending is not empty
+	stale   []*v1.Pod       // whose nomination is to be taken back
+	arrived chan struct{}   // holds one token while pending or stale is not empty
 }
 
 func newEffects(p *Plugin) *effects { return &effects{plugin: p, arrived: make(chan struct{}, 1)} }
@@ -37,6 +38,18 @@ func (e *effects) add(added []ledger.Effect) {
 	e.mu.Lock()
 	e.pending = append(e.pending, added...)
 	e.mu.Unlock()
+	e.arrive()
+}
+
+// clear takes back a pod's nomination.
+func (e *effects) clear(pod *v1.Pod) {
+	e.mu.Lock()
+	e.stale = append(e.stale, pod)
+	e.mu.Unlock()
+	e.arrive()
+}
+
+func (e *effects) arrive() {
 	select {
 	case e.arrived <- struct{}{}:
 	default:
@@ -44,12 +57,12 @@ func (e *effects) add(added []ledger.Effect) {
 }
 
 // take returns what has arrived.
-func (e *effects) take() []ledger.Effect {
+func (e *effects) take() (batch []ledger.Effect, stale []*v1.Pod) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	batch := e.pending
-	e.pending = nil
-	return batch
+	batch, stale = e.pending, e.stale
+	e.pending, e.stale = nil, nil
+	return batch, stale
 }
 
 // again performs what has failed before.
@@ -81,7 +94,9 @@ func (e *effects) run(ctx context.Context) {
 		} else if ctx.Err() != nil {
 			return
 		}
-		e.wake(e.take(), &writes)
+		batch, stale := e.take()
+		e.wake(batch, &writes)
+		writes.clear(stale)
 		writes.next(ctx, e.plugin)
 	}
 }
@@ -121,11 +136,20 @@ func (e *effects) wake(batch []ledger.Effect, later *calls) {
 // calls are calls to the API server that are still to be made. A reservation that has changed is written before
 // anybody is told anything: a restart depends on it.
 type calls struct {
-	saves []ledger.Save // each leader once: what is written is what holds then
-	tells []ledger.Tell
+	saves  []ledger.Save // each leader once: what is written is what holds then
+	clears []*v1.Pod     // each pod once
+	tells  []ledger.Tell
 }
 
-func (c *calls) none() bool { return len(c.saves) == 0 && len(c.tells) == 0 }
+func (c *calls) none() bool { return len(c.saves) == 0 && len(c.clears) == 0 && len(c.tells) == 0 }
+
+func (c *calls) clear(stale []*v1.Pod) {
+	for _, pod := range stale {
+		if !slices.ContainsFunc(c.clears, func(other *v1.Pod) bool { return other.UID == pod.UID }) {
+			c.clears = append(c.clears, pod)
+		}
+	}
+}
 
 func (c *calls) save(save ledger.Save) {
 	if !slices.ContainsFunc(c.saves, func(other ledger.Save) bool { return other.Leader.UID == save.Leader.UID }) {
@@ -142,6 +166,10 @@ func (c *calls) next(ctx context.Context, p *Plugin) {
 		if !p.save(ctx, save.Leader) {
 			p.effects.fail(save)
 		}
+	case len(c.clears) > 0:
+		pod := c.clears[0]
+		c.clears = c.clears[1:]
+		p.patchStatus(ctx, pod, map[string]any{"nominatedNodeName": ""})
 	case len(c.tells) > 0:
 		tell := c.tells[0]
 		c.tells = c.tells[1:]
@@ -174,19 +202,24 @@ func waits(reason gang.Reason) bool {
 
 // patchCondition writes the verdict where kubectl describe and autoscalers look for it.
 func (p *Plugin) patchCondition(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) {
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []v1.PodCondition{{
+	p.patchStatus(ctx, pod, map[string]any{"conditions": []v1.PodCondition{{
 		Type:               v1.PodScheduled,
 		Status:             v1.ConditionFalse,
 		Reason:             v1.PodReasonUnschedulable,
 		Message:            verdict.String(),
 		LastTransitionTime: metav1.NewTime(p.clock.Now()),
-	}}}})
+	}}})
+}
+
+// patchStatus changes the status of a pod. Failing only means that less is told.
+func (p *Plugin) patchStatus(ctx context.Context, pod *v1.Pod, change map[string]any) {
+	patch, err := json.Marshal(map[string]any{"status": change})
 	if err != nil {
-		p.logger.Error(err, "Condition cannot be written", "pod", klog.KObj(pod))
+		p.logger.Error(err, "Status cannot be written", "pod", klog.KObj(pod))
 		return
 	}
 	_, err = p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	if err != nil && !apierrors.IsNotFound(err) {
-		p.logger.Error(err, "Condition not patched", "pod", klog.KObj(pod), "reason", verdict.Reason)
+		p.logger.Error(err, "Status not patched", "pod", klog.KObj(pod))
 	}
 }

@@ -51,8 +51,11 @@ type harness struct {
 	events *events.FakeRecorder
 	log    *buffer
 
+	fwk.PodNominator // methods that are not overridden panic
+
 	mu        sync.Mutex // guards everything below
 	activated []string   // names, in order
+	forgotten []string   // names, in order
 }
 
 // snapshot is the framework's view of nodes, made anew for every cycle.
@@ -88,6 +91,13 @@ func (h *harness) Activate(_ klog.Logger, pods map[string]*v1.Pod) {
 	}
 	slices.Sort(names)
 	h.activated = append(h.activated, names...)
+}
+
+// DeleteNominatedPodIfExists notes whose nomination is forgotten.
+func (h *harness) DeleteNominatedPodIfExists(pod *v1.Pod) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forgotten = append(h.forgotten, pod.Name)
 }
 
 // woken returns who has been woken since it was last asked.
@@ -168,7 +178,7 @@ func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Ob
 			frameworkruntime.WithClientSet(h.client), frameworkruntime.WithInformerFactory(factory), frameworkruntime.WithEventRecorder(h.events),
 			frameworkruntime.WithSnapshotSharedLister(h.nodes), frameworkruntime.WithMutableSnapshotLister(h.nodes),
 			frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
-			frameworkruntime.WithPodActivator(h), frameworkruntime.WithWaitingPods(frameworkruntime.NewWaitingPodsMap()), frameworkruntime.WithLogger(logger))
+			frameworkruntime.WithPodActivator(h), frameworkruntime.WithPodNominator(h), frameworkruntime.WithWaitingPods(frameworkruntime.NewWaitingPodsMap()), frameworkruntime.WithLogger(logger))
 		require.NoError(t, err)
 		h.fw = fw
 		factory.Start(ctx.Done())

@@ -24,5 +24,16 @@ func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
 		p.tell(ledger.PodGone{UID: pod.UID})
 		return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the pod is gone")
 	}
+	if !verdict.Passes() && pod.Status.NominatedNodeName != "" {
+		p.forgetNomination(pod)
+	}
 	return statusOf(verdict)
+}
+
+// forgetNomination takes back the nomination of a pod that is kept at the Gate. A scheduler that was killed between reserving
+// and binding leaves it on a leader, and kube-scheduler would keep the room of one pod for it, which is somebody else's
+// by now. What kube-scheduler remembers goes at once, what is written on the pod follows.
+func (p *Plugin) forgetNomination(pod *v1.Pod) {
+	p.handle.DeleteNominatedPodIfExists(pod)
+	p.effects.clear(pod)
 }
