@@ -186,6 +186,7 @@ func (a *attempt) score(feasible []fwk.NodeInfo) {
 
 func (a *attempt) postFilter() {
 	r := a.replica
+	r.refused(a)
 	fitError := &framework.FitError{Pod: a.info.Pod, NumAllNodes: r.snapshot.NumNodesInPlacement(), Diagnosis: a.diagnosis}
 	var result *fwk.PostFilterResult
 	var status *fwk.Status

@@ -109,6 +109,16 @@ func (r *replica) haunt(old, pod *v1.Pod) {
 	}
 }
 
+// haunted tells whether the scheduler's cache counts a pod on a node that is not there any more.
+func (r *replica) haunted(node string) bool {
+	for _, g := range r.ghosts {
+		if g.node == node {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *replica) addAssigned(pod *v1.Pod) {
 	_ = r.cache.AddPod(r.logger, pod)
 	r.queue.happen(framework.EventAssignedPodAdd, nil, pod, "")

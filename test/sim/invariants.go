@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
@@ -189,6 +191,31 @@ func (r *replica) reserved(a *attempt, node string, before map[types.UID]string)
 	}
 	if app := w.appOf(pod); app != nil && pod.UID == app.driver {
 		r.admitted(app, pod, node, undisturbed)
+	}
+}
+
+// refused checks a scheduling cycle that found no place: an executor is not refused the room that is kept for it on a
+// node where it was tried, unless kube-scheduler keeps it for a pod that it has nominated.
+func (r *replica) refused(a *attempt) {
+	w, pod := r.world, a.info.Pod
+	app := w.appOf(pod)
+	if app == nil || pod.UID == app.driver || !spark.InDefaultProfile(pod) || w.contested(app) || r.told.changes != a.seen || !r.caughtUp() {
+		return
+	}
+	for _, g := range r.ledger.Gangs() {
+		if g.Leader != app.driver {
+			continue
+		}
+		for _, slot := range g.Slots {
+			node := r.told.nodes[slot.Node]
+			tried := slices.ContainsFunc(a.nodes, func(info fwk.NodeInfo) bool { return info.Node().Name == slot.Node })
+			if !tried || len(r.queue.nominated.byNode[slot.Node]) > 0 {
+				continue
+			}
+			if slot.Worker == "" && node != nil && !r.haunted(slot.Node) && admits(node, &pod.Spec) && resource.OfPod(pod).Fits(slot.Requests) {
+				w.fail("refused", "%s: executor %s was refused although a slot of %s is kept for it on %s: %v", r.name, keyOf(pod), slot.Requests, slot.Node, a.diagnosis.NodeToStatus.Get(slot.Node))
+			}
+		}
 	}
 }
 
