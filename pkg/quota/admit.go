@@ -1,0 +1,183 @@
+package quota
+
+import (
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Reason is a stable CamelCase code for why a queue does not let something start. The set is closed.
+type Reason string
+
+const (
+	// NeverFitsQueue: what is asked for is by itself more than a limit, so waiting does not help.
+	NeverFitsQueue Reason = "NeverFitsQueue"
+	// QueueClosed: the queue or one above it is draining or stopped.
+	QueueClosed Reason = "QueueClosed"
+	// QueueMaxGangs: as many gangs run as may.
+	QueueMaxGangs Reason = "QueueMaxGangs"
+	// LeaderShare: leaders hold as much as they may.
+	LeaderShare Reason = "LeaderShare"
+	// QueueLimit: the queue or one above it would exceed its limit.
+	QueueLimit Reason = "QueueLimit"
+	// UserLimit: the user would exceed the limit of each user.
+	UserLimit Reason = "UserLimit"
+)
+
+// Verdict is why something does not start now, with its numbers. The zero Verdict lets it start.
+type Verdict struct {
+	Reason Reason
+	// Queue that stands in the way: the one asked about, or one above it.
+	Queue string
+	// User whose limit it is; empty for limits of the whole queue.
+	User string
+	// State of a closed queue.
+	State State
+	// Resource the numbers are of, in the unit of resource.Vector; empty when they count gangs.
+	Resource v1.ResourceName
+	// Used of the Limit already, and Asked now.
+	Used, Asked, Limit int64
+}
+
+// Passes tells whether nothing stands in the way.
+func (v Verdict) Passes() bool { return v.Reason == "" }
+
+// Permanent tells whether waiting alone cannot help.
+func (v Verdict) Permanent() bool { return v.Reason == NeverFitsQueue }
+
+// String is the sentence for a user, without the reason.
+func (v Verdict) String() string {
+	number := func(value int64) string {
+		if v.Resource == "" {
+			return fmt.Sprint(value)
+		}
+		return fmt.Sprintf("%s %s", v.Resource, quantity(v.Resource, value))
+	}
+	whose := ""
+	if v.User != "" {
+		whose = " for each user"
+	}
+	switch v.Reason {
+	case "":
+		return "fits"
+	case NeverFitsQueue:
+		return fmt.Sprintf("asks for %s, and the limit of queue %s%s is %s: it can never start", number(v.Asked), v.Queue, whose, quantity(v.Resource, v.Limit))
+	case QueueClosed:
+		return fmt.Sprintf("queue %s is %s", v.Queue, map[State]string{Draining: "draining: no gang starts", Stopped: "stopped: nothing starts"}[v.State])
+	case QueueMaxGangs:
+		return fmt.Sprintf("%d gangs of queue %s run, of at most %d", v.Used, v.Queue, v.Limit)
+	case LeaderShare:
+		return fmt.Sprintf("the leaders in queue %s hold %s of at most %s, and this one asks for %s",
+			v.Queue, number(v.Used), quantity(v.Resource, v.Limit), quantity(v.Resource, v.Asked))
+	case UserLimit:
+		return fmt.Sprintf("user %s holds %s in queue %s, of at most %s for each user, and asks for %s more",
+			v.User, number(v.Used), v.Queue, quantity(v.Resource, v.Limit), quantity(v.Resource, v.Asked))
+	default:
+		return fmt.Sprintf("queue %s holds %s of at most %s, and %s more is asked for; %s too much",
+			v.Queue, number(v.Used), quantity(v.Resource, v.Limit), quantity(v.Resource, v.Asked), quantity(v.Resource, v.Used+v.Asked-v.Limit))
+	}
+}
+
+// Fits tells whether a queue, all above it, and the user's limits let something start now, and else the reason that lasts
+// longest: what can never fit, then closed queues, then counts, then leaders, then limits, each from the queue upwards.
+// A resource that is not limited or not asked for is not checked.
+func (t *Tree) Fits(queue string, d Demand) Verdict {
+	t.settle()
+	return t.leaf(queue).fits(d)
+}
+
+func (n *node) fits(d Demand) Verdict {
+	for _, above := range n.path {
+		if v := above.everFits(d); v.Reason != "" {
+			return v
+		}
+	}
+	if n.state == Stopped || n.state == Draining && d.Gangs > 0 {
+		return n.closed()
+	}
+	for _, above := range n.path {
+		if v := above.countFits(d); v.Reason != "" {
+			return v
+		}
+	}
+	for _, above := range n.path {
+		if v := above.leaderFits(d); v.Reason != "" {
+			return v
+		}
+	}
+	for _, above := range n.path {
+		if v := above.limitFits(d); v.Reason != "" {
+			return v
+		}
+		if v := above.userFits(d); v.Reason != "" {
+			return v
+		}
+	}
+	return Verdict{}
+}
+
+// exceeds is the first resource of which used and asked together are more than the limit, if one is.
+func exceeds(limits Amounts, used, asked *resource.Vector) (limit resource.Amount, exceeded bool) {
+	for _, limit := range limits {
+		if more := asked.Of(limit.Name); more > 0 && more > limit.Value-used.Of(limit.Name) {
+			return limit, true
+		}
+	}
+	return resource.Amount{}, false
+}
+
+func (n *node) everFits(d Demand) Verdict {
+	if limit, exceeded := exceeds(n.Limit, &resource.Vector{}, &d.Amount); exceeded {
+		return Verdict{Reason: NeverFitsQueue, Queue: n.Name, Resource: limit.Name, Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
+	}
+	if limit, exceeded := exceeds(n.Users.Limit, &resource.Vector{}, &d.Amount); exceeded {
+		return Verdict{Reason: NeverFitsQueue, Queue: n.Name, User: d.User, Resource: limit.Name, Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
+	}
+	return Verdict{}
+}
+
+func (n *node) closed() Verdict {
+	for _, above := range n.path {
+		if above.State == n.state {
+			return Verdict{Reason: QueueClosed, Queue: above.Name, State: n.state}
+		}
+	}
+	return Verdict{Reason: QueueClosed, Queue: n.Name, State: n.state}
+}
+
+func (n *node) countFits(d Demand) Verdict {
+	if n.MaxRunningGangs == nil || d.Gangs == 0 || n.gangs+d.Gangs <= *n.MaxRunningGangs {
+		return Verdict{}
+	}
+	return Verdict{Reason: QueueMaxGangs, Queue: n.Name, Used: n.gangs, Asked: d.Gangs, Limit: *n.MaxRunningGangs}
+}
+
+func (n *node) leaderFits(d Demand) Verdict {
+	if n.leading == 0 {
+		return Verdict{} // one always passes, or a share too small for any leader would stop the queue for good
+	}
+	if limit, exceeded := exceeds(n.leaderLimit, &n.leaders, &d.Leader); exceeded {
+		return Verdict{Reason: LeaderShare, Queue: n.Name, Resource: limit.Name, Used: n.leaders.Of(limit.Name), Asked: d.Leader.Of(limit.Name), Limit: limit.Value}
+	}
+	return Verdict{}
+}
+
+func (n *node) limitFits(d Demand) Verdict {
+	if limit, exceeded := exceeds(n.Limit, &n.used, &d.Amount); exceeded {
+		return Verdict{Reason: QueueLimit, Queue: n.Name, Resource: limit.Name, Used: n.used.Of(limit.Name), Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
+	}
+	return Verdict{}
+}
+
+func (n *node) userFits(d Demand) Verdict {
+	a := n.users[d.User]
+	if a == nil || len(n.Users.Limit) == 0 {
+		return Verdict{} // the demand alone has passed already
+	}
+	if limit, exceeded := exceeds(n.Users.Limit, &a.used, &d.Amount); exceeded {
+		return Verdict{Reason: UserLimit, Queue: n.Name, User: d.User, Resource: limit.Name, Used: a.used.Of(limit.Name), Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
+	}
+	return Verdict{}
+}

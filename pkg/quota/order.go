@@ -1,0 +1,592 @@
+package quota
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Waiter is something that waits to start. While it waits it does not change: to change it, Remove it and Push it again.
+type Waiter struct {
+	ID    types.UID
+	Queue string
+	// Priority of its pods; higher goes first within the queue.
+	Priority int32
+	// Elastic marks a worker beyond those its gang started with: it goes after the whole gangs of its priority.
+	Elastic bool
+	// Held is what its application holds already; in a Fair queue less goes first. Nothing for a gang that starts.
+	Held resource.Vector
+	// Since when it waits; earlier goes first.
+	Since time.Time
+	// Shape is equal for waiters that a verdict on one of them speaks for: same demand on the queue and on nodes.
+	Shape  string
+	Demand Demand
+}
+
+// cause is what a parked group waits for.
+type cause int
+
+const (
+	awake cause = iota
+	forRoom
+	forQuota
+)
+
+// groupKey is what the waiters of a group have in common.
+type groupKey struct {
+	queue, user, shape string
+	priority           int32
+	elastic            bool
+}
+
+// group is the waiters of one queue, user and shape. They are parked and wake together.
+type group struct {
+	key     groupKey
+	leaf    *node
+	lane    *lane
+	waiters []*waiter // heap by turn; never empty
+	index   int       // in lane.groups; absent while parked
+	cause   cause
+	// verdict it is parked with, and where: the list that holds it, and its index there.
+	verdict Verdict
+	list    *[]*group
+	at      int
+}
+
+type waiter struct {
+	Waiter
+	group *group
+	index int // in group.waiters
+	held  ratio
+}
+
+// line is the waiters of a leaf.
+type line struct {
+	users map[string]*lane // user -> its waiters; only users who have some
+	lanes []*lane          // heap of those that have an awake one
+	// waiting is how many there are, parked how many of them are not awake.
+	waiting, parked int
+	// only is a waiter that nobody of the queue may pass; nil means none.
+	only *waiter
+}
+
+// lane is the waiters of one user in a line.
+type lane struct {
+	user   string
+	groups []*group // heap by turn of those that are awake
+	count  int      // groups, parked ones included
+	index  int      // in line.lanes
+	share  ratio    // what the user holds of the queue, by its dominant resource
+	below  bool     // holds less than the queue's minimum for each user
+}
+
+// turn is a queue's place among its siblings.
+type turn struct {
+	key      key
+	first    *waiter // that is next in it; nil means none
+	index    int     // in the parent's children; absent when there is no first
+	children []*node // heap of those that have a first
+}
+
+// key is what siblings are compared by.
+type key struct {
+	phase    phase
+	priority int32 // zero outside of belowGuarantee
+	ratio    ratio
+}
+
+type phase int
+
+const (
+	// belowGuarantee: all that is guaranteed is still to be had. Less of it used goes first.
+	belowGuarantee phase = iota
+	// sharing: less used beyond the guarantee goes first, measured by the cluster and by weight.
+	sharing
+	// leftover: a weight of zero. As before, after everybody else.
+	leftover
+)
+
+func (n *node) keyWith(used resource.Vector) key {
+	if _, fulfilled, below := fulfilment(used, n.guaranteed); below {
+		return key{belowGuarantee, n.Priority, fulfilled}
+	}
+	p := sharing
+	if n.weight == 0 {
+		p = leftover
+	}
+	_, most := dominant(used, n.guaranteed, n.tree.capacity, n.weight)
+	return key{phase: p, ratio: most}
+}
+
+func (k key) compare(other key) int {
+	return cmp.Or(cmp.Compare(k.phase, other.phase), cmp.Compare(other.priority, k.priority), k.ratio.compare(other.ratio))
+}
+
+// before tells whether a queue goes before a sibling: by key, then the one whose first waits longer, then by name.
+func (n *node) before(other *node) bool {
+	return cmp.Or(n.turn.key.compare(other.turn.key), n.turn.first.Since.Compare(other.turn.first.Since), cmp.Compare(n.Name, other.Name)) < 0
+}
+
+// before tells whether a user goes before another: the first waiters by priority and gangs before elastic workers, then
+// whoever is below the minimum, then, in a Fair queue, whoever holds less, then as waiters.
+func (l *lane) before(other *lane) bool {
+	a, b := l.groups[0].waiters[0], other.groups[0].waiters[0]
+	return cmp.Or(a.compareRank(b), compareBool(other.below, l.below), l.share.compare(other.share), a.compareAge(b)) < 0
+}
+
+func (w *waiter) before(other *waiter) bool {
+	return cmp.Or(w.compareRank(other), w.compareAge(other)) < 0
+}
+
+func (w *waiter) compareRank(other *waiter) int {
+	return cmp.Or(cmp.Compare(other.Priority, w.Priority), compareBool(w.Elastic, other.Elastic))
+}
+
+func (w *waiter) compareAge(other *waiter) int {
+	return cmp.Or(w.held.compare(other.held), w.Since.Compare(other.Since), cmp.Compare(w.ID, other.ID))
+}
+
+// compareBool puts false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
+		return 1
+	}
+}
+
+// Push makes something wait; what waits already under its ID keeps its place. If one like it is parked, it is as well.
+func (t *Tree) Push(w Waiter) {
+	if t.waiters[w.ID] != nil {
+		return
+	}
+	t.settle()
+	leaf := t.leaf(w.Queue)
+	k := groupKey{leaf.Name, w.Demand.User, w.Shape, w.Priority, w.Elastic}
+	g := t.groups[k]
+	if g == nil {
+		l := leaf.line.users[k.user]
+		if l == nil {
+			l = &lane{user: k.user, index: absent}
+			leaf.line.users[k.user] = l
+		}
+		l.count++
+		g = &group{key: k, leaf: leaf, lane: l, index: absent}
+		t.groups[k] = g
+	}
+	added := &waiter{Waiter: w, group: g}
+	leaf.weigh(added)
+	t.waiters[w.ID] = added
+	heap.Push((*waiterHeap)(&g.waiters), added)
+	leaf.line.waiting++
+	if g.cause != awake {
+		leaf.line.parked++
+		return
+	}
+	leaf.enter(g)
+	t.refresh(leaf)
+}
+
+// Remove ends a wait; for what does not wait it does nothing.
+func (t *Tree) Remove(id types.UID) {
+	w := t.waiters[id]
+	if w == nil {
+		return
+	}
+	t.settle()
+	g := w.group
+	leaf := g.leaf
+	delete(t.waiters, id)
+	if leaf.line.only == w {
+		leaf.line.only = nil
+	}
+	heap.Remove((*waiterHeap)(&g.waiters), w.index)
+	leaf.line.waiting--
+	if g.cause != awake {
+		leaf.line.parked--
+	}
+	if len(g.waiters) == 0 {
+		g.unlist()
+		leaf.leave(g)
+		delete(t.groups, g.key)
+		if g.lane.count--; g.lane.count == 0 {
+			delete(leaf.line.users, g.key.user)
+		}
+	} else if g.cause == awake {
+		leaf.enter(g)
+	}
+	t.refresh(leaf)
+}
+
+// Next is who should start before all others that are awake. Whether it fits its queue is for Fits to say, and whether it
+// fits the nodes for somebody else; what does not is parked, or Next would name it forever. false means that nobody is
+// awake.
+func (t *Tree) Next() (Waiter, bool) {
+	t.settle()
+	t.wakeFreed()
+	if first := t.root.turn.first; first != nil {
+		return first.Waiter, true
+	}
+	return Waiter{}, false
+}
+
+// Park lets a waiter sleep, and all of its shape: after a Verdict of Fits until its queue has released what it lacks, after
+// the zero Verdict, which means that it found no room on nodes, until Wake.
+func (t *Tree) Park(id types.UID, v Verdict) {
+	w := t.waiters[id]
+	if w == nil {
+		return
+	}
+	t.settle()
+	g := w.group
+	t.wake(g)
+	g.verdict = v
+	if v.Passes() {
+		g.cause, g.list = forRoom, &t.roomless
+	} else {
+		g.cause, g.list = forQuota, &t.leaf(v.Queue).blocked
+		if n := t.queues[v.Queue]; n != nil {
+			g.list = &n.blocked
+		}
+	}
+	g.at = len(*g.list)
+	*g.list = append(*g.list, g)
+	g.leaf.line.parked += len(g.waiters)
+	g.leaf.leave(g)
+	t.refresh(g.leaf)
+}
+
+// Parked is the verdict a waiter was parked with, its own or that of one of its shape. false means that it is awake, or
+// does not wait.
+func (t *Tree) Parked(id types.UID) (Verdict, bool) {
+	w := t.waiters[id]
+	if w == nil || w.group.cause == awake {
+		return Verdict{}, false
+	}
+	return w.group.verdict, true
+}
+
+// Wake wakes everybody who was parked for room.
+func (t *Tree) Wake() {
+	t.settle()
+	for len(t.roomless) > 0 {
+		g := t.roomless[len(t.roomless)-1]
+		t.wake(g)
+		t.refresh(g.leaf)
+	}
+}
+
+// Hold keeps everybody of a waiter's queue from passing it, until it is removed or let go: while it is parked the queue has
+// nobody who is next.
+func (t *Tree) Hold(id types.UID) {
+	if w := t.waiters[id]; w != nil {
+		t.settle()
+		w.group.leaf.line.only = w
+		t.refresh(w.group.leaf)
+	}
+}
+
+// LetGo ends the Hold of a queue.
+func (t *Tree) LetGo(queue string) {
+	t.settle()
+	leaf := t.leaf(queue)
+	leaf.line.only = nil
+	t.refresh(leaf)
+}
+
+// wakeFreed wakes whom a queue kept that has released something since, as far as it would let them start now.
+func (t *Tree) wakeFreed() {
+	for _, n := range t.freed {
+		n.freed = false
+		for at := len(n.blocked) - 1; at >= 0; at-- {
+			if g := n.blocked[at]; !n.blocks(g) {
+				t.wake(g)
+				t.refresh(g.leaf)
+			}
+		}
+	}
+	t.freed = t.freed[:0]
+}
+
+// blocks tells whether what a group was parked for still stands in its way.
+func (n *node) blocks(g *group) bool {
+	d := g.waiters[0].Demand
+	switch g.verdict.Reason {
+	case QueueMaxGangs:
+		return !n.countFits(d).Passes()
+	case LeaderShare:
+		return !n.leaderFits(d).Passes()
+	case QueueLimit:
+		return !n.limitFits(d).Passes()
+	case UserLimit:
+		return !n.userFits(d).Passes()
+	default:
+		return true // only another tree changes it
+	}
+}
+
+// wake makes a group awake; the caller refreshes its leaf.
+func (t *Tree) wake(g *group) {
+	if g.cause == awake {
+		return
+	}
+	g.unlist()
+	g.cause, g.verdict = awake, Verdict{}
+	g.leaf.line.parked -= len(g.waiters)
+	g.leaf.enter(g)
+}
+
+// unlist takes a group off the list of those it is parked with.
+func (g *group) unlist() {
+	if g.list == nil {
+		return
+	}
+	list := *g.list
+	last := len(list) - 1
+	list[g.at] = list[last]
+	list[g.at].at = g.at
+	list[last] = nil
+	*g.list = list[:last]
+	g.list = nil
+}
+
+// enter puts an awake group, or one whose first has changed, into its user's lane.
+func (n *node) enter(g *group) {
+	put((*groupHeap)(&g.lane.groups), g, g.index)
+	n.userMoved(g.key.user)
+}
+
+// leave takes a group out of its user's lane, if it is there.
+func (n *node) leave(g *group) {
+	if g.index != absent {
+		heap.Remove((*groupHeap)(&g.lane.groups), g.index)
+	}
+	n.userMoved(g.key.user)
+}
+
+// userMoved puts a user's lane where it belongs, after what it holds or who waits in it has changed.
+func (n *node) userMoved(user string) {
+	if l := n.line.users[user]; l != nil {
+		n.measureUser(l)
+		if len(l.groups) > 0 {
+			put((*laneHeap)(&n.line.lanes), l, l.index)
+		} else if l.index != absent {
+			heap.Remove((*laneHeap)(&n.line.lanes), l.index)
+		}
+	}
+	if n.Users.MinimumShare != nil && n.Order == FIFO {
+		// An equal part of the queue is another one when the queue or the number of users is.
+		for _, l := range n.line.lanes {
+			n.measureUser(l)
+		}
+		heap.Init((*laneHeap)(&n.line.lanes))
+	}
+}
+
+// measureUser computes what a user's turn depends on, as far as the queue's order asks for it.
+func (n *node) measureUser(l *lane) {
+	var used resource.Vector
+	if a := n.users[l.user]; a != nil {
+		used = a.used
+	}
+	switch {
+	case n.Order == Fair:
+		_, l.share = dominant(used, nil, n.tree.capacity, 1)
+	case n.Users.MinimumShare != nil:
+		users := int64(len(n.line.users))
+		l.below = n.partOf(used).compare(ratioOf(max(*n.Users.MinimumShare*users, 100), 100, users)) < 0
+	}
+}
+
+// partOf is which part of the queue used is, by its dominant resource. A queue that borrows is as large as it uses.
+func (n *node) partOf(used resource.Vector) ratio {
+	var most ratio
+	for _, amount := range n.size {
+		if r := ratioOf(used.Of(amount.Name), max(amount.Value, n.used.Of(amount.Name)), 1); r.compare(most) > 0 {
+			most = r
+		}
+	}
+	return most
+}
+
+// weigh computes what a waiter's turn depends on.
+func (n *node) weigh(w *waiter) {
+	if n.Order == Fair && !w.Held.IsZero() {
+		n.tree.weighed = true
+		_, w.held = dominant(w.Held, nil, n.tree.capacity, 1)
+	}
+}
+
+// refresh puts a leaf and all above it where they belong among their siblings.
+func (t *Tree) refresh(leaf *node) {
+	leaf.turn.first = leaf.line.first()
+	for _, n := range leaf.path {
+		if len(n.children) > 0 {
+			n.turn.first = n.firstOfChildren()
+		}
+		siblings := (*nodeHeap)(&n.parent.turn.children)
+		if n.turn.first == nil {
+			if n.turn.index != absent {
+				heap.Remove(siblings, n.turn.index)
+			}
+			continue
+		}
+		n.turn.key = n.keyWith(n.used)
+		put(siblings, n, n.turn.index)
+	}
+	t.root.turn.first = t.root.firstOfChildren()
+}
+
+func (n *node) firstOfChildren() *waiter {
+	if len(n.turn.children) == 0 {
+		return nil
+	}
+	return n.turn.children[0].turn.first
+}
+
+func (l *line) first() *waiter {
+	switch {
+	case l.only != nil && l.only.group.cause != awake:
+		return nil
+	case l.only != nil:
+		return l.only
+	case len(l.lanes) == 0:
+		return nil
+	default:
+		return l.lanes[0].groups[0].waiters[0]
+	}
+}
+
+// reorder puts everybody where they belong, after the capacity has changed.
+func (t *Tree) reorder() {
+	if t.weighed {
+		for _, g := range t.groups {
+			for _, w := range g.waiters {
+				g.leaf.weigh(w)
+			}
+			heap.Init((*waiterHeap)(&g.waiters))
+		}
+	}
+	for j := len(t.all) - 1; j >= 0; j-- { // children before parents
+		n := t.all[j]
+		for _, l := range n.line.users {
+			n.measureUser(l)
+			heap.Init((*groupHeap)(&l.groups))
+		}
+		heap.Init((*laneHeap)(&n.line.lanes))
+		n.turn.first = n.line.first()
+		if len(n.children) > 0 {
+			heap.Init((*nodeHeap)(&n.turn.children))
+			n.turn.first = n.firstOfChildren()
+		}
+		n.turn.key = n.keyWith(n.used)
+		if len(n.blocked) > 0 && !n.freed {
+			n.freed = true // what leaders may hold has changed
+			t.freed = append(t.freed, n)
+		}
+	}
+	heap.Init((*nodeHeap)(&t.root.turn.children))
+	t.root.turn.first = t.root.firstOfChildren()
+}
+
+// Explain says why the first of two waiters goes before the second, with the numbers that decide. Empty if it does not,
+// or if one of them does not wait.
+func (t *Tree) Explain(first, second types.UID) string {
+	t.settle()
+	a, b := t.waiters[first], t.waiters[second]
+	if a == nil || b == nil || a == b {
+		return ""
+	}
+	if a.group.leaf == b.group.leaf {
+		return explainWaiters(a, b)
+	}
+	n, m := siblings(a.group.leaf, b.group.leaf)
+	return explainQueues(n, m, a, b)
+}
+
+// siblings are the two queues on the ways of two leaves to the root that have the same parent.
+func siblings(a, b *node) (*node, *node) {
+	i, j := len(a.path)-1, len(b.path)-1
+	for a.path[i] == b.path[j] {
+		i, j = i-1, j-1
+	}
+	return a.path[i], b.path[j]
+}
+
+func explainQueues(n, m *node, a, b *waiter) string {
+	k, l := n.keyWith(n.used), m.keyWith(m.used)
+	if order := cmp.Or(k.compare(l), a.Since.Compare(b.Since), cmp.Compare(n.Name, m.Name)); order > 0 {
+		return ""
+	}
+	switch {
+	case k.phase != l.phase && k.phase == belowGuarantee:
+		return fmt.Sprintf("queue %s is below its guarantee (%s), queue %s is not", n.title(), n.fulfilled(), m.title())
+	case k.phase != l.phase:
+		return fmt.Sprintf("queue %s has weight 0 and goes after queue %s", m.title(), n.title())
+	case k.priority != l.priority:
+		return fmt.Sprintf("both queues are below their guarantees, and %s has priority %d, %s has %d", n.title(), k.priority, m.title(), l.priority)
+	case k.ratio.compare(l.ratio) == 0:
+		return fmt.Sprintf("queues %s and %s have the same part of what is theirs, and the one of %s waits longer", n.title(), m.title(), n.title())
+	case k.phase == belowGuarantee:
+		return fmt.Sprintf("queue %s has less of its guarantee (%s) than queue %s (%s)", n.title(), n.fulfilled(), m.title(), m.fulfilled())
+	default:
+		return fmt.Sprintf("queue %s borrows less (%s) than queue %s (%s)", n.title(), n.borrows(), m.title(), m.borrows())
+	}
+}
+
+func explainWaiters(a, b *waiter) string {
+	la, lb := a.group.lane, b.group.lane
+	switch {
+	case la != lb && cmp.Or(a.compareRank(b), compareBool(lb.below, la.below), la.share.compare(lb.share), a.compareAge(b)) > 0,
+		la == lb && !a.before(b):
+		return ""
+	case a.Priority != b.Priority:
+		return fmt.Sprintf("priority %d goes before %d", a.Priority, b.Priority)
+	case a.Elastic != b.Elastic:
+		return "a gang that starts goes before workers that one which runs asks for in addition"
+	case la.below != lb.below:
+		return fmt.Sprintf("user %s holds less of queue %s than each user's minimum, user %s does not", la.user, a.Queue, lb.user)
+	case la.share.compare(lb.share) != 0:
+		return fmt.Sprintf("user %s holds less of queue %s than user %s", la.user, a.Queue, lb.user)
+	case a.held.compare(b.held) != 0:
+		return "its application holds less"
+	case !a.Since.Equal(b.Since):
+		return "it waits longer"
+	default:
+		return "both wait as long, and its name comes first"
+	}
+}
+
+// title is a queue's name for people.
+func (n *node) title() string {
+	switch {
+	case n.Name == Unassigned:
+		return "none"
+	case n.parent != nil && n.parent.Name == n.Name:
+		return n.Name + " itself"
+	default:
+		return n.Name
+	}
+}
+
+func (n *node) fulfilled() string {
+	name, _, _ := fulfilment(n.used, n.guaranteed)
+	return fmt.Sprintf("%s %s of %s", name, quantity(name, n.used.Of(name)), quantity(name, n.guaranteed.or0(name)))
+}
+
+func (n *node) borrows() string {
+	name, most := dominant(n.used, n.guaranteed, n.tree.capacity, n.weight)
+	if name == v1.ResourceName("") {
+		return "nothing"
+	}
+	return fmt.Sprintf("%s %s of %s by weight %d", name, quantity(name, int64(most.num)), quantity(name, n.tree.capacity.Of(name)), n.weight)
+}

@@ -1,0 +1,308 @@
+package quota
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Unassigned is the name of the queue of everything that belongs to no queue. It has no guarantee, no limit and weight 1,
+// stands at the top, and cannot be configured. A queue that a Tree does not know is this one.
+const Unassigned = ""
+
+// Tree is all queues, what they use and who waits in them. It is not safe for concurrent use. When a queue changes, or
+// what belongs to it, its owner builds a new one and charges and pushes everything again.
+type Tree struct {
+	root *node
+	// leaves are where gangs are charged and wait: queue -> the node for its own gangs.
+	leaves map[string]*node
+	// queues are the nodes as configured: queue -> itself with all below it.
+	queues map[string]*node
+	// all nodes but the root, parents before children.
+	all      []*node
+	specs    []Spec
+	problems []Problem
+	// capacity is what the nodes of the cluster have in all; known tells that somebody said so.
+	capacity resource.Vector
+	known    bool
+	// overcommitted are the Problems of the present capacity.
+	overcommitted []Problem
+	// stale: the capacity has changed and nothing that follows from it has been computed anew yet.
+	stale bool
+
+	groups  map[groupKey]*group
+	waiters map[types.UID]*waiter
+	// weighed: some turn depends on what an application holds, measured by the capacity.
+	weighed bool
+	// freed are the nodes that have released something since somebody was parked for them.
+	freed []*node
+	// roomless are the groups parked for room.
+	roomless []*group
+}
+
+// node is a queue. One that has both queues below it and gangs of its own has a child for the latter, which bears its name
+// and has its order, weight 1, and neither guarantee nor limit.
+type node struct {
+	Spec
+	tree     *Tree
+	parent   *node
+	children []*node // by name
+	path     []*node // from here to the top, without the root
+	weight   int64
+	state    State // the strictest of the path
+
+	// wanted is what the queue is guaranteed as far as specs tell; guaranteed is what the cluster can keep of it.
+	wanted, guaranteed Amounts
+	// leaderLimit is what MaxLeaderShare comes to.
+	leaderLimit Amounts
+
+	// Running sums over everything charged here or below.
+	used, leaders  resource.Vector
+	gangs, leading int64
+	users          map[string]*account // user -> the same for one user
+
+	// size is what the queue is measured by when it is divided among users, its guarantee, else
+	// the least that limits it.
+	size Amounts
+
+	// blocked are the groups parked until this queue releases something; freed tells that it has since.
+	blocked []*group
+	freed   bool
+
+	line line // of its own gangs that wait; only in leaves
+	turn turn // among its siblings
+}
+
+// account is what a user holds of a queue.
+type account struct {
+	used  resource.Vector
+	gangs int64
+}
+
+// New builds a tree without usage. No spec can make it fail: Problems says what counts instead of what was written.
+func New(specs []Spec) *Tree {
+	i := &inspector{}
+	byName := i.unique(specs)
+	parents := i.parents(byName)
+	t := &Tree{specs: slices.Clone(specs), leaves: map[string]*node{}, queues: map[string]*node{}, groups: map[groupKey]*group{}, waiters: map[types.UID]*waiter{}}
+	t.root = &node{tree: t, weight: 1}
+
+	children := map[string][]string{} // queue -> its queues, by name
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		children[parents[name]] = append(children[parents[name]], name)
+	}
+	var grow func(parent *node, names []string)
+	grow = func(parent *node, names []string) {
+		for _, name := range names {
+			n := t.add(parent, byName[name])
+			t.queues[name] = n
+			if len(children[name]) == 0 {
+				t.leaves[name] = n
+				continue
+			}
+			grow(n, children[name])
+			t.leaves[name] = t.add(n, Spec{Name: name, Order: n.Order, State: Open, Users: Users{MinimumShare: n.Users.MinimumShare}})
+		}
+	}
+	grow(t.root, children[""])
+	t.leaves[Unassigned] = t.add(t.root, Spec{Name: Unassigned, Order: FIFO, State: Open})
+	t.queues[Unassigned] = t.leaves[Unassigned]
+
+	for _, top := range t.root.children {
+		top.want(i)
+	}
+	t.problems = i.problems
+	t.SetCapacity(resource.Vector{})
+	t.known = false
+	return t
+}
+
+func (t *Tree) add(parent *node, spec Spec) *node {
+	n := &node{Spec: spec, tree: t, parent: parent, weight: 1, state: spec.State, users: map[string]*account{}}
+	n.turn.index = absent
+	n.line.users = map[string]*lane{}
+	if spec.Weight != nil {
+		n.weight = *spec.Weight
+	}
+	n.path = append([]*node{n}, parent.path...)
+	for _, above := range parent.path {
+		n.state = stricter(n.state, above.state)
+		n.Reclaim.Exempt = n.Reclaim.Exempt || above.Reclaim.Exempt
+	}
+	parent.children = append(parent.children, n)
+	t.all = append(t.all, n)
+	return n
+}
+
+func stricter(a, b State) State {
+	rank := func(s State) int { return slices.Index([]State{Open, Draining, Stopped}, s) }
+	if rank(b) > rank(a) {
+		return b
+	}
+	return a
+}
+
+// want computes what a queue is guaranteed from below to above: what its spec names, else what its queues need in all,
+// and never more than its limit. Where its queues want more than that, each gets the same part of what it wants.
+func (n *node) want(i *inspector) {
+	n.wanted = n.Guaranteed
+	if len(n.children) == 0 {
+		return
+	}
+	for _, child := range n.children {
+		child.want(i)
+	}
+	needs := n.needs()
+	for _, need := range needs {
+		if _, named := n.Guaranteed.Of(need.Name); !named {
+			n.wanted = append(slices.Clone(n.wanted), lower(Amounts{need}, n.Limit)...)
+		}
+	}
+	slices.SortFunc(n.wanted, byName)
+	for _, child := range n.children {
+		parts := divide(child.wanted, n.wanted, needs)
+		for j, want := range child.wanted {
+			if parts[j] != want {
+				i.report(child.Name, "guaranteed."+string(want.Name), quantity(want.Name, want.Value),
+					"the queues of %s are guaranteed %s in all, and %s has %s; counts as %s, the same part as of its siblings", n.Name,
+					quantity(want.Name, needs.or0(want.Name)), n.Name, quantity(want.Name, n.wanted.or0(want.Name)), quantity(want.Name, parts[j].Value))
+			}
+		}
+		child.wanted = parts
+	}
+}
+
+// divide is the part of a child that wants something, of what is there for all children, who need so much: what it wants
+// where there is enough, else the same part of it as everybody gets.
+func divide(wants, there, needs Amounts) Amounts {
+	parts := slices.Clone(wants)
+	for j, want := range wants {
+		if has, need := there.or0(want.Name), needs.or0(want.Name); need > has {
+			parts[j].Value = share(want.Value, has, need)
+		}
+	}
+	return parts
+}
+
+// needs is what the children want in all.
+func (n *node) needs() Amounts {
+	var needs Amounts
+	for _, child := range n.children {
+		for _, want := range child.wanted {
+			if j, named := slices.BinarySearchFunc(needs, want, byName); named {
+				needs[j].Value += want.Value
+			} else {
+				needs = slices.Insert(needs, j, want)
+			}
+		}
+	}
+	return needs
+}
+
+func byName(a, b resource.Amount) int { return cmp.Compare(a.Name, b.Name) }
+
+// SetCapacity says what the nodes have in all. Guarantees that are more than that in all shrink in proportion, until there
+// are more nodes. Before it was called, guarantees count as they are written.
+func (t *Tree) SetCapacity(capacity resource.Vector) {
+	t.known = true
+	t.capacity, t.stale = capacity, true
+}
+
+// settle computes what follows from a new capacity, when it is first needed: nodes come one by one, thousands of them.
+func (t *Tree) settle() {
+	if !t.stale {
+		return
+	}
+	t.stale = false
+	t.overcommitted = nil
+	t.root.guaranteed = t.root.needs()
+	if t.known {
+		t.root.guaranteed = lower(t.root.guaranteed, t.capacityOf(t.root.guaranteed))
+	}
+	for _, n := range append([]*node{t.root}, t.all...) {
+		needs := n.needs()
+		for _, child := range n.children {
+			child.guaranteed = divide(child.wanted, n.guaranteed, needs)
+		}
+		n.measure()
+	}
+	for _, top := range t.root.children {
+		for j, want := range top.wanted {
+			if got := top.guaranteed[j]; got != want {
+				t.overcommitted = append(t.overcommitted, Problem{top.Name, "guaranteed." + string(want.Name), quantity(want.Name, want.Value),
+					fmt.Sprintf("more than the nodes have, together with the other queues; counts as %s until there is more", quantity(got.Name, got.Value))})
+			}
+		}
+	}
+	t.reorder()
+}
+
+// capacityOf is what the cluster has of the resources named.
+func (t *Tree) capacityOf(named Amounts) Amounts {
+	capacity := slices.Clone(named)
+	for j, amount := range capacity {
+		capacity[j].Value = max(t.capacity.Of(amount.Name), 0)
+	}
+	return capacity
+}
+
+// measure computes what follows from the least that limits a queue: its limit, one above it, or the cluster.
+func (n *node) measure() {
+	var most Amounts
+	for _, above := range n.path {
+		most = least(most, above.Limit)
+	}
+	if n.tree.known {
+		for name := range n.tree.capacity.List() {
+			most = least(most, Amounts{{Name: name, Value: n.tree.capacity.Of(name)}})
+		}
+	}
+	n.size = slices.Clone(most)
+	for j, amount := range most {
+		if guaranteed := n.guaranteed.or0(amount.Name); guaranteed > 0 {
+			n.size[j].Value = guaranteed
+		}
+	}
+	n.leaderLimit = nil
+	if n.MaxLeaderShare != nil {
+		n.leaderLimit = most
+		for j, amount := range most {
+			most[j].Value = percent(amount.Value, *n.MaxLeaderShare)
+		}
+	}
+}
+
+// least are the smaller amounts of both, where an absent one limits nothing.
+func least(a, b Amounts) Amounts {
+	smaller := lower(a, b)
+	for _, amount := range b {
+		if j, named := slices.BinarySearchFunc(smaller, amount, byName); !named {
+			smaller = slices.Insert(smaller, j, amount)
+		}
+	}
+	return smaller
+}
+
+// Problems are what is wrong with the specs, and with guarantees that the cluster cannot keep, by queue and field.
+func (t *Tree) Problems() []Problem {
+	t.settle()
+	problems := slices.Concat(t.problems, t.overcommitted)
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.Queue, b.Queue), strings.Compare(a.Field, b.Field))
+	})
+	return problems
+}
+
+// leaf is where the gangs of a queue are charged and wait.
+func (t *Tree) leaf(queue string) *node {
+	if n := t.leaves[queue]; n != nil {
+		return n
+	}
+	return t.leaves[Unassigned]
+}

@@ -1,0 +1,137 @@
+package quota
+
+import (
+	v1 "k8s.io/api/core/v1"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Demand is something to start in a queue, or something that runs there and is charged: a whole gang with the slots of its
+// workers, or one worker beyond them. What is released must be what was charged, in whatever parts: the leader's with the
+// gang, of which there is one.
+type Demand struct {
+	// User whose it is; empty is a user like any other.
+	User string
+	// Amount is everything, the leader's part included.
+	Amount resource.Vector
+	// Leader is the part of Amount that its leader holds while workers come. It is zero for what has no such leader: a
+	// worker, a lone pod, a gang whose pods all exist up front.
+	Leader resource.Vector
+	// Gangs is 1 for a gang and 0 for a worker.
+	Gangs int64
+}
+
+// Charge adds to the usage of a queue and of all above it.
+func (t *Tree) Charge(queue string, d Demand) {
+	t.account(queue, d, 1)
+}
+
+// Release takes off what was charged.
+func (t *Tree) Release(queue string, d Demand) {
+	t.account(queue, d, -1)
+}
+
+func (t *Tree) account(queue string, d Demand, sign int64) {
+	leaf := t.leaf(queue)
+	for _, n := range leaf.path {
+		n.account(d, sign)
+		if sign < 0 && len(n.blocked) > 0 && !n.freed {
+			n.freed = true
+			t.freed = append(t.freed, n)
+		}
+	}
+	leaf.userMoved(d.User)
+	t.refresh(leaf)
+}
+
+func (n *node) account(d Demand, sign int64) {
+	a := n.users[d.User]
+	if a == nil {
+		a = &account{}
+		n.users[d.User] = a
+	}
+	if sign > 0 {
+		n.used, a.used = n.used.Add(d.Amount), a.used.Add(d.Amount)
+		n.leaders = n.leaders.Add(d.Leader)
+	} else {
+		n.used, a.used = n.used.Sub(d.Amount), a.used.Sub(d.Amount)
+		n.leaders = n.leaders.Sub(d.Leader)
+	}
+	n.gangs += sign * d.Gangs
+	a.gangs += sign * d.Gangs
+	if !d.Leader.IsZero() {
+		n.leading += sign * d.Gangs
+	}
+	if a.gangs == 0 && a.used.IsZero() {
+		delete(n.users, d.User)
+	}
+}
+
+// Usage is what a queue and all below it hold, and what they may.
+type Usage struct {
+	Used, Leaders resource.Vector
+	Gangs         int64
+	// Guaranteed is what the cluster can keep of what the spec says.
+	Guaranteed, Limit Amounts
+	// Borrowed is what is used beyond the guarantee.
+	Borrowed resource.Vector
+	// Waiting gangs and workers, of which Parked have been found to have to wait.
+	Waiting, Parked int
+	// Users by name, as far as they hold something.
+	Users map[string]resource.Vector
+}
+
+// Usage of a queue; false means that there is no such queue.
+func (t *Tree) Usage(queue string) (Usage, bool) {
+	t.settle()
+	n := t.queues[queue]
+	if n == nil {
+		return Usage{}, false
+	}
+	u := Usage{
+		Used: n.used, Leaders: n.leaders, Gangs: n.gangs, Guaranteed: n.guaranteed, Limit: n.Limit,
+		Borrowed: n.borrowed(), Users: map[string]resource.Vector{},
+	}
+	n.eachLeaf(func(leaf *node) {
+		u.Waiting += leaf.line.waiting
+		u.Parked += leaf.line.parked
+	})
+	for user, a := range n.users {
+		u.Users[user] = a.used
+	}
+	return u, true
+}
+
+// borrowed is what a queue uses beyond its guarantee.
+func (n *node) borrowed() resource.Vector {
+	beyond := n.used
+	guaranteed := map[v1.ResourceName]int64{}
+	for _, amount := range n.guaranteed {
+		switch amount.Name {
+		case v1.ResourceCPU:
+			beyond.CPU -= amount.Value
+		case v1.ResourceMemory:
+			beyond.Memory -= amount.Value
+		case v1.ResourceEphemeralStorage:
+			beyond.EphemeralStorage -= amount.Value
+		case v1.ResourcePods:
+			beyond.Pods -= amount.Value
+		default:
+			guaranteed[amount.Name] = amount.Value
+		}
+	}
+	if len(guaranteed) > 0 {
+		beyond = beyond.Sub(resource.Vector{}.WithExtended(guaranteed))
+	}
+	return resource.Vector{}.Max(beyond)
+}
+
+func (n *node) eachLeaf(visit func(*node)) {
+	if len(n.children) == 0 {
+		visit(n)
+		return
+	}
+	for _, child := range n.children {
+		child.eachLeaf(visit)
+	}
+}
