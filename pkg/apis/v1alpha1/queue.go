@@ -1,0 +1,266 @@
+package v1alpha1
+
+import (
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// QueueOrder is how the gangs of one queue take turns, after their priority.
+// +kubebuilder:validation:Enum=FIFO;Fair
+type QueueOrder string
+
+const (
+	// FIFO: the gang that waits longest is next.
+	FIFO QueueOrder = "FIFO"
+	// Fair: the gang of the user who holds least of the queue is next.
+	Fair QueueOrder = "Fair"
+)
+
+// QueueState is what a queue still lets in.
+// +kubebuilder:validation:Enum=Open;Draining;Stopped
+type QueueState string
+
+const (
+	// Open: gangs start.
+	Open QueueState = "Open"
+	// Draining: no gang starts; those that run go on, and grow.
+	Draining QueueState = "Draining"
+	// Stopped: no gang starts and none grows; those that run go on.
+	Stopped QueueState = "Stopped"
+)
+
+// Amounts of some resources. One that is not listed is absent, which is something else than zero.
+// +kubebuilder:validation:MaxProperties=16
+// +kubebuilder:validation:XValidation:rule="self.all(r, quantity(string(self[r])).sign() >= 0)",message="amounts must not be negative"
+type Amounts map[v1.ResourceName]resource.Quantity
+
+// Queue is a share of the cluster for some namespaces, or for the queues below it.
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Parent",type=string,JSONPath=`.spec.parent`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.spec.state`
+// +kubebuilder:printcolumn:name="CPU",type=string,JSONPath=`.status.columns.cpu`,description="used/guaranteed/limit"
+// +kubebuilder:printcolumn:name="Memory",type=string,JSONPath=`.status.columns.memory`,description="used/guaranteed/limit"
+// +kubebuilder:printcolumn:name="Borrowed",type=string,JSONPath=`.status.columns.borrowed`
+// +kubebuilder:printcolumn:name="Running",type=integer,JSONPath=`.status.running`
+// +kubebuilder:printcolumn:name="Waiting",type=integer,JSONPath=`.status.waiting`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.topReason`,description="why most of those who wait do"
+// +kubebuilder:printcolumn:name="Valid",type=string,JSONPath=`.status.conditions[?(@.type=="Valid")].status`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.parent) || self.spec.parent != self.metadata.name",message="a queue cannot be its own parent",fieldPath=".spec.parent"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name of a queue has at most 63 characters, because it is a label's value"
+type Queue struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +optional
+	Spec QueueSpec `json:"spec,omitempty"`
+	// +optional
+	Status QueueStatus `json:"status,omitempty"`
+}
+
+// QueueSpec is what an administrator says about a queue. What contradicts other queues is a condition of the object.
+// +kubebuilder:validation:XValidation:rule="!has(self.guaranteed) || !has(self.limit) || self.guaranteed.all(r, !(r in self.limit) || !quantity(string(self.guaranteed[r])).isGreaterThan(quantity(string(self.limit[r]))))",message="what is guaranteed must be at most the limit, for each resource",fieldPath=".guaranteed"
+type QueueSpec struct {
+	// Parent is the queue this one is a part of. Without a parent it stands at the top.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Parent string `json:"parent,omitempty"`
+
+	// Namespaces whose pods belong to the queue.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	Namespaces []string `json:"namespaces,omitempty"`
+
+	// NamespaceSelector adds the namespaces with these labels, unless another queue names them. An empty selector
+	// selects all namespaces, no selector none.
+	// +optional
+	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
+
+	// Guaranteed is what the queue gets before others borrow. A resource that is not listed is not guaranteed.
+	// +optional
+	Guaranteed Amounts `json:"guaranteed,omitempty"`
+
+	// Limit is what the queue, with all below it, never exceeds. A resource that is not listed is not limited; zero
+	// means none of it.
+	// +optional
+	Limit Amounts `json:"limit,omitempty"`
+
+	// Weight is the queue's part of what guarantees leave over, among its siblings. With 0 it gets what no sibling
+	// wants.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	Weight *int32 `json:"weight,omitempty"`
+
+	// MaxRunningGangs is how many gangs of the queue and all below it run at most. Without it any number may.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MaxRunningGangs *int32 `json:"maxRunningGangs,omitempty"`
+
+	// MaxLeaderShare is the percentage, of what the queue may use at most, that drivers may hold, so that they leave
+	// room for executors. One driver always passes. Without it they may hold everything.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	MaxLeaderShare *int32 `json:"maxLeaderShare,omitempty"`
+
+	// Order of the queue's own gangs, after their priority: FIFO, or Fair between its users.
+	// +optional
+	// +kubebuilder:default=FIFO
+	Order QueueOrder `json:"order,omitempty"`
+
+	// Priority is compared among siblings that are below their guarantees: higher goes first.
+	// +optional
+	// +kubebuilder:default=0
+	Priority int32 `json:"priority,omitempty"`
+
+	// State is what the queue still lets in: Open, Draining (no gang starts), or Stopped (and none grows). What runs
+	// goes on. It counts for the queues below as well.
+	// +optional
+	// +kubebuilder:default=Open
+	State QueueState `json:"state,omitempty"`
+
+	// Users are what the queue gives to each of its users.
+	// +optional
+	Users *QueueUsers `json:"users,omitempty"`
+
+	// Reclaim is how the queue gets back what it has lent, and what is never taken from it.
+	// +optional
+	Reclaim *QueueReclaim `json:"reclaim,omitempty"`
+
+	// Placement of the queue's gangs, instead of the scheduler's own.
+	// +optional
+	// +kubebuilder:validation:Enum=Pack;Spread;SingleZone;PreferSingleZone
+	Placement Placement `json:"placement,omitempty"`
+}
+
+// QueueUsers are what a queue gives to each of its users.
+type QueueUsers struct {
+	// MinimumShare is a percentage of a FIFO queue: users who hold less than this, or less than an equal part among all
+	// who want something, go before those who hold more. Without it users are not told apart.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	MinimumShare *int32 `json:"minimumShare,omitempty"`
+
+	// Limit is what one user never exceeds in the queue and all below it. A resource that is not listed is not limited.
+	// +optional
+	Limit Amounts `json:"limit,omitempty"`
+}
+
+// QueueReclaim is how lent resources come back.
+type QueueReclaim struct {
+	// Enabled: the queue takes back, up to its guarantee, what others have borrowed. Otherwise it waits until they end.
+	// +optional
+	// +kubebuilder:default=false
+	Enabled bool `json:"enabled,omitempty"`
+
+	// After is how long a gang within the guarantee waits before anything is taken for it.
+	// +optional
+	// +kubebuilder:default="15s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must not be negative"
+	After *metav1.Duration `json:"after,omitempty"`
+
+	// Grace is how long a pod that has to go may take to end. Without it the pod's own termination grace period counts.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must not be negative"
+	Grace *metav1.Duration `json:"grace,omitempty"`
+
+	// Budget is the percentage of its guarantee that the queue takes back in one round; the first gang always passes,
+	// however large. Without it everything may come back at once.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	Budget *int32 `json:"budget,omitempty"`
+
+	// DeadZone is the percentage of its guarantee by which the queue may exceed it before anything is taken from it.
+	// +optional
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	DeadZone *int32 `json:"deadZone,omitempty"`
+
+	// Exempt: nothing is ever taken from the queue or one below it. What it borrows comes back when its gangs end.
+	// +optional
+	// +kubebuilder:default=false
+	Exempt bool `json:"exempt,omitempty"`
+
+	// DryRun: what would be taken for the queue is said and not done.
+	// +optional
+	// +kubebuilder:default=false
+	DryRun bool `json:"dryRun,omitempty"`
+}
+
+// QueueStatus is what the scheduler makes of a queue.
+type QueueStatus struct {
+	// ObservedGeneration of the spec that the rest is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions: Valid is False while something in the spec does not count as written, and its message says what counts.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// Used by the queue and all below it: running pods and the slots kept for those to come.
+	// +optional
+	Used v1.ResourceList `json:"used,omitempty"`
+
+	// Guaranteed is what the cluster can keep of the guarantee.
+	// +optional
+	Guaranteed v1.ResourceList `json:"guaranteed,omitempty"`
+
+	// Borrowed is what is used beyond the guarantee.
+	// +optional
+	Borrowed v1.ResourceList `json:"borrowed,omitempty"`
+
+	// Running gangs.
+	// +optional
+	Running int64 `json:"running,omitempty"`
+
+	// Waiting gangs.
+	// +optional
+	Waiting int64 `json:"waiting,omitempty"`
+
+	// TopReason is why most of those who wait do.
+	// +optional
+	TopReason string `json:"topReason,omitempty"`
+
+	// Columns are what kubectl get shows of the above.
+	// +optional
+	Columns QueueColumns `json:"columns,omitempty"`
+}
+
+// QueueColumns are texts for kubectl get.
+type QueueColumns struct {
+	// CPU as used/guaranteed/limit; a dash is what is not there.
+	// +optional
+	CPU string `json:"cpu,omitempty"`
+	// Memory as used/guaranteed/limit.
+	// +optional
+	Memory string `json:"memory,omitempty"`
+	// Borrowed resources in one line.
+	// +optional
+	Borrowed string `json:"borrowed,omitempty"`
+}
+
+// ConditionValid is the type of the condition that is False while something in a Queue does not count as written.
+const ConditionValid = "Valid"
+
+// QueueList is a list of Queues.
+// +kubebuilder:object:root=true
+type QueueList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []Queue `json:"items"`
+}

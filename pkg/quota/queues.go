@@ -1,0 +1,133 @@
+package quota
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"retinue.dev/retinue/pkg/apis/v1alpha1"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// OfQueue is what a Queue object says. What is wrong with it is left for New to find.
+func OfQueue(queue *v1alpha1.Queue) Spec {
+	in := queue.Spec
+	spec := Spec{
+		Name:            queue.Name,
+		Parent:          in.Parent,
+		Guaranteed:      amountsOf(in.Guaranteed),
+		Limit:           amountsOf(in.Limit),
+		Weight:          wide(in.Weight),
+		MaxRunningGangs: wide(in.MaxRunningGangs),
+		MaxLeaderShare:  wide(in.MaxLeaderShare),
+		Order:           Order(in.Order),
+		Priority:        in.Priority,
+		State:           State(in.State),
+	}
+	if users := in.Users; users != nil {
+		spec.Users = Users{MinimumShare: wide(users.MinimumShare), Limit: amountsOf(users.Limit)}
+	}
+	if reclaim := in.Reclaim; reclaim != nil {
+		spec.Reclaim = Reclaim{Enabled: reclaim.Enabled, Budget: wide(reclaim.Budget), Exempt: reclaim.Exempt, DryRun: reclaim.DryRun}
+		if reclaim.After != nil {
+			spec.Reclaim.After = reclaim.After.Duration
+		}
+		if reclaim.Grace != nil {
+			spec.Reclaim.Grace = &reclaim.Grace.Duration
+		}
+		if reclaim.DeadZone != nil {
+			spec.Reclaim.DeadZone = int64(*reclaim.DeadZone)
+		}
+	}
+	return spec
+}
+
+func wide(value *int32) *int64 {
+	if value == nil {
+		return nil
+	}
+	wider := int64(*value)
+	return &wider
+}
+
+// amountsOf keeps what resource.OfList drops: a zero, and what is negative, which somebody is to be told of.
+func amountsOf(list v1alpha1.Amounts) Amounts {
+	var amounts Amounts
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		quantity := list[name]
+		negative := quantity.Sign() < 0
+		if negative {
+			quantity.Neg()
+		}
+		value := resource.OfList(v1.ResourceList{name: quantity}).Of(name)
+		if negative {
+			value = -value
+		}
+		amounts = append(amounts, resource.Amount{Name: name, Value: value})
+	}
+	return amounts
+}
+
+// Assign tells which queue every namespace belongs to; one that is not in the answer is Unassigned. A queue that names a
+// namespace goes before those that select it, and of two that do the same, the first by name. namespaces are the labels of
+// those that exist: name -> labels.
+func Assign(queues []*v1alpha1.Queue, namespaces map[string]map[string]string) (map[string]string, []Problem) {
+	queues = slices.SortedFunc(slices.Values(queues), func(a, b *v1alpha1.Queue) int { return cmp.Compare(a.Name, b.Name) })
+	i := &inspector{}
+	assigned := map[string]string{} // namespace -> queue
+	for _, queue := range queues {
+		for _, namespace := range queue.Spec.Namespaces {
+			switch other := assigned[namespace]; {
+			case other == "":
+				assigned[namespace] = queue.Name
+			case other != queue.Name:
+				i.report(queue.Name, "namespaces", namespace, "queue %s names this namespace as well; it belongs to %s", other, other)
+			}
+		}
+	}
+	named := maps.Clone(assigned)
+	for _, queue := range queues {
+		selector, err := metav1.LabelSelectorAsSelector(queue.Spec.NamespaceSelector)
+		if err != nil {
+			i.report(queue.Name, "namespaceSelector", metav1.FormatLabelSelector(queue.Spec.NamespaceSelector), "%v; it selects nothing", err)
+			continue
+		}
+		taken := map[string][]string{} // other queue -> namespaces both select
+		for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
+			if named[namespace] != "" || !selector.Matches(labels.Set(namespaces[namespace])) {
+				continue
+			}
+			if other := assigned[namespace]; other != "" {
+				taken[other] = append(taken[other], namespace)
+			} else {
+				assigned[namespace] = queue.Name
+			}
+		}
+		for _, other := range slices.Sorted(maps.Keys(taken)) {
+			i.report(queue.Name, "namespaceSelector", metav1.FormatLabelSelector(queue.Spec.NamespaceSelector),
+				"queue %s selects %s as well; %s to %s", other, several(taken[other]), pronoun(taken[other]), other)
+		}
+	}
+	return assigned, i.problems
+}
+
+// several are at most three names, so that a message stays one.
+func several(names []string) string {
+	if more := len(names) - 3; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+func pronoun(names []string) string {
+	if len(names) == 1 {
+		return "it belongs"
+	}
+	return "they belong"
+}
