@@ -49,6 +49,10 @@ $(BIN)/kwok-stages.yaml: hack/tools.mod
 	done >$@.new
 	mv $@.new $@
 
+$(BIN)/controller-gen: hack/tools.mod
+	go build -modfile=hack/tools.mod -ldflags '-s -w' -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
+	@touch $@
+
 .PHONY: build
 build: ## Build the scheduler into bin/.
 	go build -ldflags '$(call stamp,$(VERSION))' -o $(BIN)/scheduler ./cmd/scheduler
@@ -104,13 +108,25 @@ sim: ## Play seeds of the simulated cluster and print what was tried (SEEDS=1000
 	go test -v -count=1 -timeout 24h -run TestTheInvariantsHoldWhateverHappens ./test/sim \
 	  $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS) -sim.first=$(FIRST) -sim.report) $(SIM_FLAGS)
 
+# Where what is generated goes: a directory for deep copies, and one for definitions.
+generate = $(BIN)/controller-gen paths=./pkg/apis/... object output:object:dir=$(1) crd output:crd:dir=$(2)
+
+.PHONY: generate
+generate: $(BIN)/controller-gen ## Write what is generated from pkg/apis: deep copies and the definition of Queues.
+	$(call generate,pkg/apis/v1alpha1,manifests/crd)
+
 .PHONY: verify
-verify: ## Check formatting, go vet, that go.mod is tidy and that the manifests render.
+verify: ## Check formatting, go vet, that go.mod is tidy, that generated files are up to date and that the manifests render.
 	@unformatted="$$(gofmt -l cmd pkg test)"; [ -z "$$unformatted" ] || { echo "verify: run gofmt -w on:" $$unformatted >&2; exit 1; }
 	go mod tidy -diff
 	go vet ./...
 	go vet -tags e2e ./test/e2e/...
-	$(MAKE) $(BIN)/kubectl
+	$(MAKE) $(BIN)/kubectl $(BIN)/controller-gen
+	@fresh="$$(mktemp -d)"; trap 'rm -rf "$$fresh"' EXIT; \
+	$(call generate,"$$fresh","$$fresh/crd"); \
+	diff -u pkg/apis/v1alpha1/zz_generated.deepcopy.go "$$fresh/zz_generated.deepcopy.go" && \
+	diff -ru --exclude=kustomization.yaml manifests/crd "$$fresh/crd" || { echo "verify: run make generate" >&2; exit 1; }
+	$(BIN)/kubectl kustomize manifests/crd >/dev/null
 	$(BIN)/kubectl kustomize manifests/base >/dev/null
 	$(BIN)/kubectl kustomize manifests/setup >/dev/null
 

@@ -65,7 +65,7 @@ func drawSpecs(t *rapid.T) []Spec {
 			Order:           rapid.SampledFrom([]Order{"", FIFO, Fair, "odd"}).Draw(t, "order"),
 			Priority:        rapid.Int32Range(0, 1).Draw(t, "priority"),
 			State:           rapid.SampledFrom([]State{"", Open, Open, Open, Open, Open, Open, Draining, Stopped, "odd"}).Draw(t, "state"),
-			Users:           Users{MinimumShare: maybe(t, "minimum", 0, 101), Limit: drawAmounts(t, "user limit", -1, 60)},
+			Users:           Users{MinimumShare: rapid.SampledFrom([]*int64{nil, pointer[int64](1), pointer[int64](10), pointer[int64](40), pointer[int64](101)}).Draw(t, "minimum"), Limit: drawAmounts(t, "user limit", -1, 60)},
 			Reclaim: Reclaim{
 				Enabled: rapid.Bool().Draw(t, "reclaims"), Budget: maybe(t, "budget", 0, 101),
 				DeadZone: rapid.SampledFrom([]int64{-1, 0, 0, 10}).Draw(t, "dead zone"), Exempt: rapid.IntRange(0, 5).Draw(t, "exempt") == 0,

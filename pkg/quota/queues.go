@@ -60,7 +60,7 @@ func wide(value *int32) *int64 {
 func amountsOf(list v1alpha1.Amounts) Amounts {
 	var amounts Amounts
 	for _, name := range slices.Sorted(maps.Keys(list)) {
-		quantity := list[name]
+		quantity := list[name].Quantity
 		negative := quantity.Sign() < 0
 		if negative {
 			quantity.Neg()

@@ -118,8 +118,8 @@ func wants(n *node, demand map[string]resource.Vector) int64 {
 	return total
 }
 
-// Seen failing when what is used beyond the guarantee was compared without weights, when weight 0 counted as 1, and when a
-// queue at its limit took the rest of its siblings with it.
+// Seen failing when what is used beyond the guarantee was compared without weights, when weight 0 counted as 1, and when
+// siblings were compared by all they use instead of what they borrow.
 func TestSharesOfOneResourceAreThoseOfTheBook(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		specs, demand := drawTree(t, []v1.ResourceName{v1.ResourceCPU})
@@ -263,7 +263,7 @@ func TestSharesUseAllThatCanBeUsedAndNoMore(t *testing.T) {
 
 // Admitting whoever is next, gang by gang, leads to the shares, but for the size of a gang: order and ideal are one.
 //
-// Seen failing when siblings were compared by all they use instead of what they borrow.
+// Seen failing when room forgot what is used already.
 func TestWhoIsNextLeadsToTheShares(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		specs, demand := drawTree(t, []v1.ResourceName{v1.ResourceCPU})

@@ -20,7 +20,7 @@ type story struct {
 
 func drawStory(t *rapid.T) *story {
 	tree := New(drawSpecs(t))
-	if rapid.Bool().Draw(t, "capacity known") {
+	if rapid.IntRange(0, 4).Draw(t, "capacity known") > 0 {
 		tree.SetCapacity(drawVector(t, 100))
 	}
 	return &story{Tree: tree, naive: newNaive(tree)}

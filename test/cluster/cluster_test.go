@@ -82,6 +82,7 @@ func TestSecondReplicaTakesOverWhenTheLeaderIsKilled(t *testing.T) {
 	noPermissionIsMissing(t, c, StandbyScheduler)
 
 	t.Run("the production manifests are accepted", func(t *testing.T) { manifestsAreAccepted(t, c) })
+	t.Run("queues are checked", func(t *testing.T) { queuesAreChecked(t, c) })
 }
 
 func TestStartAgainKeepsWhatRunsAndStopLeavesNothing(t *testing.T) {

@@ -31,9 +31,18 @@ const (
 )
 
 // Amounts of some resources. One that is not listed is absent, which is something else than zero.
-// +kubebuilder:validation:MaxProperties=16
-// +kubebuilder:validation:XValidation:rule="self.all(r, quantity(string(self[r])).sign() >= 0)",message="amounts must not be negative"
-type Amounts map[v1.ResourceName]resource.Quantity
+// +kubebuilder:validation:MaxProperties=32
+// +kubebuilder:validation:XValidation:rule="self.all(r, !quantity(string(self[r])).isLessThan(quantity('0')))",message="amounts must not be negative"
+type Amounts map[v1.ResourceName]Amount
+
+// Amount of a resource. Its length is bounded because the API server refuses rules whose cost it cannot bound.
+// +kubebuilder:validation:Type=""
+// +kubebuilder:validation:XIntOrString
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:Pattern=`^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$`
+type Amount struct {
+	resource.Quantity `json:",inline"`
+}
 
 // Queue is a share of the cluster for some namespaces, or for the queues below it.
 // +kubebuilder:object:root=true
