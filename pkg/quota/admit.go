@@ -67,7 +67,7 @@ func (v Verdict) String() string {
 	case QueueClosed:
 		return fmt.Sprintf("queue %s is %s", v.Queue, map[State]string{Draining: "draining: no gang starts", Stopped: "stopped: nothing starts"}[v.State])
 	case QueueMaxGangs:
-		return fmt.Sprintf("%d gangs of queue %s run, of at most %d", v.Used, v.Queue, v.Limit)
+		return fmt.Sprintf("queue %s runs %d of at most %d gangs", v.Queue, v.Used, v.Limit)
 	case LeaderShare:
 		return fmt.Sprintf("the leaders in queue %s hold %s of at most %s, and this one asks for %s",
 			v.Queue, number(v.Used), quantity(v.Resource, v.Limit), quantity(v.Resource, v.Asked))

@@ -46,7 +46,7 @@ func TestAVerdictSaysWhatIsMissingWithNumbers(t *testing.T) {
 		},
 		"as many gangs as may run": {
 			spec: Spec{MaxRunningGangs: pointer[int64](1), Limit: cpu(1)}, running: []Demand{gang("ann", 1, 1)}, asked: gang("ann", 1, 1),
-			reason: QueueMaxGangs, want: "1 gangs of queue etl run, of at most 1",
+			reason: QueueMaxGangs, want: "queue etl runs 1 of at most 1 gangs",
 		},
 		"workers are not gangs": {
 			spec: Spec{MaxRunningGangs: pointer[int64](1)}, running: []Demand{gang("ann", 1, 1)}, asked: Demand{Amount: resource.Vector{CPU: 1}}, want: "fits",

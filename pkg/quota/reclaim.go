@@ -106,8 +106,8 @@ func (c Choice) String() string {
 //   - From its own queue, if the gang preempts: what has a lower priority.
 //
 // Slots that nobody claimed go first, then elastic workers, then whole gangs. Among each, the queue gives next that would be
-// last in turn, and in it the lowest priority and then the youngest. What turns out not to be needed stays. The search does
-// not go back: where only another combination of sizes would do, nothing is taken, and the next gang to end decides.
+// last in turn, and in it the lowest priority and then the youngest. What turns out not to be needed stays. The search is
+// not exhaustive: where only an odd combination of sizes would do, nothing is taken, and the next gang to end decides.
 func (t *Tree) Choose(c Claim, victims []Victim, enough func([]Victim) bool) Choice {
 	t.settle()
 	s := t.selection(c, enough)
@@ -117,9 +117,13 @@ func (t *Tree) Choose(c Claim, victims []Victim, enough func([]Victim) bool) Cho
 	if s.obstacle.Obstacle != "" && !c.Preempts {
 		return s.obstacle
 	}
-	if s.take(victims) {
-		s.spare()
-		return s.withinBudget()
+	// What is small may leave a queue too little for a whole gang that would suffice, so others are tried without.
+	for _, kinds := range [][]Kind{{Slot, Elastic, Gang}, {Elastic, Gang}, {Slot, Gang}, {Gang}} {
+		s.chosen, s.taken, s.gangs = nil, map[*node]resource.Vector{}, map[string]resource.Vector{}
+		if s.take(kinds, victims) {
+			s.spare()
+			return s.withinBudget()
+		}
 	}
 	if s.obstacle.Obstacle != "" {
 		return s.obstacle
@@ -149,7 +153,7 @@ type selection struct {
 func (t *Tree) selection(c Claim, enough func([]Victim) bool) *selection {
 	s := &selection{
 		claim: c, own: t.leaf(c.Queue), enough: enough, tree: t,
-		above: map[*node]bool{t.root: true}, taken: map[*node]resource.Vector{}, gangs: map[string]resource.Vector{},
+		above: map[*node]bool{t.root: true},
 	}
 	for name := range c.Lacking.List() {
 		if c.Lacking.Of(name) > 0 {
@@ -183,13 +187,13 @@ func (t *Tree) selection(c Claim, enough func([]Victim) bool) *selection {
 // ofParent tells whether a node is that of an inner queue's own gangs, which share what the queue is guaranteed.
 func (n *node) ofParent() bool { return n.parent.parent != nil && n.parent.Name == n.Name }
 
-// take chooses victims until they suffice, and tells whether they do.
-func (s *selection) take(victims []Victim) bool {
+// take chooses victims of some kinds until they suffice, and tells whether they do.
+func (s *selection) take(kinds []Kind, victims []Victim) bool {
 	var givers [Gang + 1][]*giver // kind -> in the order of their first victim, which does not matter: no two compare equal
 	byLeaf := map[*node]*[Gang + 1]*giver{}
 	for _, v := range victims {
 		leaf := s.tree.leaf(v.Queue)
-		if !s.mayGive(leaf, v) {
+		if !slices.Contains(kinds, v.Kind) || !s.mayGive(leaf, v) {
 			continue
 		}
 		if byLeaf[leaf] == nil {

@@ -42,9 +42,12 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 		"the queue gives next that borrows most then": {
 			lacking: 12, want: []types.UID{"a-slot", "m-slot", "a-young", "m-elastic", "a-old"}, words: "5 to take back",
 		},
+		"what is small gives way where only a gang as a whole suffices": {
+			// With slots and workers each queue borrows four cores more, and no gang is that small.
+			lacking: 14, want: []types.UID{"a-young", "a-old", "o", "n"}, words: "4 to take back",
+		},
 		"what is too large for its queue to give stays": {
-			// Both queues borrow four cores more, and their gangs hold five and more each.
-			lacking: 13, obstacle: NotEnough, words: "all that may be taken back is not enough",
+			lacking: 19, obstacle: NotEnough, words: "all that may be taken back is not enough",
 		},
 		"a gang is taken whole, and what is not needed beside it stays": {
 			specs:   func(_, adhoc, ml *Spec) { adhoc.Guaranteed, ml.Reclaim.Exempt = nil, true },
