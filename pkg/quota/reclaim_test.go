@@ -43,11 +43,11 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 			lacking: 12, want: []types.UID{"a-slot", "m-slot", "a-young", "m-elastic", "a-old"}, words: "5 to take back",
 		},
 		"what is small gives way where only a gang as a whole suffices": {
-			// With slots and workers each queue borrows four cores more, and no gang is that small.
-			lacking: 14, want: []types.UID{"a-young", "a-old", "o", "n"}, words: "4 to take back",
+			// Without its slot ml has six cores to give beside its worker, enough for a gang of five.
+			lacking: 13, want: []types.UID{"a-young", "m-elastic", "a-old", "o"}, words: "4 to take back",
 		},
 		"what is too large for its queue to give stays": {
-			lacking: 19, obstacle: NotEnough, words: "all that may be taken back is not enough",
+			lacking: 14, obstacle: NotEnough, words: "all that may be taken back is not enough",
 		},
 		"a gang is taken whole, and what is not needed beside it stays": {
 			specs:   func(_, adhoc, ml *Spec) { adhoc.Guaranteed, ml.Reclaim.Exempt = nil, true },
