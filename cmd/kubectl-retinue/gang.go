@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -59,16 +61,28 @@ func (o gangOptions) check(args []string) error {
 		return inputError{errors.New("name a driver pod, or give a file with --properties")}
 	case !slices.Contains(outputs, o.output):
 		return inputError{fmt.Errorf("--output=%q: want table, json or yaml", o.output)}
-	default:
-		return nil
+	case len(args) == 1 && len(validation.IsDNS1123Subdomain(podName(args[0]))) > 0:
+		return inputError{fmt.Errorf("driver pod %q: not the name of a pod", args[0])}
 	}
+	_, err := o.sparkVersion()
+	return err
+}
+
+// podName takes the form pod/NAME, too, in which kubectl itself prints names.
+func podName(argument string) string {
+	for _, kind := range []string{"pod/", "pods/", "po/"} {
+		if name, found := strings.CutPrefix(argument, kind); found {
+			return name
+		}
+	}
+	return argument
 }
 
 func (o gangOptions) run(ctx context.Context, args []string) error {
 	var app application
 	var err error
 	if len(args) == 1 {
-		app, err = o.fromCluster(ctx, args[0])
+		app, err = o.fromCluster(ctx, podName(args[0]))
 	} else {
 		app, err = o.fromFiles()
 	}

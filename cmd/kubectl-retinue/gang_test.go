@@ -3,13 +3,20 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/yaml"
+
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // call runs the command and returns its exit code and what it wrote.
@@ -85,6 +92,10 @@ func TestWorkedExamples(t *testing.T) {
 			properties: "spark.executor.memory=512m\nspark.driver.memory=512m",
 			want:       answer("1", "896Mi", 2, 2, 2, `"cpu":"1","memory":"896Mi"`),
 		},
+		"settings that no release has mean nothing": {
+			properties: "spark.executor.memory=10g\nspark.executor.memoryOverhead=2g\nspark.executor.memoryOverheadBursty.enabled=true\nspark.executor.memoryOverheadBursty.factor=1.2",
+			want:       answer("1", "1408Mi", 2, 2, 2, `"cpu":"1","memory":"12Gi"`),
+		},
 		"a driver that works alone": {
 			properties: "spark.kubernetes.driver.master=local[*]\nspark.executor.instances=8",
 			want:       `{"driver":{"cpu":"1","memory":"1408Mi"},"workers":[],"source":"spark.properties","warnings":[]}`,
@@ -92,16 +103,37 @@ func TestWorkedExamples(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			args := []string{"gang", "-o", "json", "--properties", write(t, "spark.properties", test.properties)}
+			args := []string{"gang", "--properties", write(t, "spark.properties", test.properties)}
 			if test.version != "" {
 				args = append(args, "--spark-version", test.version)
 			}
-			code, stdout, stderr := call(args...)
-			if code != 0 || stderr != "" {
-				t.Fatalf("exit code %d: %s", code, stderr)
+			answers := map[string]string{} // --output -> what is written
+			for _, output := range outputs {
+				code, stdout, stderr := call(append(args, "-o", output)...)
+				if code != 0 || stderr != "" {
+					t.Fatalf("%s: exit code %d: %s", output, code, stderr)
+				}
+				answers[output] = stdout
 			}
-			if diff := cmp.Diff(compact(t, test.want), compact(t, stdout)); diff != "" {
+			if diff := cmp.Diff(compact(t, test.want), compact(t, answers[outputJSON])); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
+			}
+			var want, got report
+			if err := errors.Join(json.Unmarshal([]byte(test.want), &want), yaml.UnmarshalStrict([]byte(answers[outputYAML]), &got)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("yaml: -want +got:\n%s", diff)
+			}
+			rows := [][]string{strings.Fields("driver 1 1 1 " + want.Driver[v1.ResourceCPU] + " " + want.Driver[v1.ResourceMemory])}
+			for _, w := range want.Workers {
+				rows = append(rows, strings.Fields(fmt.Sprint(w.Role, " ", w.Count, " ", w.Minimum)))
+			}
+			for i, row := range rows {
+				line := strings.Split(answers[outputTable], "\n")[i+1]
+				if got := strings.Fields(line); !slices.Equal(row, got[:len(row)]) {
+					t.Errorf("table: %q, want %q", line, row)
+				}
 			}
 		})
 	}
@@ -222,6 +254,34 @@ func answerWith(cpu, memory, executorMemory string) string {
 	return answer(cpu, memory, 2, 2, 2, `"cpu":"1","memory":"`+executorMemory+`"`)
 }
 
+// Seen failing when errors repeated what a reference brings in.
+func TestValuesThatAreNoSizesAreNeverPrinted(t *testing.T) {
+	const secret = "hunter2"
+	hidden := "spark.hadoop.fs.s3a.secret.key=hunter2\nspark.authenticate.secret=hunter2\nspark.executorEnv.TOKEN=hunter2\n" +
+		"spark.kubernetes.driverEnv.TOKEN=hunter2\nspark.kubernetes.executor.annotation.token=hunter2\nspark.app.name=hunter2\n"
+	templateFile := write(t, "t", "metadata: {annotations: {token: hunter2}}\nspec: {containers: [{name: a, env: [{name: TOKEN, value: hunter2}], args: [hunter2]}]}")
+	driver := write(t, "d", "metadata: {labels: {spark-role: driver, spark-app-selector: a, spark-version: 4.1.0}, annotations: {token: hunter2}}\n"+
+		"spec: {containers: [{name: driver, env: [{name: TOKEN, value: hunter2}], args: [--password, hunter2]}]}\n")
+	for name, text := range map[string]string{
+		"all is well":               "",
+		"a mistake elsewhere":       "spark.executor.memory=plenty",
+		"a reference to a secret":   "spark.executor.memory=${spark.authenticate.secret}",
+		"a scheduler that is one":   "spark.kubernetes.executor.scheduler.name=${spark.authenticate.secret}",
+		"a line that cannot be":     `spark.x=hunter2\u1`,
+		"an image that is a secret": "spark.kubernetes.container.image=${spark.authenticate.secret}",
+	} {
+		properties := write(t, "p", hidden+text)
+		for _, output := range outputs {
+			for _, more := range [][]string{nil, {"--driver-pod", driver}} {
+				code, stdout, stderr := call(append([]string{"gang", "--properties", properties, "--executor-template", templateFile, "-o", output}, more...)...)
+				if strings.Contains(stdout+stderr, secret) {
+					t.Errorf("%s, -o %s: exit code %d\n%s%s", name, output, code, stdout, stderr)
+				}
+			}
+		}
+	}
+}
+
 func TestBadInputIsOneLineAndExitCode2(t *testing.T) {
 	good := write(t, "good", "")
 	bad := func(text string) []string { return []string{"gang", "--properties", write(t, "bad", text)} }
@@ -240,6 +300,29 @@ func TestBadInputIsOneLineAndExitCode2(t *testing.T) {
 		"a driver alone":        {[]string{"gang", "--driver-pod", write(t, "d", "metadata: {name: d}")}, "error: pod d has no Spark properties to infer from and no annotation retinue.dev/roles"},
 		"a wrong annotation":    {[]string{"gang", "--driver-pod", write(t, "d", "metadata: {annotations: {retinue.dev/workers: many}}")}, `error: annotation retinue.dev/workers="many": want the number of pods like this one that start together, at least 1`},
 		"no version":            {[]string{"gang", "--properties", good, "--spark-version", "four"}, `error: --spark-version: spark version "four": want numbers such as 4.1.0`},
+		"no positive version":   {[]string{"gang", "--properties", good, "--spark-version", "-1.5"}, `error: --spark-version: spark version "-1.5": want numbers such as 4.1.0`},
+		"a version, a driver":   {[]string{"gang", "driver", "--server", "https://127.0.0.1:1", "--spark-version", "four"}, `error: --spark-version: spark version "four": want numbers such as 4.1.0`},
+		"less than nothing":     {bad("spark.executor.instances=-3"), `error: spark.executor.instances="-3": less than 0`},
+		"a negative quantity":   {bad("spark.kubernetes.executor.request.cores=-2"), `error: spark.kubernetes.executor.request.cores="-2": negative`},
+		"an absurd quantity":    {bad("spark.kubernetes.executor.limit.cores=1e999999999"), `error: spark.kubernetes.executor.limit.cores="1e999999999": not a Kubernetes quantity such as 1500m or 2`},
+		"an absurd size":        {bad("spark.executor.memoryOverhead=9999999999999999999g"), `error: spark.executor.memoryOverhead="9999999999999999999g": size out of range`},
+		"an unknown value":      {bad("spark.executor.cores=${env:CORES}"), `error: --properties=FILE: spark.executor.cores: "${env:CORES}" refers to the driver's surroundings, which are not known before it runs`},
+		"too much":              {bad(strings.Repeat("#", spark.MaxBytes+1)), "error: --properties=FILE: more than 1572864 bytes"},
+		"a template of another": {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "kind: Deployment")}, `error: --executor-template=FILE: the executor pod template: kind "Deployment", want Pod`},
+		"a template of text":    {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "pod")}, "error: --executor-template=FILE: the executor pod template: not a pod: the whole of it is of the wrong kind: string"},
+		"a template, no YAML":   {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "spec: [")}, "error: --executor-template=FILE: the executor pod template: not YAML: yaml: line 1: did not find expected node content"},
+		"a negative sidecar":    {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "spec: {containers: [{name: a}, {name: b, resources: {requests: {memory: -1Gi}}}]}")}, `error: the executor pod template: spec.containers[0].resources.requests[memory]: Invalid value: "-1Gi": must not be negative`},
+		"no template":           {[]string{"gang", "--properties", good, "--executor-template", "/nowhere"}, "error: --executor-template=FILE: open /nowhere: no such file or directory"},
+		"no driver":             {[]string{"gang", "--properties", good, "--driver-pod", "/nowhere"}, "error: --driver-pod=FILE: open /nowhere: no such file or directory"},
+		"a template alone":      {[]string{"gang", "--executor-template", good}, "error: name a driver pod, or give a file with --properties"},
+		"a flag without value":  {[]string{"gang", "--properties"}, "error: flag needs an argument: --properties"},
+		"a flag's wrong value":  {[]string{"gang", "driver", "--insecure-skip-tls-verify=maybe"}, `error: invalid argument "maybe" for "--insecure-skip-tls-verify" flag: strconv.ParseBool: parsing "maybe": invalid syntax`},
+		"no name of a pod":      {[]string{"gang", "My_Driver"}, `error: driver pod "My_Driver": not the name of a pod`},
+		"another kind":          {[]string{"gang", "deployment/x"}, `error: driver pod "deployment/x": not the name of a pod`},
+		"an empty name":         {[]string{"gang", ""}, `error: driver pod "": not the name of a pod`},
+		"no name of namespaces": {[]string{"gang", "driver", "--server", "https://127.0.0.1:1", "-n", "a b"}, `error: --namespace="a b": not the name of a namespace`},
+		"no kubeconfig":         {[]string{"gang", "driver", "--kubeconfig", "/nowhere"}, "error: stat /nowhere: no such file or directory"},
+		"no server":             {[]string{"gang", "driver", "--server", "ht tp://x"}, `error: parse "http://ht tp://x": invalid character " " in host name`},
 		"an unknown form":       {[]string{"gang", "--properties", good, "--output", "xml"}, `error: --output="xml": want table, json or yaml`},
 		"an unknown flag":       {[]string{"gang", "--propertees", good}, "error: unknown flag: --propertees"},
 		"nothing":               {[]string{"gang"}, "error: name a driver pod, or give a file with --properties"},

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
 
 	"retinue.dev/retinue/pkg/spark"
@@ -13,17 +15,9 @@ import (
 
 // fromCluster reads a driver and the ConfigMaps it mounts, each by name: more than get is not needed.
 func (o gangOptions) fromCluster(ctx context.Context, name string) (application, error) {
-	config, err := o.cluster.ToRESTConfig()
+	client, namespace, err := o.connection()
 	if err != nil {
-		return application{}, err
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return application{}, err
-	}
-	namespace, _, err := o.cluster.ToRawKubeConfigLoader().Namespace()
-	if err != nil {
-		return application{}, err
+		return application{}, inputError{err}
 	}
 	driver, err := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -57,7 +51,7 @@ func (o gangOptions) fromCluster(ctx context.Context, name string) (application,
 			return application{}, err
 		}
 		if app.properties, err = spark.PropertiesOf(configMap, driver); err != nil {
-			return application{}, inputError{err}
+			return application{}, unlessForeign(err)
 		}
 	}
 	if refs.Template != "" {
@@ -66,8 +60,34 @@ func (o gangOptions) fromCluster(ctx context.Context, name string) (application,
 			return application{}, err
 		}
 		if app.template, err = spark.TemplateOf(configMap, driver); err != nil {
-			return application{}, inputError{err}
+			return application{}, unlessForeign(err)
 		}
 	}
 	return app, nil
+}
+
+// connection is what flags and kubeconfig say about the cluster; nothing is asked there yet.
+func (o gangOptions) connection() (kubernetes.Interface, string, error) {
+	config, err := o.cluster.ToRESTConfig()
+	if err != nil {
+		return nil, "", err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, "", err
+	}
+	namespace, _, err := o.cluster.ToRawKubeConfigLoader().Namespace()
+	if err == nil && len(validation.IsDNS1123Label(namespace)) > 0 {
+		err = fmt.Errorf("--namespace=%q: not the name of a namespace", namespace)
+	}
+	return client, namespace, err
+}
+
+// unlessForeign calls an error a mistake of the user unless it says that the ConfigMap belongs to another driver: the
+// right one may still come.
+func unlessForeign(err error) error {
+	if errors.Is(err, spark.ErrOwner) {
+		return err
+	}
+	return inputError{err}
 }

@@ -69,6 +69,32 @@ func TestADriverInTheCluster(t *testing.T) {
 	}
 }
 
+func TestWhatKubectlCallsADriverIsUnderstood(t *testing.T) {
+	server, driver := serve(t)
+	kubeconfig := write(t, "kubeconfig", "apiVersion: v1\nkind: Config\n")
+	_, want, _ := call("gang", driver.Name, "-n", driver.Namespace, "--server", server, "--kubeconfig", kubeconfig)
+	for _, prefix := range []string{"pod/", "pods/", "po/"} {
+		code, stdout, stderr := call("gang", prefix+driver.Name, "-n", driver.Namespace, "--server", server, "--kubeconfig", kubeconfig)
+		if code != 0 || stdout != want {
+			t.Errorf("%s: exit code %d: %s%s", prefix, code, stdout, stderr)
+		}
+	}
+}
+
+// Whatever an API server says comes out as one line, and is no mistake of the user.
+func TestAnAPIServerThatTalks(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"you may not\nthe policy says so"}`))
+	}))
+	t.Cleanup(s.Close)
+	code, stdout, stderr := call("gang", "driver", "-n", "ns", "--server", s.URL, "--kubeconfig", write(t, "kubeconfig", "apiVersion: v1\nkind: Config\n"))
+	if want := "error: reading the driver: you may not the policy says so\n"; code != exitFailed || stdout != "" || stderr != want {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+}
+
 func TestObjectsThatAreNotThere(t *testing.T) {
 	kubeconfig := write(t, "kubeconfig", "apiVersion: v1\nkind: Config\n")
 	for missing, want := range map[string]string{

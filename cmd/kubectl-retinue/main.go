@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -61,7 +62,8 @@ func exitCode(err error, out io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(out, "error:", err)
+	// One line, also of an API server that says more.
+	fmt.Fprintln(out, "error:", strings.Join(strings.Fields(err.Error()), " "))
 	if input := (inputError{}); errors.As(err, &input) {
 		return exitBadInput
 	}

@@ -1,0 +1,120 @@
+package integration_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	v1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/clock"
+
+	"retinue.dev/retinue/test/cluster"
+	"retinue.dev/retinue/test/sparksim"
+)
+
+// asUser is a namespace with an account, which may do no more than the given rules say, and its kubeconfig.
+func asUser(t *testing.T, c *cluster.Cluster, namespace string, rules ...rbacv1.PolicyRule) (kubeconfig string) {
+	t.Helper()
+	ctx, client := t.Context(), c.Client()
+	_, err := client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	accounts := client.CoreV1().ServiceAccounts(namespace)
+	for _, name := range []string{"default", "reader"} { // no controller runs that would make the first
+		_, err = accounts.Create(ctx, &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+	}
+	_, err = client.RbacV1().Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "reader"}, Rules: rules}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = client.RbacV1().RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "reader"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: "reader"}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "reader"},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	token, err := accounts.CreateToken(ctx, "reader", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	require.NoError(t, err)
+
+	config := clientcmdapi.NewConfig()
+	config.Clusters["test"] = &clientcmdapi.Cluster{Server: c.RESTConfig().Host, CertificateAuthority: c.AuthorityFile()}
+	config.AuthInfos["reader"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "reader", Namespace: namespace}
+	config.CurrentContext = "test"
+	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, clientcmd.WriteToFile(*config, kubeconfig))
+	return kubeconfig
+}
+
+// Whoever may get pods and ConfigMaps by name, and nothing else, is shown what the scheduler infers.
+func TestKubectlShowsAGangToWhoMayOnlyGet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a cluster")
+	}
+	c := cluster.ForTest(t, cluster.Config{Components: []cluster.Component{cluster.Etcd, cluster.APIServer}})
+	binaries, err := filepath.Abs(c.Config().Binaries)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	built, err := exec.CommandContext(t.Context(), "go", "build", "-o", dir, "retinue.dev/retinue/cmd/kubectl-retinue").CombinedOutput()
+	require.NoError(t, err, "%s", built)
+
+	get := func(resource string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{resource}, Verbs: []string{"get"}}
+	}
+	for name, test := range map[string]struct {
+		rules              []rbacv1.PolicyRule
+		code               int
+		wantOut, wantError string // DRIVER is the name of the driver pod; the error is searched for
+	}{
+		"both": {rules: []rbacv1.PolicyRule{get("pods"), get("configmaps")}, wantOut: `ROLE       COUNT   MINIMUM   MAXIMUM   CPU     MEMORY   OTHER
+driver     1       1         1         1       1408Mi   -
+executor   3       3         3         2500m   4505Mi   nvidia.com/gpu=1
+executor constraints: {"tolerations":[{"key":"dedicated","operator":"Exists"}]}
+source: spark.properties
+`},
+		"pods-only": {rules: []rbacv1.PolicyRule{get("pods")}, code: 1, wantError: `error: reading what driver DRIVER mounts: configmaps "`},
+		"nothing":   {rules: []rbacv1.PolicyRule{get("secrets")}, code: 1, wantError: `error: reading the driver: pods "DRIVER" is forbidden: User `},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kubeconfig := asUser(t, c, name, test.rules...)
+			driver, err := sparksim.Submitter{Client: c.Client(), Clock: clock.RealClock{}}.Submit(t.Context(), sparksim.Application{
+				Name: "shown", Namespace: name,
+				Properties: map[string]string{
+					"spark.kubernetes.scheduler.name": "retinue", "spark.executor.instances": "3", "spark.executor.memory": "4g", "spark.executor.cores": "2",
+					"spark.executor.resource.gpu.amount": "1", "spark.executor.resource.gpu.vendor": "nvidia.com", "spark.authenticate.secret": "hunter2",
+				},
+				Template: "spec: {tolerations: [{key: dedicated, operator: Exists}], containers: [{name: main}, {name: side, resources: {requests: {cpu: 500m}}}]}",
+			})
+			require.NoError(t, err)
+			cmd := exec.CommandContext(t.Context(), filepath.Join(binaries, "kubectl"), "retinue", "gang", driver.Name, "-n", name, "--kubeconfig", kubeconfig)
+			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+dir)
+			var out, complaint bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &complaint
+			code := 0
+			if err := cmd.Run(); err != nil {
+				exit := (&exec.ExitError{})
+				require.True(t, errors.As(err, &exit), "%v", err)
+				code = exit.ExitCode()
+			}
+			named := func(text string) string {
+				return string(bytes.ReplaceAll([]byte(text), []byte("DRIVER"), []byte(driver.Name)))
+			}
+			require.Equal(t, test.code, code, complaint.String())
+			require.Equal(t, test.wantOut, out.String())
+			if test.wantError == "" {
+				require.Empty(t, complaint.String())
+			} else {
+				require.Contains(t, complaint.String(), named(test.wantError))
+				require.Equal(t, 1, bytes.Count(complaint.Bytes(), []byte("\n")), "one line: %s", complaint.String())
+			}
+			require.NotContains(t, out.String()+complaint.String(), "hunter2")
+		})
+	}
+}
