@@ -62,9 +62,6 @@ func readPod(flag, path string) (*v1.Pod, error) {
 	if err != nil {
 		return nil, inputError{fmt.Errorf("%s=%s: %w", flag, path, err)}
 	}
-	if pod.Kind != "" && pod.Kind != "Pod" {
-		return nil, inputError{fmt.Errorf("%s=%s: kind %q, want Pod", flag, path, pod.Kind)}
-	}
 	return pod, nil
 }
 

@@ -15,11 +15,24 @@ func (l *Ledger) Gate(now time.Time, seen Pod) (gang.Verdict, []Effect) {
 	l.now = now
 	l.seePodLocked(seen)
 	verdict := l.gateLocked(l.pods[seen.UID])
+	l.explainLocked(l.pods[seen.UID], verdict)
 	if seen.Kind != Leader && !verdict.Passes() {
 		// It waits for its leader now, not for room.
 		l.endWaitLocked(seen.UID)
 	}
 	return verdict, l.settleLocked()
+}
+
+// explainLocked tells the user of a pod that claims a gang in vain why it stays at the Gate: kube-scheduler says nothing of
+// pods that it has not tried. What has been told is not told again.
+func (l *Ledger) explainLocked(p *pod, verdict gang.Verdict) {
+	if !verdict.Permanent() || l.gangOfLocked(p) != nil {
+		verdict = gang.Verdict{}
+	}
+	if verdict != p.told && !verdict.Passes() {
+		l.effects = append(l.effects, Tell{p.Object, verdict})
+	}
+	p.told = verdict
 }
 
 func (l *Ledger) gateLocked(p *pod) gang.Verdict {

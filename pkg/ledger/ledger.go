@@ -74,6 +74,8 @@ type pod struct {
 	shown  part   // what the pod itself shows to be; Pod may differ if a role selects it
 	// roams means that its slots' nodes refused the worker: it may go wherever it fits.
 	roams bool
+	// told is why it was last refused at the Gate without belonging to a gang; zero when it was not.
+	told gang.Verdict
 }
 
 // entry is a gang with its leader.

@@ -13,28 +13,55 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// ParseTemplate reads a pod template as users and operators write it: a Pod or a PodTemplate, in YAML or JSON. Like
-// Spark it takes the first document and passes over fields it does not know. Only what concerns scheduling is kept.
+// ParseTemplate reads a pod template as users and operators write it: a Pod, in YAML or JSON. Like Spark it passes over
+// fields it does not know, and refuses what makes a driver fail as soon as it loads it: a template without spec, and
+// several documents. Only what concerns scheduling is kept.
 func ParseTemplate(text string) (*v1.Pod, error) {
-	pod, err := ParsePod(text)
+	pod, err := parseTemplate(text)
 	if err != nil {
 		return nil, fmt.Errorf("the executor pod template: %w", err)
 	}
 	return pod, nil
 }
 
-// ParsePod reads a manifest of a pod from somebody who is not trusted, as far as scheduling is concerned.
-func ParsePod(text string) (*v1.Pod, error) {
-	if len(text) > MaxBytes {
-		return nil, fmt.Errorf("%d bytes, more than %d", len(text), MaxBytes)
+func parseTemplate(text string) (*v1.Pod, error) {
+	documents, err := documents(text)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(documents) > 1:
+		return nil, errors.New("more than one document, Spark will refuse to start")
+	case len(documents) == 0:
+		return nil, errors.New("nothing in it, Spark will refuse to start")
 	}
-	document, err := firstDocument(text)
+	pod, err := podOf(documents[0])
 	if err != nil {
-		return nil, fmt.Errorf("not YAML: %w", oneLine(err))
+		return nil, err
 	}
+	if child(documents[0], "spec") == nil {
+		return nil, errors.New("spec: required, Spark will refuse to start")
+	}
+	return pod, nil
+}
+
+// ParsePod reads a manifest of a pod from somebody who is not trusted, as far as scheduling is concerned. Of several
+// documents it takes the first.
+func ParsePod(text string) (*v1.Pod, error) {
+	documents, err := documents(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(documents) == 0 {
+		return &v1.Pod{}, nil
+	}
+	return podOf(documents[0])
+}
+
+// podOf decodes a pod, as far as scheduling is concerned.
+func podOf(document any) (*v1.Pod, error) {
 	pod := &v1.Pod{}
-	if document == nil {
-		return pod, nil
+	if kind, _ := child(document, "kind").(string); kind != "" && kind != "Pod" {
+		return nil, fmt.Errorf("kind %s, want Pod", quote(kind))
 	}
 	if err := prune(document); err != nil {
 		return nil, err
@@ -49,22 +76,33 @@ func ParsePod(text string) (*v1.Pod, error) {
 	return pod, nil
 }
 
-// firstDocument decodes the first document that has content; nil means that there is none.
-func firstDocument(text string) (any, error) {
+// maxDocuments bounds how many documents are decoded: more than one is wrong anyway.
+const maxDocuments = 2
+
+// documents decodes the first documents that have content.
+func documents(text string) ([]any, error) {
+	if len(text) > MaxBytes {
+		return nil, fmt.Errorf("%d bytes, more than %d", len(text), MaxBytes)
+	}
 	var document any
 	if yaml.IsJSONBuffer([]byte(text)) && json.Unmarshal([]byte(text), &document) == nil {
-		return document, nil
+		return []any{document}, nil
 	}
-	for decoder := yaml.NewYAMLToJSONDecoder(strings.NewReader(text)); document == nil; {
+	var documents []any
+	for decoder := yaml.NewYAMLToJSONDecoder(strings.NewReader(text)); len(documents) < maxDocuments; {
+		document = nil
 		err := decoder.Decode(&document)
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("not YAML: %w", oneLine(err))
+		}
+		if document != nil {
+			documents = append(documents, document)
 		}
 	}
-	return document, nil
+	return documents, nil
 }
 
 // The fields that are kept of a container and of a volume. Dropping the others, environment and commands among them,

@@ -103,8 +103,8 @@ func TestWhichContainerOfATemplateIsSparks(t *testing.T) {
 		"the first if none has it": {"spark.kubernetes.executor.podTemplateContainerName=three", two, []string{"two", "one"}},
 		"one without a name":       {"", "spec: {containers: [{image: x}]}", []string{ExecutorContainer}},
 		"none in the template":     {"", "spec: {nodeSelector: {a: b}}", []string{ExecutorContainer}},
-		"an empty template":        {"", "", []string{ExecutorContainer}},
-		"a second document":        {"", "# nothing\n---\n" + two + "\n---\nspec: {containers: [{name: x}]}", []string{"two", "one"}},
+		"an empty spec":            {"", "kind: Pod\nspec: {}", []string{ExecutorContainer}},
+		"documents of nothing":     {"", "# nothing\n---\n" + two + "\n---\n# nothing", []string{"two", "one"}},
 		"JSON":                     {"", `{"spec": {"containers": [{"name": "one"}]}}`, []string{"one"}},
 	}
 	for name, test := range tests {
@@ -154,17 +154,22 @@ func TestBadTemplatesAreToldInOneLine(t *testing.T) {
 		return "spec: {containers: [{name: a, resources: " + resources + "}]}"
 	}
 	tests := map[string]struct{ template, want string }{
-		"no YAML":               {"a: [", "the executor pod template: not YAML: error converting YAML to JSON: yaml: line 1: did not find expected node content"},
-		"a list":                {"[1]", "the executor pod template: not a pod: the whole of it is of the wrong kind: array"},
-		"a word for containers": {"spec: {containers: none}", "the executor pod template: not a pod: spec.containers is of the wrong kind: string"},
-		"no quantity":           {container("{limits: {cpu: much}}"), `the executor pod template: spec.containers[0].resources.limits.cpu="much": not a Kubernetes quantity such as 1500m or 2`},
+		"nothing":                 {"# nothing\n", "the executor pod template: nothing in it, Spark will refuse to start"},
+		"no spec":                 {"kind: Pod\nspec:\n", "the executor pod template: spec: required, Spark will refuse to start"},
+		"another kind":            {"kind: PodTemplate\ntemplate: {spec: {}}", `the executor pod template: kind "PodTemplate", want Pod`},
+		"a kind in small letters": {"kind: pod\nspec: {}", `the executor pod template: kind "pod", want Pod`},
+		"two documents":           {"spec: {}\n---\nspec: {}", "the executor pod template: more than one document, Spark will refuse to start"},
+		"no YAML":                 {"a: [", "the executor pod template: not YAML: error converting YAML to JSON: yaml: line 1: did not find expected node content"},
+		"a list":                  {"[1]", "the executor pod template: not a pod: the whole of it is of the wrong kind: array"},
+		"a word for containers":   {"spec: {containers: none}", "the executor pod template: not a pod: spec.containers is of the wrong kind: string"},
+		"no quantity":             {container("{limits: {cpu: much}}"), `the executor pod template: spec.containers[0].resources.limits.cpu="much": not a Kubernetes quantity such as 1500m or 2`},
 		"a quantity that would take for ever": {container("{requests: {cpu: '1e-1000000000'}}"),
 			`the executor pod template: spec.containers[0].resources.requests.cpu="1e-1000000000": not a Kubernetes quantity such as 1500m or 2`},
 		"a negative quantity":           {container("{requests: {example.com/x: -1}}"), `the executor pod template: spec.containers[0].resources.requests[example.com/x]: Invalid value: "-1": must not be negative`},
 		"an affinity without sense":     {"spec: {affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Near}]}]}}}}", `the executor pod template: spec.affinity.nodeAffinity: Invalid value: nodeSelectorTerms[0].matchExpressions[0].operator: Unsupported value: "Near": supported values: "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"`},
 		"a spread over nothing":         {"spec: {topologySpreadConstraints: [{maxSkew: 0, whenUnsatisfiable: DoNotSchedule, topologyKey: zone}]}", "the executor pod template: spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be at least 1"},
 		"a pod affinity to nowhere":     {"spec: {affinity: {podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{}]}}}", "the executor pod template: spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: must name a node label"},
-		"a label that is none":          {"metadata: {labels: {a: '-'}}", `the executor pod template: metadata.labels[a]="-": not the value of a label: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends`},
+		"a label that is none":          {"metadata: {labels: {a: '-'}}\nspec: {}", `the executor pod template: metadata.labels[a]="-": not the value of a label: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends`},
 		"a node selector that is none":  {"spec: {nodeSelector: {'a b': c}}", `the executor pod template: spec.nodeSelector[a b]="c": not the name of a label, such as team or example.com/team`},
 		"aliases that grow for ever":    {"a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n", "the executor pod template: not YAML: error converting YAML to JSON: yaml: document contains excessive aliasing"},
 		"nesting without end":           {strings.Repeat("[", 20000), "the executor pod template: not YAML: error converting YAML to JSON: yaml: exceeded max depth of 10000"},
