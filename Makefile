@@ -53,11 +53,18 @@ $(BIN)/controller-gen: hack/tools.mod
 	go build -modfile=hack/tools.mod -ldflags '-s -w' -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
 	@touch $@
 
+# The CustomResourceDefinitions of the scheduler-plugins project, for tests: clusters that use them have them already.
+$(BIN)/scheduler-plugins-crds.yaml: go.mod
+	@mkdir -p $(BIN)
+	bases="$$(go list -m -f '{{.Dir}}' sigs.k8s.io/scheduler-plugins)/config/crd/bases"; \
+	for kind in elasticquotas podgroups; do echo ---; cat "$$bases/scheduling.x-k8s.io_$$kind.yaml"; done >$@.new
+	mv $@.new $@
+
 .PHONY: build
 build: ## Build the scheduler into bin/.
 	go build -ldflags '$(call stamp,$(VERSION))' -o $(BIN)/scheduler ./cmd/scheduler
 
-CLUSTER_BINARIES := $(addprefix $(BIN)/,etcd kwok kwok-stages.yaml kube-apiserver kube-controller-manager kube-scheduler kubectl)
+CLUSTER_BINARIES := $(addprefix $(BIN)/,etcd kwok kwok-stages.yaml scheduler-plugins-crds.yaml kube-apiserver kube-controller-manager kube-scheduler kubectl)
 
 .PHONY: binaries
 binaries: $(CLUSTER_BINARIES) build ## Build everything a local cluster runs into bin/ (once, a quarter of an hour on two cores).

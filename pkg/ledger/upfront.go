@@ -30,6 +30,8 @@ type upfront struct {
 	// vain is how often in a row its pods have waited for one another in vain, and rested when it has rested for that.
 	vain   int
 	rested time.Time
+	// told tells whether the user of one of its pods knows that others are missing.
+	told bool
 }
 
 // tries tells whether a pod is the one that is tried for its up-front gang.
@@ -130,7 +132,7 @@ func (l *Ledger) lineUpLocked(a *app, e *entry) {
 		return // until the last of them has been taken back
 	}
 	first := members[0]
-	e.upfront.first = first
+	e.upfront.first, e.upfront.told = first, false
 	e.leader.Object, e.leader.Priority, e.leader.Created = first.Object, first.Priority, first.Created
 	l.reviseLocked(first)
 }
@@ -324,11 +326,16 @@ func (l *Ledger) gateMemberLocked(e *entry, p *pod) gang.Verdict {
 		return gang.Verdict{Reason: gang.LeaderGone, Message: fmt.Sprintf("the leader of application %s has ended; its workers are not started any more", p.Gang)}
 	case e.Phase == gang.Invalid:
 		return gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}
-	case e.Phase == gang.Forming && u.group.Minimum == 0:
-		return gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist", p.Gang)}
 	case e.Phase == gang.Forming:
-		return gang.Verdict{Reason: gang.GangIncomplete,
-			Message: fmt.Sprintf("%d of %d pods that start together are there", l.apps[e.Key].upfront, u.group.Minimum)}
+		verdict := gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist", p.Gang)}
+		if u.group.Minimum > 0 {
+			verdict.Message = fmt.Sprintf("%d of %d pods that start together are there", l.apps[e.Key].upfront, u.group.Minimum)
+		}
+		if !u.told {
+			u.told = true
+			l.effects = append(l.effects, Tell{p.Object, verdict})
+		}
+		return verdict
 	case rests:
 		return gang.Verdict{Reason: gang.GangTimeout,
 			Message: fmt.Sprintf("its pods have waited for one another in vain %d times; the next attempt is in %s", u.vain, u.rested.Sub(l.now).Round(time.Second))}

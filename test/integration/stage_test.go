@@ -39,7 +39,12 @@ type stage struct {
 // and no node overbooked.
 func newStage(t *testing.T, nodes, cpu int) *stage {
 	t.Helper()
-	c := start(t)
+	return newStageOn(t, start(t), nodes, cpu)
+}
+
+// newStageOn does so on a cluster of its own.
+func newStageOn(t *testing.T, c *cluster.Cluster, nodes, cpu int) *stage {
+	t.Helper()
 	s := &stage{t: t, cluster: c, client: c.Client(), submitter: sparksim.Submitter{Client: c.Client(), Clock: clock.RealClock{}}}
 	require.NoError(t, c.EnsureNodes(t.Context(), cluster.Nodes{Count: nodes, CPU: strconv.Itoa(cpu), Memory: "256Gi"}))
 	ctx, stop := context.WithCancel(context.Background()) // it has to see the end of the test
@@ -235,12 +240,15 @@ func (s *stage) awaitBound(name string) {
 // awaitRefused waits until the scheduler has tried a lone pod and says that there is no room for it.
 func (s *stage) awaitRefused(name string) {
 	s.t.Helper()
-	require.Eventually(s.t, func() bool {
-		return slices.ContainsFunc(s.pod(name).Status.Conditions, func(c v1.PodCondition) bool {
-			return c.Type == v1.PodScheduled && c.Status == v1.ConditionFalse
-		})
-	}, patience, look, "%s is not refused", name)
+	require.Eventually(s.t, func() bool { return refused(s.pod(name)) }, patience, look, "%s is not refused", name)
 	s.requireUnbound(name)
+}
+
+// refused tells whether a pod says that the scheduler found no room for it.
+func refused(pod *v1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c v1.PodCondition) bool {
+		return c.Type == v1.PodScheduled && c.Status == v1.ConditionFalse
+	})
 }
 
 func (s *stage) requireUnbound(name string) {
