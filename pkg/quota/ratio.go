@@ -36,8 +36,11 @@ func product(a, b, c uint64) [3]uint64 {
 	return [3]uint64{first + overflow, middle, last}
 }
 
-// share is amount × part / whole, rounded down; whole is not zero and part at most whole.
+// share is amount × part / whole, rounded down; whole is not zero and part at most whole. What is negative is nothing.
 func share(amount, part, whole int64) int64 {
+	if amount <= 0 {
+		return 0
+	}
 	high, low := bits.Mul64(uint64(amount), uint64(part))
 	quotient, _ := bits.Div64(high, low, uint64(whole))
 	return int64(quotient)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,18 @@ func TestScenarios(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheDocsNameEveryScenarioAndNoOther(t *testing.T) {
+	text, err := os.ReadFile("../../docs/queues.md")
+	require.NoError(t, err)
+	named := map[string]bool{}
+	for _, name := range regexp.MustCompile("`[a-z-]+\\.txt`").FindAllString(string(text), -1) {
+		named["testdata/"+strings.Trim(name, "`")] = true
+	}
+	files, err := filepath.Glob("testdata/*.txt")
+	require.NoError(t, err)
+	require.Equal(t, files, slices.Sorted(maps.Keys(named)))
 }
 
 func play(t *testing.T, text string) string {

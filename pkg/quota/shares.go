@@ -2,6 +2,7 @@ package quota
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -68,10 +69,13 @@ func (p *portion) cut(capacity resource.Vector, steps int64) {
 		return
 	}
 	// Demands beyond a hundred times the cluster are not cut finer: they saturate it all the same.
-	p.parts = 1 + share(int64(min(most.num, 100*most.den)), steps, int64(max(most.den, uint64(steps))))
-	if most.den < uint64(steps) {
-		p.parts = int64(min(most.num, 100*most.den))
+	num, den := most.num, min(most.den, math.MaxInt64/100)
+	num = min(num, 100*den)
+	if den <= uint64(steps) {
+		p.parts = int64(num)
+		return
 	}
+	p.parts = 1 + share(int64(num), steps, int64(den))
 }
 
 // next is one more part. All parts add up to the whole, without rounding.

@@ -299,6 +299,18 @@ func (t *Tree) Problems() []Problem {
 	return problems
 }
 
+// Spec is what counts of what an administrator has said about a queue: without what Problems speaks of, and with the
+// strictest state and the exemption of those above it. false means that there is no such queue.
+func (t *Tree) Spec(queue string) (Spec, bool) {
+	n := t.queues[queue]
+	if n == nil {
+		return Spec{}, false
+	}
+	spec := n.Spec
+	spec.Parent, spec.State = n.parent.Name, n.state
+	return spec, true
+}
+
 // leaf is where the gangs of a queue are charged and wait.
 func (t *Tree) leaf(queue string) *node {
 	if n := t.leaves[queue]; n != nil {
