@@ -27,17 +27,28 @@ func vector(cpu, memory, gpus int64) resource.Vector {
 	return resource.Vector{CPU: cpu, Memory: memory}.WithExtended(map[v1.ResourceName]int64{gpu: gpus})
 }
 
+// even is a number from least to most, all of about the same probability: rapid's own ranges prefer small ones, and
+// queues that want little never meet.
+func even(t *rapid.T, label string, least, most int64) int64 {
+	steps := int64(0)
+	for _, bit := range rapid.SliceOfN(rapid.Bool(), 6, 6).Draw(t, label) {
+		steps *= 2
+		if bit {
+			steps++
+		}
+	}
+	return least + (most-least)*steps/63
+}
+
 func drawVector(t *rapid.T, most int64) resource.Vector {
-	amount := rapid.Int64Range(0, most)
-	v := vector(amount.Draw(t, "cpu"), amount.Draw(t, "memory"), rapid.Int64Range(0, 1).Draw(t, "gpus")*amount.Draw(t, "gpu"))
-	return v
+	return vector(even(t, "cpu", 0, most), even(t, "memory", 0, most), rapid.Int64Range(0, 1).Draw(t, "gpus")*even(t, "gpu", 0, most))
 }
 
 func drawAmounts(t *rapid.T, label string, least, most int64) Amounts {
 	var amounts Amounts
 	for _, name := range resourceNames {
 		if rapid.Bool().Draw(t, label+" has "+string(name)) {
-			amounts = append(amounts, resource.Amount{Name: name, Value: rapid.Int64Range(least, most).Draw(t, label+" "+string(name))})
+			amounts = append(amounts, resource.Amount{Name: name, Value: even(t, label+" "+string(name), least, most)})
 		}
 	}
 	return amounts
@@ -47,7 +58,7 @@ func maybe(t *rapid.T, label string, least, most int64) *int64 {
 	if rapid.Bool().Draw(t, "has "+label) {
 		return nil
 	}
-	return pointer(rapid.Int64Range(least, most).Draw(t, label))
+	return pointer(even(t, label, least, most))
 }
 
 // drawSpecs are queues that may contradict themselves and each other in every way.

@@ -357,12 +357,25 @@ func sum(victims []Victim) resource.Vector {
 	return total
 }
 
-// spare leaves everybody alone whom it does without, those who would lose most first.
+// spare leaves everybody alone whom it does without, those who would lose most first, unless others gave only because they
+// do.
 func (s *selection) spare() {
 	for at := len(s.chosen) - 1; at >= 0; at-- {
-		if rest := slices.Delete(slices.Clone(s.chosen), at, at+1); s.suffices(rest) {
-			s.chosen = rest
+		v := s.chosen[at]
+		rest := slices.Delete(slices.Clone(s.chosen), at, at+1)
+		if !s.suffices(rest) {
+			continue
 		}
+		for _, n := range s.tree.leaf(v.Queue).path {
+			s.taken[n] = s.taken[n].Sub(v.Amount)
+		}
+		if slices.ContainsFunc(rest, func(other Victim) bool { return !s.reaches(s.tree.leaf(other.Queue)) }) {
+			for _, n := range s.tree.leaf(v.Queue).path {
+				s.taken[n] = s.taken[n].Add(v.Amount)
+			}
+			continue
+		}
+		s.chosen = rest
 	}
 }
 

@@ -72,6 +72,19 @@ func (c claimed) after(n *node, victims []Victim) resource.Vector {
 	return used
 }
 
+// letsGive tells whether somebody among all gives only because those besides the rest do.
+func (c claimed) letsGive(rest, all []Victim) bool {
+	for _, n := range c.leaf(c.claim.Queue).path {
+		for _, name := range resourceNames {
+			if c.claim.Lacking.Of(name) > 0 && c.after(n, rest).Of(name)+c.claim.Demand.Of(name) > n.guaranteed.or0(name) &&
+				slices.ContainsFunc(all, func(v Victim) bool { return !slices.Contains(c.leaf(v.Queue).path, n) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Seen failing when leavesGuarantees looked at the leaf only, when mayGive asked for the same priority at most, and when
 // exempt queues gave.
 func TestWhoGivesBackKeepsItsGuaranteeAndNobodyElseGives(t *testing.T) {
@@ -111,7 +124,7 @@ func TestWhatIsTakenSufficesAndNothingOfItIsSpare(t *testing.T) {
 		require.True(t, c.claim.Lacking.Fits(sum(choice.Victims)), "%v of %v", sum(choice.Victims), c.claim.Lacking)
 		for at, v := range choice.Victims {
 			rest := slices.Delete(slices.Clone(choice.Victims), at, at+1)
-			require.False(t, c.claim.Lacking.Fits(sum(rest)), "%+v is spare", v)
+			require.True(t, !c.claim.Lacking.Fits(sum(rest)) || c.letsGive(rest, choice.Victims), "%+v is spare", v)
 			if v.Kind == Gang {
 				require.False(t, slices.ContainsFunc(rest, func(part Victim) bool { return part.Gang == v.Gang }), "%s is named twice", v.Gang)
 			}
@@ -175,7 +188,7 @@ func TestAClaimOnOthersStaysWithinTheGuarantee(t *testing.T) {
 // Seen failing when a claim ended at the first queue above it that exceeds its guarantee, and when givers were tried once.
 func TestLendingIsReturned(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		capacity := rapid.Int64Range(1, 60).Draw(t, "capacity")
+		capacity := even(t, "capacity", 1, 60)
 		specs := drawSpecs(t)
 		for i := range specs {
 			specs[i].Reclaim = Reclaim{Enabled: true}
@@ -183,7 +196,7 @@ func TestLendingIsReturned(t *testing.T) {
 		tree := New(specs)
 		tree.SetCapacity(resource.Vector{CPU: capacity})
 		var victims []Victim
-		for i := range rapid.Int64Range(0, capacity).Draw(t, "used") {
+		for i := range even(t, "used", 0, capacity) {
 			queue := drawQueue(t)
 			victims = append(victims, Victim{ID: types.UID(fmt.Sprint(i)), Kind: Kind(rapid.IntRange(0, 2).Draw(t, "kind")), Gang: fmt.Sprint(i), Queue: queue, Amount: resource.Vector{CPU: 1}})
 			tree.Charge(queue, Demand{Amount: resource.Vector{CPU: 1}})
@@ -194,7 +207,7 @@ func TestLendingIsReturned(t *testing.T) {
 		if n == nil || n.used.CPU >= n.guaranteed.or0(v1.ResourceCPU) {
 			return
 		}
-		demand := rapid.Int64Range(1, n.guaranteed.or0(v1.ResourceCPU)-n.used.CPU).Draw(t, "demand")
+		demand := even(t, "demand", 1, n.guaranteed.or0(v1.ResourceCPU)-n.used.CPU)
 		lacking := demand - (capacity - int64(len(victims)))
 		if lacking <= 0 {
 			return
@@ -202,6 +215,28 @@ func TestLendingIsReturned(t *testing.T) {
 		choice := tree.Choose(Claim{Queue: queue, Demand: resource.Vector{CPU: demand}, Lacking: resource.Vector{CPU: lacking}}, victims, nil)
 		require.Empty(t, choice.Obstacle, "%s is guaranteed %v, uses %v, and its gang of %d lacks %d", queue, n.guaranteed, n.used, demand, lacking)
 		require.Len(t, choice.Victims, int(lacking))
+	})
+}
+
+// While a queue above the claim's would exceed its guarantee, nobody outside of it gives: it has its part already, and its
+// own queues have to share it.
+//
+// Seen failing when reaches found everything, and when spare left those alone who gave so that others may.
+func TestNobodyGivesToAQueueThatHasItsPart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := drawClaimed(t)
+		choice := c.Choose(c.claim, c.victims, nil)
+		for _, n := range c.leaf(c.claim.Queue).path {
+			outside := slices.ContainsFunc(choice.Victims, func(v Victim) bool { return !slices.Contains(c.leaf(v.Queue).path, n) })
+			if n.ofParent() || !outside {
+				continue
+			}
+			for _, name := range resourceNames {
+				if c.claim.Lacking.Of(name) > 0 {
+					require.LessOrEqual(t, c.after(n, choice.Victims).Of(name)+c.claim.Demand.Of(name), n.guaranteed.or0(name), "%s of %s, for %+v: %+v", name, n.Name, c.claim, choice)
+				}
+			}
+		}
 	})
 }
 

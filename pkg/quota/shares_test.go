@@ -27,7 +27,7 @@ func drawTree(t *rapid.T, names []v1.ResourceName) ([]Spec, map[string]resource.
 		var drawn Amounts
 		for _, name := range names {
 			if rapid.Bool().Draw(t, label) {
-				drawn = append(drawn, resource.Amount{Name: name, Value: rapid.Int64Range(least, million/2).Draw(t, label)})
+				drawn = append(drawn, resource.Amount{Name: name, Value: even(t, label, least, million/2)})
 			}
 		}
 		return drawn
@@ -43,7 +43,7 @@ func drawTree(t *rapid.T, names []v1.ResourceName) ([]Spec, map[string]resource.
 		if rapid.IntRange(0, 3).Draw(t, "wants") > 0 {
 			var wants resource.Vector
 			for _, name := range names {
-				amount := rapid.Int64Range(0, million).Draw(t, "demand")
+				amount := even(t, "demand", 0, million)
 				switch name {
 				case v1.ResourceCPU:
 					wants.CPU = amount
@@ -200,13 +200,15 @@ func fill(specs []Spec, demand map[string]resource.Vector, names []v1.ResourceNa
 func TestSharesOfSeveralResourcesAreThoseOfProgressiveFilling(t *testing.T) {
 	names := []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory}
 	// A resource of which somebody wants a few units is handed out in leaps, and what goes with it as well.
-	amount := rapid.OneOf(rapid.Just[int64](0), rapid.Int64Range(million/50, million))
+	amount := rapid.Custom(func(t *rapid.T) int64 {
+		return rapid.Int64Range(0, 1).Draw(t, "some") * even(t, "amount", million/50, million)
+	})
 	rapid.Check(t, func(t *rapid.T) {
 		var specs []Spec
 		demand := map[string]resource.Vector{}
 		for i := range rapid.IntRange(1, 6).Draw(t, "queues") {
 			name := fmt.Sprint("q", i)
-			specs = append(specs, Spec{Name: name, Weight: pointer(rapid.Int64Range(1, 4).Draw(t, "weight"))})
+			specs = append(specs, Spec{Name: name, Weight: pointer(even(t, "weight", 1, 4))})
 			demand[name] = resource.Vector{CPU: amount.Draw(t, "cpu"), Memory: amount.Draw(t, "memory")}
 		}
 		tree := New(specs)
