@@ -201,6 +201,42 @@ func TestAMistakeIsToldOnceAndHurtsNobodyElse(t *testing.T) {
 	}
 }
 
+// An annotation, unlike a ConfigMap of Spark, can be mended in place.
+//
+// Seen failing when only labels and the spec of a pod were compared.
+func TestAMendedAnnotationIsReadAgain(t *testing.T) {
+	const right = "[{name: task, count: 1, requests: {cpu: 2}, selector: {app: flink}}]"
+	for name, first := range map[string]string{
+		"it was wrong":               "[{name: task, count: many}]",
+		"it asked for too much":      "[{name: task, count: 1, requests: {cpu: 9}, selector: {app: flink}}]",
+		"there was none, a lone one": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, "", append(nodes(4, "a"), on("a", lone("other", 1))), func(h *harness) {
+				pod := lone("leader", 1)
+				if first != "" {
+					pod.Annotations = map[string]string{spark.AnnotationRoles: first}
+				}
+				h.create(pod)
+				h.after(time.Second)
+				if first != "" {
+					require.False(t, h.schedule("leader").status.IsSuccess())
+				}
+				h.told()
+				h.woken()
+				mended := h.pod("leader")
+				mended.Annotations = map[string]string{spark.AnnotationRoles: right}
+				h.update(mended)
+				h.after(time.Second)
+				assert.Contains(t, h.woken(), "leader")
+				a := h.schedule("leader")
+				require.True(t, a.status.IsSuccess(), "%s: %v", a.point, a.status)
+				assert.Equal(t, []string{"Normal GangAdmitted the leader and 1 workers have room on 1 nodes"}, h.told())
+			})
+		})
+	}
+}
+
 // The API server's mistakes pass; the last of them is told when it lasts.
 func TestErrorsOfTheAPIServerAreTriedAgain(t *testing.T) {
 	resource := schema.GroupResource{Resource: "configmaps"}

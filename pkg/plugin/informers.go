@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 const (
@@ -49,6 +50,9 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 			}
 			if podDiffers(before, pod) {
 				p.tell(ledger.PodSeen{Pod: p.describe(pod)})
+			}
+			if redefines(before, pod) {
+				p.definer.add(pod)
 			}
 			if before.Status.Phase != pod.Status.Phase || before.Spec.NodeName != pod.Spec.NodeName {
 				p.groups.addOf(pod)
@@ -112,5 +116,12 @@ func last[T any](object any) (T, bool) {
 
 // podDiffers compares what the ledger looks at; status changes come all the time.
 func podDiffers(a, b *v1.Pod) bool {
-	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || !maps.Equal(a.Labels, b.Labels)
+	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || leads(a) != leads(b) || !maps.Equal(a.Labels, b.Labels)
+}
+
+// redefines tells whether a leader that is not bound yet says something else of its workers: its user has mended a
+// mistake. What the ledger has admitted meanwhile stays as it is.
+func redefines(before, pod *v1.Pod) bool {
+	return before.UID == pod.UID && pod.Spec.NodeName == "" && leads(before) && leads(pod) &&
+		before.Annotations[spark.AnnotationRoles] != pod.Annotations[spark.AnnotationRoles]
 }
