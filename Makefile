@@ -182,11 +182,13 @@ clean: ## Remove what was built and cached, after stopping the local cluster.
 $(BIN)/kubectl-retinue:
 	go build -ldflags '$(call stamp,$(VERSION))' -o $@ ./cmd/kubectl-retinue
 
-# What real Spark creates, against what is inferred. Needs Java 17 and Python 3; Spark comes from the Python package index, once.
+# What real Spark creates, against what is inferred. Java and pip are installed unless they are there; Spark comes from the
+# Python package index, once.
 INFERENCE_FLAGS ?=
 
 .PHONY: e2e-inference
 e2e-inference: $(addprefix $(BIN)/,etcd kube-apiserver kubectl) ## Compare inferred gangs with the pods of real Spark versions (UPDATE=1 writes docs/spark.md).
+	test/e2e/install-dependencies openjdk-17-jre-headless python3-pip
 	go build -o $(BIN)/inference ./test/inference
 	$(BIN)/inference $(if $(UPDATE),--all --update=docs/spark.md) $(INFERENCE_FLAGS)
 
