@@ -94,7 +94,6 @@ type rehearsal struct {
 	reasons []refusal         // what members' refused refer to
 	stuck   map[string]bool   // arrangements from which there is no way on
 	alike   bool              // all workers are, so of nodes of one domain the first that takes one is as good as any
-	recheck bool              // whether a worker finds its node may depend on which of the others have come
 	serial  int               // of the last pod made
 	scratch fwk.NodeInfo      // makes fwk.PodInfos
 	best    *shortfall        // the furthest that was reached; nil until somebody found no node
@@ -254,9 +253,6 @@ func (r *rehearsal) cast(leader *v1.Pod, roles []gang.Role) {
 		}
 	}
 	r.alike = len(r.workers) == 1
-	for _, m := range r.workers {
-		r.recheck = r.recheck || len(r.workers) > 1 && len(m.bonds.spread) > 0
-	}
 }
 
 func (r *rehearsal) member(asked placement.Member, role int, pod *v1.Pod, count int) *member {

@@ -464,31 +464,51 @@ func (r *rehearsal) clear() {
 	clear(r.stuck)
 }
 
-// confirm makes sure that every worker finds its node when all others have come before it: with several roles, of which
-// one keeps numbers level, others may have come than when it was rehearsed.
+// confirm makes sure that the order in which workers come makes no difference. Among workers that are all alike it makes
+// none, and no rule but those that keep numbers level or seek company can be broken by who comes first: so the workers
+// of each role with such a rule come once more, after those of all other roles.
 func (r *rehearsal) confirm() outcome {
-	if !r.recheck {
+	if r.alike {
 		return complete
 	}
-	for _, seat := range r.trail {
-		if seat.member == r.leader {
+	for _, m := range r.workers {
+		if m.bonds.settled() {
 			continue
 		}
-		if !r.remove(seat.info, seat.node) {
-			return ended
+		var waiting []seat
+		for _, seat := range r.trail {
+			if seat.member == m {
+				waiting = append(waiting, seat)
+				r.free[seat.node] = r.free[seat.node].Add(m.Request)
+				if !r.remove(seat.info, seat.node) {
+					return ended
+				}
+			}
 		}
-		m, marks, refused := seat.member, len(r.marks), seat.member.refused[seat.node]
-		r.free[seat.node] = r.free[seat.node].Add(m.Request)
-		m.refused[seat.node], m.state, m.rejected = 0, nil, nil
 		short := r.shortfall(m)
-		accepted := r.accepts(m, seat.node, short)
-		m.refused[seat.node], m.state, m.rejected = refused, nil, nil
-		r.marks = r.marks[:marks]
-		r.free[seat.node] = r.free[seat.node].Sub(m.Request)
+		m.state, m.rejected = nil, nil
+		for came := true; came; {
+			came = false
+			waiting = slices.DeleteFunc(waiting, func(seat seat) bool {
+				accepted := !r.over() && r.accepts(m, seat.node, short) && r.add(seat.info, seat.node)
+				if accepted {
+					came = true
+					r.free[seat.node] = r.free[seat.node].Sub(m.Request)
+					m.state, m.rejected = nil, nil
+				}
+				return accepted
+			})
+		}
+		stranded := len(waiting) > 0
+		for _, seat := range waiting {
+			r.free[seat.node] = r.free[seat.node].Sub(m.Request)
+			r.add(seat.info, seat.node)
+		}
+		m.state, m.rejected = nil, nil
 		switch {
-		case !r.add(seat.info, seat.node) || r.over():
+		case r.over():
 			return ended
-		case !accepted:
+		case stranded:
 			r.note(short)
 			return stuck
 		}
