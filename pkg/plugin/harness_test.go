@@ -42,8 +42,9 @@ const profile = "retinue"
 // harness is the plugin in the framework's own runtime, with real informers on a fake API server, in a bubble in which
 // time passes only when everybody waits.
 type harness struct {
-	t      *testing.T
+	t      testing.TB
 	ctx    context.Context
+	stop   func()
 	client *fake.Clientset
 	fw     framework.Framework
 	plugin *Plugin
@@ -141,54 +142,66 @@ func filtered(t *testing.T, args string, objects []runtime.Object, test func(*ha
 }
 
 func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Object, test func(*harness)) {
-	metrics.Register()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		h := &harness{t: t, client: fake.NewClientset(objects...), nodes: &snapshot{}, events: events.NewFakeRecorder(1000), log: &buffer{}}
-		logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(h.log), textlogger.Verbosity(10)))
-		h.ctx = klog.NewContext(ctx, logger)
-		factory := scheduler.NewInformerFactory(h.client, 0, nil)
-
-		configuration := &schedulerapi.KubeSchedulerProfile{SchedulerName: profile, Plugins: &schedulerapi.Plugins{}}
-		if args != "" {
-			configuration.PluginConfig = []schedulerapi.PluginConfig{{Name: Name, Args: &runtime.Unknown{Raw: []byte(args)}}}
-		}
-		registry := frameworkruntime.Registry{}
-		make := func(ctx context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
-			made, err := Factory(clock.RealClock{})(ctx, args, handle)
-			if err == nil {
-				h.plugin = made.(*Plugin)
-			}
-			return made, err
-		}
-		for _, register := range []testframework.RegisterPluginFunc{
-			testframework.RegisterPluginAsExtensions(Name, make, "QueueSort", "PreEnqueue", "PreFilter", "Filter", "PostFilter", "Score", "Reserve", "Permit", "PreBind", "PostBind"),
-			testframework.RegisterBindPlugin("Bind", func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) { return binder{h}, nil }),
-		} {
-			register(&registry, configuration)
-		}
-		for _, name := range inTree {
-			points := []string{"Filter"}
-			if !slices.Contains([]string{names.NodeUnschedulable, names.NodeName, names.TaintToleration}, name) {
-				points = append(points, "PreFilter")
-			}
-			testframework.RegisterPluginAsExtensions(name, plugins.NewInTreeRegistry()[name], points...)(&registry, configuration)
-		}
-		fw, err := frameworkruntime.NewFramework(h.ctx, registry, configuration,
-			frameworkruntime.WithClientSet(h.client), frameworkruntime.WithInformerFactory(factory), frameworkruntime.WithEventRecorder(h.events),
-			frameworkruntime.WithSnapshotSharedLister(h.nodes), frameworkruntime.WithMutableSnapshotLister(h.nodes),
-			frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
-			frameworkruntime.WithPodActivator(h), frameworkruntime.WithPodNominator(h), frameworkruntime.WithWaitingPods(frameworkruntime.NewWaitingPodsMap()), frameworkruntime.WithLogger(logger))
-		require.NoError(t, err)
-		h.fw = fw
-		factory.Start(ctx.Done())
-		factory.WaitForCacheSync(ctx.Done())
-		h.after(time.Second) // the plugin looks for it ten times a second
+		h := newHarness(t, inTree, args, objects)
+		defer h.stop()
+		h.after(time.Second) // the plugin looks ten times a second whether everything has been read
 		test(h)
+	})
+}
+
+// newHarness starts the plugin; outside of a bubble too, for what must not be measured by a clock that stands still.
+func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Object) *harness {
+	metrics.Register()
+	ctx, cancel := context.WithCancel(t.Context())
+	h := &harness{t: t, client: fake.NewClientset(objects...), nodes: &snapshot{}, events: events.NewFakeRecorder(1000), log: &buffer{}}
+	verbosity := 10
+	if _, measured := t.(*testing.B); measured {
+		verbosity = 2
+	}
+	logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(h.log), textlogger.Verbosity(verbosity)))
+	h.ctx = klog.NewContext(ctx, logger)
+	factory := scheduler.NewInformerFactory(h.client, 0, nil)
+
+	configuration := &schedulerapi.KubeSchedulerProfile{SchedulerName: profile, Plugins: &schedulerapi.Plugins{}}
+	if args != "" {
+		configuration.PluginConfig = []schedulerapi.PluginConfig{{Name: Name, Args: &runtime.Unknown{Raw: []byte(args)}}}
+	}
+	registry := frameworkruntime.Registry{}
+	make := func(ctx context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
+		made, err := Factory(clock.RealClock{})(ctx, args, handle)
+		if err == nil {
+			h.plugin = made.(*Plugin)
+		}
+		return made, err
+	}
+	for _, register := range []testframework.RegisterPluginFunc{
+		testframework.RegisterPluginAsExtensions(Name, make, "QueueSort", "PreEnqueue", "PreFilter", "Filter", "PostFilter", "Score", "Reserve", "Permit", "PreBind", "PostBind"),
+		testframework.RegisterBindPlugin("Bind", func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) { return binder{h}, nil }),
+	} {
+		register(&registry, configuration)
+	}
+	for _, name := range inTree {
+		points := []string{"Filter"}
+		if !slices.Contains([]string{names.NodeUnschedulable, names.NodeName, names.TaintToleration}, name) {
+			points = append(points, "PreFilter")
+		}
+		testframework.RegisterPluginAsExtensions(name, plugins.NewInTreeRegistry()[name], points...)(&registry, configuration)
+	}
+	fw, err := frameworkruntime.NewFramework(h.ctx, registry, configuration,
+		frameworkruntime.WithClientSet(h.client), frameworkruntime.WithInformerFactory(factory), frameworkruntime.WithEventRecorder(h.events),
+		frameworkruntime.WithSnapshotSharedLister(h.nodes), frameworkruntime.WithMutableSnapshotLister(h.nodes),
+		frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
+		frameworkruntime.WithPodActivator(h), frameworkruntime.WithPodNominator(h), frameworkruntime.WithWaitingPods(frameworkruntime.NewWaitingPodsMap()), frameworkruntime.WithLogger(logger))
+	require.NoError(t, err)
+	h.fw = fw
+	factory.Start(ctx.Done())
+	factory.WaitForCacheSync(ctx.Done())
+	h.stop = func() {
 		cancel()
 		factory.Shutdown()
-		synctest.Wait()
-	})
+	}
+	return h
 }
 
 // after lets time pass.

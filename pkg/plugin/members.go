@@ -118,6 +118,9 @@ func shapeOf(pod *v1.Pod) string {
 		// Cannot happen for a decoded pod; a shape of its own is always right.
 		return string(pod.UID)
 	}
+	if bondsOf(pod).any() {
+		return digest(constraints) + " " + companyShape(nil, []gang.Role{{Pod: pod}})
+	}
 	return digest(constraints)
 }
 
