@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -83,6 +82,7 @@ type rehearsal struct {
 	fit     layout // of the fast path: a leader's seat that does not pass it is none
 
 	nodes   int               // number of nodes in the snapshot
+	pods    int               // number of pods in it
 	infos   []fwk.NodeInfo    // node -> as in the opened snapshot; nil when it is not there
 	free    []resource.Vector // node -> what the View and the pods rehearsed leave
 	seated  []int             // node -> pods of the gang
@@ -113,7 +113,9 @@ type member struct {
 	refused []int  // node -> 1 + index of the reason why it refuses for good, 0 for none; only if settled
 	// domain is shared by nodes between which the member's rules about other nodes make no difference: node -> number;
 	// nil when some rule tells every node from every other.
-	domain []int
+	domain   []int
+	domains  int
+	inDomain []int // domain -> pods of the member
 	// state is the cycle after PreFilter; nil when it does not know everybody who sits.
 	state    fwk.CycleState
 	allowed  sets.Set[string] // names of nodes that PreFilter leaves; nil means all
@@ -144,11 +146,11 @@ type refusal struct{ plugin, message string }
 type shortfall struct {
 	placed  int // pods of the gang that had nodes
 	member  *member
-	beside  int             // of the member's pods that had nodes
-	refused map[refusal]int // nodes with room, by why they refuse
-	full    int             // nodes without room for another
-	barred  int             // nodes that the member may not use
-	last    int             // the last node asked, if a filter refused it; else placement.NoNode
+	beside  int   // of the member's pods that had nodes
+	refused []int // index into rehearsal.reasons -> nodes with room that refuse for it
+	full    int   // nodes without room for another
+	barred  int   // nodes that the member may not use
+	last    int   // the last node asked, if a filter refused it; else placement.NoNode
 }
 
 // rehearse looks for a layout of a gang that passed the fast path. Exactly one of layout, verdict and error is set.
@@ -203,6 +205,7 @@ func (r *rehearsal) open() error {
 		if i, known := r.view.Index(info.Node().Name); known && r.view.Object(i) != nil {
 			r.infos[i] = info
 			r.nodes++
+			r.pods += len(info.GetPods())
 			r.scratch = cmp.Or(r.scratch, info)
 		}
 	}
@@ -261,15 +264,16 @@ func (r *rehearsal) member(asked placement.Member, role int, pod *v1.Pod, count 
 	for i, info := range r.infos {
 		m.usable[i] = info != nil && (m.Eligible == nil || m.Eligible(i))
 	}
-	m.domain = r.domains(m.bonds)
+	m.domain, m.domains = r.domains(m.bonds)
+	m.inDomain = make([]int, m.domains)
 	return m
 }
 
 // domains numbers nodes by the values of the labels that rules about more than one node go by.
-func (r *rehearsal) domains(b bonds) []int {
+func (r *rehearsal) domains(b bonds) (domain []int, count int) {
 	keys := slices.Concat(b.together, b.spread)
 	if slices.Contains(keys, v1.LabelHostname) {
-		return nil
+		return nil, len(r.infos)
 	}
 	for _, key := range b.apart {
 		if key != v1.LabelHostname {
@@ -277,7 +281,7 @@ func (r *rehearsal) domains(b bonds) []int {
 		}
 	}
 	numbers := map[string]int{}
-	domain := make([]int, len(r.infos))
+	domain = make([]int, len(r.infos))
 	var values strings.Builder
 	for i, info := range r.infos {
 		if info == nil {
@@ -294,7 +298,7 @@ func (r *rehearsal) domains(b bonds) []int {
 		}
 		domain[i] = number
 	}
-	return domain
+	return domain, len(numbers)
 }
 
 // verdict says how far the gang got, and what was in the way. Waiting may help whatever that was: pods come and go.
@@ -303,11 +307,18 @@ func (r *rehearsal) verdict(bounded string) gang.Verdict {
 		return gang.Verdict{Reason: gang.Constraints, Message: fmt.Sprintf("no seat for the gang on %d nodes", r.nodes) + bounded}
 	}
 	reason, parts := gang.Fragmented, []string{}
-	for _, why := range slices.SortedFunc(maps.Keys(r.best.refused), r.best.compare) {
-		if why.plugin != resourcesPlugin {
+	var whys []int // index into reasons
+	for why, nodes := range r.best.refused {
+		if nodes > 0 {
+			whys = append(whys, why)
+		}
+	}
+	slices.SortStableFunc(whys, func(a, b int) int { return cmp.Compare(r.best.refused[b], r.best.refused[a]) })
+	for _, why := range whys {
+		if r.reasons[why].plugin != resourcesPlugin {
 			reason = gang.Constraints
 		}
-		parts = append(parts, fmt.Sprintf("%d refuse it by %s (%s)", r.best.refused[why], why.plugin, why.message))
+		parts = append(parts, fmt.Sprintf("%d refuse it by %s (%s)", r.best.refused[why], r.reasons[why].plugin, r.reasons[why].message))
 	}
 	if r.best.full > 0 {
 		parts = append(parts, fmt.Sprintf("%d have no room for it", r.best.full))
@@ -321,9 +332,4 @@ func (r *rehearsal) verdict(bounded string) gang.Verdict {
 		who = fmt.Sprintf("%d of %d pods of role %s find nodes and the next does not", r.best.beside, m.count, m.Name)
 	}
 	return gang.Verdict{Reason: reason, Message: fmt.Sprintf("%s: of %d nodes %s%s", who, r.nodes, strings.Join(parts, ", "), bounded)}
-}
-
-// compare puts first what most nodes say.
-func (s *shortfall) compare(a, b refusal) int {
-	return cmp.Or(cmp.Compare(s.refused[b], s.refused[a]), strings.Compare(a.plugin, b.plugin), strings.Compare(a.message, b.message))
 }

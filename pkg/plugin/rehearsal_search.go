@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,18 +19,20 @@ import (
 const (
 	resourcesPlugin    = "NodeResourcesFit"
 	affinityPlugin     = "InterPodAffinity"
-	spreadPlugin       = "PodTopologySpread"
 	restrictionsPlugin = "VolumeRestrictions"
 )
 
-// The bound of a search, counted in filtered nodes; PreFilter, which looks at all nodes, counts as one for every
-// nodesPerStep of them. With one seat of the leader a search may cost attemptFactor times what it takes to put everybody
-// down at the first try, and leastSteps in any case; with all seats together, seatFactor times that.
+// The bound of a search, counted in filtered nodes, of which each costs a few microseconds; PreFilter, which looks at all
+// nodes and often at their pods, counts as one for every nodesPerStep and podsPerStep of them. With one seat of the
+// leader a search may cost attemptFactor times what it takes to put everybody down at the first try, and leastSteps in
+// any case; with all seats together seatFactor times that, and never more than mostSteps.
 const (
 	nodesPerStep  = 16
+	podsPerStep   = 20
 	leastSteps    = 1000
 	attemptFactor = 2
 	seatFactor    = 3
+	mostSteps     = 100_000
 )
 
 // outcome of searching on from an arrangement.
@@ -54,11 +57,12 @@ type opening struct {
 // search from trying everything, and cost is what was spent.
 func (r *rehearsal) run() (found *rehearsed, cost int, bounded bool) {
 	each := leastSteps + attemptFactor*r.effort()
+	most := min(seatFactor*each, mostSteps)
 	for _, o := range r.openings() {
-		if cost >= seatFactor*each {
+		if cost >= most {
 			return nil, cost, true
 		}
-		r.steps = min(each, seatFactor*each-cost)
+		r.steps = min(each, most-cost)
 		cost += r.steps
 		result := r.try(o)
 		cost -= max(r.steps, 0)
@@ -78,16 +82,12 @@ func (r *rehearsal) run() (found *rehearsed, cost int, bounded bool) {
 func (r *rehearsal) effort() int {
 	effort := r.preFilterCost()
 	for _, m := range r.workers {
-		runs := 1
-		if len(m.bonds.spread) > 0 {
-			runs = m.count
-		}
-		effort += runs*r.preFilterCost() + r.nodes + 2*m.count
+		effort += 2*r.preFilterCost() + r.nodes + 3*m.count
 	}
 	return effort
 }
 
-func (r *rehearsal) preFilterCost() int { return 1 + r.nodes/nodesPerStep }
+func (r *rehearsal) preFilterCost() int { return 1 + r.nodes/nodesPerStep + r.pods/podsPerStep }
 
 // openings are the seats of the leader, the best first, or for a gang without leader the domains it may be in.
 func (r *rehearsal) openings() []opening {
@@ -222,7 +222,9 @@ func (r *rehearsal) place() outcome {
 	if !remaining {
 		return r.confirm()
 	}
-	r.stuck[r.arrangement()] = true
+	if !r.alike || r.workers[0].domains > 1 {
+		r.stuck[r.arrangement()] = true
+	}
 	return stuck
 }
 
@@ -261,7 +263,7 @@ func (r *rehearsal) placeNext(m *member) outcome {
 		return result
 	}
 	var putOff []int // nodes like one that has refused are tried last
-	for node := range r.candidates() {
+	for node := range r.candidates(m) {
 		if m.domain != nil && refusing[m.domain[node]] {
 			putOff = append(putOff, node)
 		} else if result := try(node); result != stuck {
@@ -279,19 +281,31 @@ func (r *rehearsal) placeNext(m *member) outcome {
 	return stuck
 }
 
-// candidates are the nodes to try; to spread, those with the fewest of the gang first.
-func (r *rehearsal) candidates() iter.Seq[int] {
-	if r.asked.Strategy != placement.Spread {
+// candidates are the nodes to try: those first, to keep numbers level, in whose domain the fewest of the member sit, and
+// to spread, on which the fewest of the gang do.
+func (r *rehearsal) candidates(m *member) iter.Seq[int] {
+	level := len(m.bonds.spread) > 0
+	if !level && r.asked.Strategy != placement.Spread {
 		return slices.Values(r.order)
 	}
-	crowd := 0
+	crowd := func(node int) [2]int {
+		among := [2]int{}
+		if level && m.domain != nil {
+			among[0] = m.inDomain[m.domain[node]]
+		}
+		if level && m.domain == nil || r.asked.Strategy == placement.Spread {
+			among[1] = r.seated[node]
+		}
+		return among
+	}
+	crowds := sets.New[[2]int]()
 	for _, node := range r.order {
-		crowd = max(crowd, r.seated[node])
+		crowds.Insert(crowd(node))
 	}
 	return func(yield func(int) bool) {
-		for level := 0; level <= crowd; level++ {
+		for _, least := range slices.SortedFunc(maps.Keys(crowds), func(a, b [2]int) int { return slices.Compare(a[:], b[:]) }) {
 			for _, node := range r.order {
-				if r.seated[node] == level && !yield(node) {
+				if crowd(node) == least && !yield(node) {
 					return
 				}
 			}
@@ -307,7 +321,7 @@ func (r *rehearsal) accepts(m *member, node int, short *shortfall) bool {
 		short.barred++
 		return false
 	case m.refused[node] != 0:
-		short.refused[r.reasons[m.refused[node]-1]]++
+		short.count(m.refused[node] - 1)
 		return false
 	case !m.Request.Fits(r.free[node]):
 		short.full++
@@ -315,7 +329,7 @@ func (r *rehearsal) accepts(m *member, node int, short *shortfall) bool {
 	case m.state == nil && m.rejected == nil && !r.preFilter(m):
 		return false
 	case m.rejected != nil:
-		short.refused[*m.rejected]++
+		short.count(r.reason(*m.rejected))
 		return false
 	case m.allowed != nil && !m.allowed.Has(r.view.Name(node)):
 		short.barred++
@@ -332,11 +346,11 @@ func (r *rehearsal) accepts(m *member, node int, short *shortfall) bool {
 		r.err = fmt.Errorf("rehearse %s on node %s: %w", m.Name, r.view.Name(node), status.AsError())
 		return false
 	}
-	why := refusal{status.Plugin(), status.Message()}
-	short.refused[why]++
+	why := r.reason(refusal{status.Plugin(), status.Message()})
+	short.count(why)
 	short.last = node
 	if m.bonds.settled() {
-		m.refused[node] = 1 + r.reason(why)
+		m.refused[node] = 1 + why
 		r.marks = append(r.marks, mark{m, node})
 	}
 	return false
@@ -393,6 +407,9 @@ func (r *rehearsal) sit(m *member, node int) bool {
 	r.free[node] = r.free[node].Sub(m.Request)
 	r.seated[node]++
 	m.left--
+	if m.domain != nil {
+		m.inDomain[m.domain[node]]++
+	}
 	for _, other := range r.workers {
 		r.carry(other, m, info, node)
 	}
@@ -414,15 +431,16 @@ func (r *rehearsal) remove(info fwk.PodInfo, node int) bool {
 }
 
 // carry lets a member's cycle know of a pod that has sat down, or ends it if it cannot: the framework tells only
-// plugins that PreFilter did not skip, the pod may be why one would not be skipped any more, and PodTopologySpread
-// keeps count of pods that come to one node, not to several.
+// plugins that PreFilter did not skip, and the pod may be why one would not be skipped any more. PodTopologySpread keeps
+// count of pods that come to one node, and of those that come to several it may think that numbers are more level than
+// they are: it then accepts too much and never refuses too much, and confirm asks it anew.
 func (r *rehearsal) carry(m, came *member, info fwk.PodInfo, node int) {
 	m.rejected = nil
 	if m.state == nil {
 		return
 	}
 	skipped := m.state.GetSkipFilterPlugins()
-	if !skipped.Has(spreadPlugin) || skipped.Has(affinityPlugin) && len(came.bonds.apart) > 0 || skipped.Has(restrictionsPlugin) && came.bonds.claims {
+	if skipped.Has(affinityPlugin) && len(came.bonds.apart) > 0 || skipped.Has(restrictionsPlugin) && came.bonds.claims {
 		m.state = nil
 		return
 	}
@@ -440,6 +458,9 @@ func (r *rehearsal) stand() bool {
 	}
 	last.member.spare = append(last.member.spare, last.info)
 	last.member.left++
+	if last.member.domain != nil {
+		last.member.inDomain[last.member.domain[last.node]]--
+	}
 	r.seated[last.node]--
 	r.free[last.node] = r.free[last.node].Add(last.member.Request)
 	for _, mark := range r.marks[last.marks:] {
@@ -464,51 +485,106 @@ func (r *rehearsal) clear() {
 	clear(r.stuck)
 }
 
-// confirm makes sure that the order in which workers come makes no difference. Among workers that are all alike it makes
-// none, and no rule but those that keep numbers level or seek company can be broken by who comes first: so the workers
-// of each role with such a rule come once more, after those of all other roles.
+// confirm makes sure that the arrangement is one, and that the order in which workers come makes no difference. No rule
+// but those that keep numbers level or seek company can be broken by who comes first: so the workers of each role with
+// such a rule come once more, after those of all other roles. Among workers that are all alike the order makes none.
 func (r *rehearsal) confirm() outcome {
-	if r.alike {
-		return complete
-	}
 	for _, m := range r.workers {
-		if m.bonds.settled() {
+		var result outcome
+		switch {
+		case m.bonds.settled():
 			continue
+		case !r.alike:
+			result = r.confirmLast(m)
+		case len(m.bonds.spread) > 0:
+			result = r.confirmLevel(m)
 		}
-		var waiting []seat
-		for _, seat := range r.trail {
-			if seat.member == m {
-				waiting = append(waiting, seat)
-				r.free[seat.node] = r.free[seat.node].Add(m.Request)
-				if !r.remove(seat.info, seat.node) {
-					return ended
-				}
+		m.state, m.rejected = nil, nil
+		if result != complete {
+			return result
+		}
+	}
+	return complete
+}
+
+// confirmLast lets the workers of a role come again when all others are there, to their nodes in any order.
+func (r *rehearsal) confirmLast(m *member) outcome {
+	var waiting []seat
+	for _, seat := range r.trail {
+		if seat.member == m {
+			waiting = append(waiting, seat)
+			r.free[seat.node] = r.free[seat.node].Add(m.Request)
+			if !r.remove(seat.info, seat.node) {
+				return ended
 			}
 		}
-		short := r.shortfall(m)
-		m.state, m.rejected = nil, nil
-		for came := true; came; {
-			came = false
-			waiting = slices.DeleteFunc(waiting, func(seat seat) bool {
-				accepted := !r.over() && r.accepts(m, seat.node, short) && r.add(seat.info, seat.node)
-				if accepted {
-					came = true
-					r.free[seat.node] = r.free[seat.node].Sub(m.Request)
-					m.state, m.rejected = nil, nil
-				}
-				return accepted
-			})
+	}
+	short := r.shortfall(m)
+	for came := true; came; {
+		came = false
+		waiting = slices.DeleteFunc(waiting, func(seat seat) bool {
+			m.state, m.rejected = nil, nil
+			accepted := !r.over() && r.accepts(m, seat.node, short) && r.add(seat.info, seat.node)
+			if accepted {
+				came = true
+				r.free[seat.node] = r.free[seat.node].Sub(m.Request)
+			}
+			return accepted
+		})
+	}
+	stranded := len(waiting) > 0
+	for _, seat := range waiting {
+		r.free[seat.node] = r.free[seat.node].Sub(m.Request)
+		r.add(seat.info, seat.node)
+	}
+	switch {
+	case r.over():
+		return ended
+	case stranded:
+		r.note(short)
+		return stuck
+	default:
+		return complete
+	}
+}
+
+// confirmLevel lets one worker in each domain come last. Where all can, they can come in any order: a domain that could
+// not take its next worker would have one with fewer, which has all of its own, and could not take its last.
+func (r *rehearsal) confirmLevel(m *member) outcome {
+	m.state, m.rejected = nil, nil
+	if !r.preFilter(m) {
+		return ended
+	}
+	if m.rejected != nil {
+		return stuck
+	}
+	fresh := m.state
+	asked := sets.New[int]() // domains, or nodes where nodes have none in common
+	short := r.shortfall(m)
+	for _, seat := range r.trail {
+		where := seat.node
+		if m.domain != nil {
+			where = m.domain[seat.node]
 		}
-		stranded := len(waiting) > 0
-		for _, seat := range waiting {
-			r.free[seat.node] = r.free[seat.node].Sub(m.Request)
-			r.add(seat.info, seat.node)
+		if seat.member != m || asked.Has(where) {
+			continue
 		}
-		m.state, m.rejected = nil, nil
-		switch {
-		case r.over():
+		asked.Insert(where)
+		m.state = fresh.Clone()
+		if status := r.handle.RunPreFilterExtensionRemovePod(r.ctx, m.state, m.pod, seat.info, r.infos[seat.node]); !status.IsSuccess() {
+			r.err = fmt.Errorf("rehearse %s: %w", m.Name, status.AsError())
 			return ended
-		case stranded:
+		}
+		if !r.remove(seat.info, seat.node) {
+			return ended
+		}
+		r.free[seat.node] = r.free[seat.node].Add(m.Request)
+		accepted := r.accepts(m, seat.node, short)
+		r.free[seat.node] = r.free[seat.node].Sub(m.Request)
+		switch {
+		case !r.add(seat.info, seat.node) || r.over():
+			return ended
+		case !accepted:
 			r.note(short)
 			return stuck
 		}
@@ -533,7 +609,15 @@ func (r *rehearsal) arrangement() string {
 }
 
 func (r *rehearsal) shortfall(m *member) *shortfall {
-	return &shortfall{placed: len(r.trail), member: m, beside: m.count - m.left, refused: map[refusal]int{}}
+	return &shortfall{placed: len(r.trail), member: m, beside: m.count - m.left}
+}
+
+// count adds a node that refuses for a reason.
+func (s *shortfall) count(reason int) {
+	for len(s.refused) <= reason {
+		s.refused = append(s.refused, 0)
+	}
+	s.refused[reason]++
 }
 
 // note keeps the furthest shortfall.
