@@ -39,6 +39,8 @@ type Victim struct {
 	Priority int32
 	// Since when it holds what it holds; later goes first, because less is lost.
 	Since time.Time
+	// Protected: a PodDisruptionBudget has no room for it. It goes last among its kind.
+	Protected bool
 	// Amount that comes free: for a Gang all it holds, slots and elastic workers included.
 	Amount resource.Vector
 }
@@ -51,6 +53,9 @@ type Claim struct {
 	// Priority of the gang, and whether its PriorityClass lets it preempt in its own queue.
 	Priority int32
 	Preempts bool
+	// Within is the queue whose limit stands in the way, so that only what is below it helps; empty means that room on
+	// nodes does.
+	Within string
 	// Taken is what other claims of the queue have taken back in this round.
 	Taken resource.Vector
 }
@@ -106,7 +111,7 @@ func (c Choice) String() string {
 //   - From its own queue, if the gang preempts: what has a lower priority.
 //
 // Slots that nobody claimed go first, then elastic workers, then whole gangs. Among each, the queue gives next that would be
-// last in turn, and in it the lowest priority and then the youngest. What turns out not to be needed stays. The search is
+// last in turn, and in it the lowest priority and then the youngest, but what is protected last. What turns out not to be needed stays. The search is
 // not exhaustive: where only an odd combination of sizes would do, nothing is taken, and the next gang to end decides.
 func (t *Tree) Choose(c Claim, victims []Victim, enough func([]Victim) bool) Choice {
 	t.settle()
@@ -210,7 +215,7 @@ func (s *selection) take(kinds []Kind, victims []Victim) bool {
 	for _, ofKind := range givers {
 		for _, g := range ofKind {
 			slices.SortFunc(g.victims, func(a, b Victim) int {
-				return cmp.Or(cmp.Compare(a.Priority, b.Priority), b.Since.Compare(a.Since), cmp.Compare(a.ID, b.ID))
+				return cmp.Or(compareBool(a.Protected, b.Protected), cmp.Compare(a.Priority, b.Priority), b.Since.Compare(a.Since), cmp.Compare(a.ID, b.ID))
 			})
 		}
 	}
@@ -238,9 +243,16 @@ func (s *selection) takeOne(givers []*giver) bool {
 			continue
 		}
 		first := slices.IndexFunc(g.victims, func(v Victim) bool { return s.helps(v, missing) && s.leavesGuarantees(g.leaf, v) })
-		if first >= 0 && (last == nil || s.givesBefore(g.leaf, last.leaf)) {
-			last, at = g, first
+		if first < 0 {
+			continue
 		}
+		if last != nil {
+			order := compareBool(g.victims[first].Protected, last.victims[at].Protected)
+			if order > 0 || order == 0 && !s.givesBefore(g.leaf, last.leaf) {
+				continue
+			}
+		}
+		last, at = g, first
 	}
 	if last == nil {
 		return false
@@ -268,6 +280,9 @@ func (s *selection) reaches(leaf *node) bool {
 
 // mayGive tells whether something may be taken at all, however much else is.
 func (s *selection) mayGive(leaf *node, v Victim) bool {
+	if within := s.tree.queues[s.claim.Within]; s.claim.Within != "" && !slices.Contains(leaf.path, within) {
+		return false
+	}
 	if leaf == s.own {
 		return s.claim.Preempts && v.Priority < s.claim.Priority
 	}

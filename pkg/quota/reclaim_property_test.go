@@ -32,7 +32,7 @@ func drawClaimed(t *rapid.T) claimed {
 		total := resource.Vector{}
 		victim := func(kind Kind, number int, amount resource.Vector) {
 			c.victims = append(c.victims, Victim{
-				ID: types.UID(fmt.Sprint(name, " ", kind, number)), Kind: kind, Gang: name, Queue: queue, Priority: priority, Amount: amount,
+				ID: types.UID(fmt.Sprint(name, " ", kind, number)), Kind: kind, Gang: name, Queue: queue, Priority: priority, Amount: amount, Protected: rapid.IntRange(0, 3).Draw(t, "protected") == 0,
 				Since: start.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "since")) * time.Second),
 			})
 		}

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -30,8 +31,9 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 	}
 	tests := map[string]struct {
 		specs    func(etl, adhoc, ml *Spec)
-		claim    Claim // of queue etl
-		lacking  int64 // cores; what is asked for is the same unless the claim says so
+		spared   []types.UID // protected victims
+		claim    Claim       // of queue etl
+		lacking  int64       // cores; what is asked for is the same unless the claim says so
 		want     []types.UID
 		obstacle Obstacle
 		words    string
@@ -39,6 +41,9 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 		"nothing is lacking":                       {lacking: 0, words: "0 to take back"},
 		"slots that nobody claimed go first":       {lacking: 3, want: []types.UID{"a-slot", "m-slot"}, words: "2 to take back"},
 		"then elastic workers, the youngest first": {lacking: 6, want: []types.UID{"a-slot", "m-slot", "a-young"}, words: "3 to take back"},
+		"what a budget protects goes last among its kind": {
+			spared: []types.UID{"a-slot", "m-slot", "a-young"}, lacking: 9, want: []types.UID{"a-slot", "m-slot", "a-old", "m-elastic"}, words: "4 to take back",
+		},
 		"the queue gives next that borrows most then": {
 			lacking: 12, want: []types.UID{"a-slot", "m-slot", "a-young", "m-elastic", "a-old"}, words: "5 to take back",
 		},
@@ -52,6 +57,9 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 		"a gang is taken whole, and what is not needed beside it stays": {
 			specs:   func(_, adhoc, ml *Spec) { adhoc.Guaranteed, ml.Reclaim.Exempt = nil, true },
 			lacking: 18, want: []types.UID{"a"}, words: "1 to take back",
+		},
+		"where a limit stands in the way only those below it give": {
+			claim: Claim{Within: "ml"}, lacking: 3, want: []types.UID{"m-elastic"}, words: "1 to take back",
 		},
 		"the guarantee of the claim bounds it": {
 			lacking: 21, obstacle: BeyondGuarantee, words: "the queue would use cpu 41, and is guaranteed 40",
@@ -117,6 +125,10 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 			test.claim.Queue, test.claim.Lacking = "etl", resource.Vector{CPU: 1000 * test.lacking}
 			if test.claim.Demand.IsZero() {
 				test.claim.Demand = test.claim.Lacking
+			}
+			victims := slices.Clone(victims)
+			for i, v := range victims {
+				victims[i].Protected = slices.Contains(test.spared, v.ID)
 			}
 			choice := tree.Choose(test.claim, victims, nil)
 			var got []types.UID
