@@ -165,3 +165,20 @@ func BenchmarkSharesOf900Queues(b *testing.B) {
 		t.Shares(demand)
 	}
 }
+
+// BenchmarkChargeWith1000UsersWaiting is in the one kind of queue where a charge concerns every user's turn.
+func BenchmarkChargeWith1000UsersWaiting(b *testing.B) {
+	t := New([]Spec{{Name: "etl", Users: Users{MinimumShare: pointer[int64](10)}}})
+	t.SetCapacity(resource.Vector{CPU: 100_000_000, Memory: 100_000 << 32})
+	for i := range 1000 {
+		d := demandOf(i)
+		d.User = fmt.Sprint(i)
+		t.Charge("etl", d)
+		t.Push(Waiter{ID: types.UID(fmt.Sprint(i)), Queue: "etl", Demand: d})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		t.Charge("etl", demandOf(1))
+		t.Release("etl", demandOf(1))
+	}
+}

@@ -74,6 +74,8 @@ type line struct {
 	waiting, parked int
 	// only is a waiter that nobody of the queue may pass; nil means none.
 	only *waiter
+	// uneven: the minimum for each user may have become another.
+	uneven bool
 }
 
 // lane is the waiters of one user in a line.
@@ -233,6 +235,7 @@ func (t *Tree) Remove(id types.UID) {
 func (t *Tree) Next() (Waiter, bool) {
 	t.settle()
 	t.wakeFreed()
+	t.even()
 	if first := t.root.turn.first; first != nil {
 		return first.Waiter, true
 	}
@@ -383,13 +386,25 @@ func (n *node) userMoved(user string) {
 			heap.Remove((*laneHeap)(&n.line.lanes), l.index)
 		}
 	}
-	if n.Users.MinimumShare != nil && n.Order == FIFO {
-		// An equal part of the queue is another one when the queue or the number of users is.
+	if n.Users.MinimumShare != nil && n.Order == FIFO && !n.line.uneven {
+		// An equal part of the queue is another one when the queue or the number of users is. That concerns everybody,
+		// so it is looked at when somebody asks who is next.
+		n.line.uneven = true
+		n.tree.uneven = append(n.tree.uneven, n)
+	}
+}
+
+// even puts all users where they belong of queues in which the minimum for each may have become another.
+func (t *Tree) even() {
+	for _, n := range t.uneven {
+		n.line.uneven = false
 		for _, l := range n.line.lanes {
 			n.measureUser(l)
 		}
 		heap.Init((*laneHeap)(&n.line.lanes))
+		t.refresh(n)
 	}
+	t.uneven = t.uneven[:0]
 }
 
 // measureUser computes what a user's turn depends on, as far as the queue's order asks for it.
@@ -502,6 +517,7 @@ func (t *Tree) reorder() {
 // or if one of them does not wait.
 func (t *Tree) Explain(first, second types.UID) string {
 	t.settle()
+	t.even()
 	a, b := t.waiters[first], t.waiters[second]
 	if a == nil || b == nil || a == b {
 		return ""

@@ -42,6 +42,8 @@ type Tree struct {
 	weighed bool
 	// freed are the nodes that have released something since somebody was parked for them.
 	freed []*node
+	// uneven are the leaves that are.
+	uneven []*node
 	// roomless are the groups parked for room.
 	roomless []*group
 }

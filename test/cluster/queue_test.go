@@ -78,6 +78,25 @@ func queuesAreChecked(t *testing.T, c *Cluster) {
 		})
 	}
 
+	t.Run("the example of the docs", func(t *testing.T) {
+		text, err := os.ReadFile(filepath.Join(c.config.Manifests, "..", "..", "docs", "queues.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, example, found := strings.Cut(string(text), "```yaml\n")
+		example, _, closed := strings.Cut(example, "```")
+		if !found || !closed {
+			t.Fatal("there is none")
+		}
+		file := filepath.Join(t.TempDir(), "queue.yaml")
+		if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Kubectl(t.Context(), "create", "--validate=strict", "--dry-run=server", "-f", file); err != nil {
+			t.Error(err)
+		}
+	})
+
 	t.Run("what is left out has its default", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "queue.yaml")
 		object := "apiVersion: retinue.dev/v1alpha1\nkind: Queue\nmetadata: {name: plain}\nspec: {reclaim: {}}\n"
