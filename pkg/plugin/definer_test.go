@@ -201,6 +201,30 @@ func TestAMistakeIsToldOnceAndHurtsNobodyElse(t *testing.T) {
 	}
 }
 
+// What the user says wins over what could be inferred, which is not even read; a mistake in it is no reason to guess.
+func TestWhatALeaderSaysIsNotInferred(t *testing.T) {
+	for name, test := range map[string]struct {
+		roles string
+		want  string // the event
+	}{
+		"right": {"[{name: executor, count: 3, requests: {cpu: 1}}]", "Normal GangAdmitted the leader and 3 workers have room on 1 nodes"},
+		"wrong": {"[{name: executor, count: -3, requests: {cpu: 1}}]",
+			`Warning InvalidGang annotation retinue.dev/roles="[{name: executor, count: -3, requests: {cpu: 1}}]": [0].count=-3: want 0 to 2147483647`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, "", nodes(4, "a"), func(h *harness) {
+				pod := driver("app")
+				pod.Annotations = map[string]string{spark.AnnotationRoles: test.roles}
+				h.create(properties(pod, executors(1, 1)...), pod)
+				h.after(time.Second)
+				h.schedule("app")
+				assert.Equal(t, []string{test.want}, h.told())
+				assert.Zero(t, h.fetches())
+			})
+		})
+	}
+}
+
 // An annotation, unlike a ConfigMap of Spark, can be mended in place.
 //
 // Seen failing when only labels and the spec of a pod were compared.
