@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // Standing is how one gang stands, for people and checks.
@@ -47,4 +48,20 @@ func (l *Ledger) Census() Census {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Census{len(l.pods), len(l.gangs), len(l.apps), len(l.waiting.byPod), len(l.degraded), l.synced}
+}
+
+// Collected is what is kept for the waiter for which room is collected: node -> sum; nil when there is none.
+func (l *Ledger) Collected() map[string]resource.Vector {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.collecting == nil {
+		return nil
+	}
+	collected := map[string]resource.Vector{}
+	for _, kept := range l.collecting.kept {
+		if kept.node != "" {
+			collected[kept.node] = collected[kept.node].Add(kept.amount)
+		}
+	}
+	return collected
 }

@@ -32,6 +32,8 @@ type collection struct {
 	avoided map[string]bool
 	// progressed is when room was last added.
 	progressed time.Time
+	// after is how long the waiter had to wait for it.
+	after time.Duration
 }
 
 // want is what several equal pods of the waiter ask for.
@@ -55,8 +57,10 @@ func (c *collection) lacks(k int) bool {
 // complete tells whether there is room for everything.
 func (c *collection) complete() bool { return c.missing == 0 }
 
-// tickCollectionLocked begins to collect for the first in turn of those that have waited longer than after. Where
-// nothing has come back for as long, other nodes are chosen, and when there are no others, somebody else's turn comes.
+// tickCollectionLocked begins to collect for the first in turn of those that have waited longer than after for want of
+// room. Where nothing has come back for as long, other nodes are chosen, and when there are no others, somebody else's
+// turn comes. When all was collected and the waiter does not fit all the same, all is given back and everybody tried
+// again: so that this does not go on all the time, nothing is collected for as long after it.
 func (l *Ledger) tickCollectionLocked(after time.Duration) {
 	if c := l.collecting; c != nil {
 		if !c.complete() && l.now.Sub(c.progressed) >= after {
@@ -64,21 +68,22 @@ func (l *Ledger) tickCollectionLocked(after time.Duration) {
 		}
 		return
 	}
-	if len(l.degraded) > 0 {
+	if len(l.degraded) > 0 || l.now.Before(l.vainUntil) {
 		return
 	}
 	var best *waiter
 	for _, s := range l.waiting.order {
 		w := s.queue[0]
 		waited, lately := l.now.Sub(w.turn.created) >= after, l.now.Sub(w.passed) < after
-		if waited && !lately && !s.verdict.Permanent() && (best == nil || w.turn.compare(best.turn) < 0) {
+		short := s.verdict.Reason == gang.ClusterFull || s.verdict.Reason == gang.Fragmented // else room does not help it
+		if waited && !lately && short && (best == nil || cmp.Or(w.passed.Compare(best.passed), w.turn.compare(best.turn)) < 0) {
 			best = w
 		}
 	}
 	if best == nil {
 		return
 	}
-	c := &collection{waiter: best.uid, wants: l.wantsLocked(best.uid), onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: l.now}
+	c := &collection{waiter: best.uid, wants: l.wantsLocked(best.uid), onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: l.now, after: after}
 	for w := range c.wants {
 		for range c.wants[w].count {
 			c.homeless = append(c.homeless, len(c.kept))
@@ -267,7 +272,7 @@ func (l *Ledger) collectorLocked() *waiter {
 // disappointLocked gives up a complete collection with which the attempt has failed all the same.
 func (l *Ledger) disappointLocked(w *waiter) {
 	if c := l.collecting; c != nil && c.waiter == w.uid && c.complete() {
-		w.passed = l.now
+		w.passed, l.vainUntil = l.now, l.now.Add(c.after)
 		l.abandonLocked()
 	}
 }

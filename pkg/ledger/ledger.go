@@ -48,6 +48,8 @@ type Ledger struct {
 
 	// collecting is the room that is kept for one waiter until it has all it needs; nil means none.
 	collecting *collection
+	// vainUntil is until when nothing is collected, because it was in vain; zero means that it was not.
+	vainUntil time.Time
 
 	// degraded gangs have slots without a home -> whether their users have been told.
 	degraded map[*entry]bool
