@@ -48,8 +48,8 @@ func (w *World) drawClimate() climate {
 	}
 	k.standby = k.faults[Failover]
 	k.placement = pick(c, v1alpha1.Pack, v1alpha1.Pack, v1alpha1.Spread, v1alpha1.SingleZone, v1alpha1.PreferSingleZone)
-	k.args = fmt.Appendf(nil, `{"placement": %q, "definitionTimeout": "%ds", "unclaimedSlotTimeout": "%ds"}`,
-		k.placement, c.number(5, 60), c.number(60, 300))
+	k.args = fmt.Appendf(nil, `{"placement": %q, "definitionTimeout": "%ds", "unclaimedSlotTimeout": "%ds", "collectAfter": "%ds"}`,
+		k.placement, c.number(5, 60), c.number(60, 300), c.number(60, 600))
 	var faults []string
 	for f := range numberOfFaults {
 		if k.faults[f] {

@@ -64,10 +64,13 @@ func (r *replica) checkNodes() {
 }
 
 // checkGangs: who holds slots is admitted, has a leader that lives and a place for it, and holds neither more than it
-// may nor less than its minimum; what is held on nodes is what gangs hold.
+// may nor less than its minimum; what is held on nodes is what gangs hold and what is collected.
 func (r *replica) checkGangs() {
 	w := r.world
-	held := map[string]resource.Vector{}
+	held := r.ledger.Collected()
+	if held == nil {
+		held = map[string]resource.Vector{}
+	}
 	owners := map[gang.Key]types.UID{}
 	for _, g := range r.ledger.Gangs() {
 		if !g.Phase.Admitted() {

@@ -238,9 +238,9 @@ func (r *replica) whereabouts(pod *v1.Pod) string {
 }
 
 // restartAtRest kills the scheduler while nothing happens. A new one must hold what its predecessor held. It may start
-// what its predecessor kept waiting for room that only the cache of kube-scheduler called taken.
+// what its predecessor kept waiting for room that only the cache of kube-scheduler called taken, or that it collected.
 func (w *World) restartAtRest() {
-	before, haunted := standings(w.leader()), len(w.leader().ghosts) > 0
+	before, mayStart := standings(w.leader()), len(w.leader().ghosts) > 0 || w.leader().ledger.Collected() != nil
 	for len(w.replicas) > 0 {
 		w.replicas[0].stop()
 	}
@@ -254,7 +254,7 @@ func (w *World) restartAtRest() {
 		}
 	}
 	for which, has := range after {
-		if _, known := before[which]; !known && !haunted && !w.disputed(which.key) {
+		if _, known := before[which]; !known && !mayStart && !w.disputed(which.key) {
 			w.fail("rebuilt", "gang %s led by %s was not there before a restart and is %s after it", which.key, which.leader, has)
 		}
 	}
@@ -308,6 +308,9 @@ func (w *World) checkEmpty() {
 			if node := view.Object(i); node != nil && !view.Free(i).Equal(resource.OfList(node.Status.Allocatable)) {
 				w.fail("leak", "%s: nothing runs, and node %s has only %s free", r.name, view.Name(i), view.Free(i))
 			}
+		}
+		if collected := r.ledger.Collected(); collected != nil {
+			w.fail("leak", "%s: nothing runs, and room is collected: %v", r.name, collected)
 		}
 		census := r.ledger.Census()
 		census.Synced = false
