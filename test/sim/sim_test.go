@@ -18,7 +18,7 @@ import (
 
 var (
 	oneSeed   = flag.Uint64("sim.seed", 0, "play only this seed and print its trace; 0 means that -sim.seeds are played")
-	seeds     = flag.Uint64("sim.seeds", 40, "how many seeds to play")
+	seeds     = flag.Uint64("sim.seeds", 400, "how many seeds to play; a tenth of them with -short")
 	firstSeed = flag.Uint64("sim.first", 1, "the first seed to play")
 	workers   = flag.Int("sim.workers", 2, "how many seeds to play at a time")
 	most      = flag.Int("sim.violations", 1, "stop after so many seeds with violations")
@@ -69,6 +69,10 @@ func TestTheInvariantsHoldWhateverHappens(t *testing.T) {
 		running sync.WaitGroup
 	)
 	next.Store(*firstSeed)
+	last := *firstSeed + *seeds
+	if testing.Short() {
+		last = *firstSeed + *seeds/10
+	}
 	for range *workers {
 		running.Go(func() {
 			for {
@@ -76,7 +80,7 @@ func TestTheInvariantsHoldWhateverHappens(t *testing.T) {
 				mu.Lock()
 				enough := len(broken) >= *most
 				mu.Unlock()
-				if seed >= *firstSeed+*seeds || enough || *budget > 0 && time.Since(started) > *budget {
+				if seed >= last || enough || *budget > 0 && time.Since(started) > *budget {
 					return
 				}
 				result := play(t, seed, options)
