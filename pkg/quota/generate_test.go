@@ -73,7 +73,7 @@ func drawSpecs(t *rapid.T) []Spec {
 			Weight:          maybe(t, "weight", -1, 3),
 			MaxRunningGangs: maybe(t, "gangs", -1, 4),
 			MaxLeaderShare:  maybe(t, "leaders", 0, 60),
-			Order:           rapid.SampledFrom([]Order{"", FIFO, Fair, "odd"}).Draw(t, "order"),
+			Order:           rapid.SampledFrom([]Order{"", FIFO, Fair, Fair, "odd"}).Draw(t, "order"),
 			Priority:        rapid.Int32Range(0, 1).Draw(t, "priority"),
 			State:           rapid.SampledFrom([]State{"", Open, Open, Open, Open, Open, Open, Draining, Stopped, "odd"}).Draw(t, "state"),
 			Users:           Users{MinimumShare: rapid.SampledFrom([]*int64{nil, pointer[int64](1), pointer[int64](10), pointer[int64](40), pointer[int64](101)}).Draw(t, "minimum"), Limit: drawAmounts(t, "user limit", -1, 60)},

@@ -3,10 +3,8 @@ package quota
 import (
 	"cmp"
 	"container/heap"
-	"fmt"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/resource"
@@ -511,98 +509,4 @@ func (t *Tree) reorder() {
 	}
 	heap.Init((*nodeHeap)(&t.root.turn.children))
 	t.root.turn.first = t.root.firstOfChildren()
-}
-
-// Explain says why the first of two waiters goes before the second, with the numbers that decide. Empty if it does not,
-// or if one of them does not wait.
-func (t *Tree) Explain(first, second types.UID) string {
-	t.settle()
-	t.even()
-	a, b := t.waiters[first], t.waiters[second]
-	if a == nil || b == nil || a == b {
-		return ""
-	}
-	if a.group.leaf == b.group.leaf {
-		return explainWaiters(a, b)
-	}
-	n, m := siblings(a.group.leaf, b.group.leaf)
-	return explainQueues(n, m, a, b)
-}
-
-// siblings are the two queues on the ways of two leaves to the root that have the same parent.
-func siblings(a, b *node) (*node, *node) {
-	i, j := len(a.path)-1, len(b.path)-1
-	for a.path[i] == b.path[j] {
-		i, j = i-1, j-1
-	}
-	return a.path[i], b.path[j]
-}
-
-func explainQueues(n, m *node, a, b *waiter) string {
-	k, l := n.keyWith(n.used), m.keyWith(m.used)
-	if order := cmp.Or(k.compare(l), a.Since.Compare(b.Since), cmp.Compare(n.Name, m.Name)); order > 0 {
-		return ""
-	}
-	switch {
-	case k.phase != l.phase && k.phase == belowGuarantee:
-		return fmt.Sprintf("queue %s is below its guarantee (%s), queue %s is not", n.title(), n.fulfilled(), m.title())
-	case k.phase != l.phase:
-		return fmt.Sprintf("queue %s has weight 0 and goes after queue %s", m.title(), n.title())
-	case k.priority != l.priority:
-		return fmt.Sprintf("both queues are below their guarantees, and %s has priority %d, %s has %d", n.title(), k.priority, m.title(), l.priority)
-	case k.ratio.compare(l.ratio) == 0:
-		return fmt.Sprintf("queues %s and %s have the same part of what is theirs, and the one of %s waits longer", n.title(), m.title(), n.title())
-	case k.phase == belowGuarantee:
-		return fmt.Sprintf("queue %s has less of its guarantee (%s) than queue %s (%s)", n.title(), n.fulfilled(), m.title(), m.fulfilled())
-	default:
-		return fmt.Sprintf("queue %s borrows less (%s) than queue %s (%s)", n.title(), n.borrows(), m.title(), m.borrows())
-	}
-}
-
-func explainWaiters(a, b *waiter) string {
-	la, lb := a.group.lane, b.group.lane
-	switch {
-	case la != lb && cmp.Or(a.compareRank(b), compareBool(lb.below, la.below), la.share.compare(lb.share), a.compareAge(b)) > 0,
-		la == lb && !a.before(b):
-		return ""
-	case a.Priority != b.Priority:
-		return fmt.Sprintf("priority %d goes before %d", a.Priority, b.Priority)
-	case a.Elastic != b.Elastic:
-		return "a gang that starts goes before workers that one which runs asks for in addition"
-	case la.below != lb.below:
-		return fmt.Sprintf("user %s holds less of queue %s than each user's minimum, user %s does not", la.user, a.Queue, lb.user)
-	case la.share.compare(lb.share) != 0:
-		return fmt.Sprintf("user %s holds less of queue %s than user %s", la.user, a.Queue, lb.user)
-	case a.held.compare(b.held) != 0:
-		return "its application holds less"
-	case !a.Since.Equal(b.Since):
-		return "it waits longer"
-	default:
-		return "both wait as long, and its name comes first"
-	}
-}
-
-// title is a queue's name for people.
-func (n *node) title() string {
-	switch {
-	case n.Name == Unassigned:
-		return "none"
-	case n.parent != nil && n.parent.Name == n.Name:
-		return n.Name + " itself"
-	default:
-		return n.Name
-	}
-}
-
-func (n *node) fulfilled() string {
-	name, _, _ := fulfilment(n.used, n.guaranteed)
-	return fmt.Sprintf("%s %s of %s", name, quantity(name, n.used.Of(name)), quantity(name, n.guaranteed.or0(name)))
-}
-
-func (n *node) borrows() string {
-	name, most := dominant(n.used, n.guaranteed, n.tree.capacity, n.weight)
-	if name == v1.ResourceName("") {
-		return "nothing"
-	}
-	return fmt.Sprintf("%s %s of %s by weight %d", name, quantity(name, int64(most.num)), quantity(name, n.tree.capacity.Of(name)), n.weight)
 }

@@ -110,9 +110,10 @@ func (c Choice) String() string {
 //     Where a queue above the claim's would exceed its own guarantee, those below it give until it does not.
 //   - From its own queue, if the gang preempts: what has a lower priority.
 //
-// Slots that nobody claimed go first, then elastic workers, then whole gangs. Among each, the queue gives next that would be
-// last in turn, and in it the lowest priority and then the youngest, but what is protected last. What turns out not to be needed stays. The search is
-// not exhaustive: where only an odd combination of sizes would do, nothing is taken, and the next gang to end decides.
+// Slots that nobody claimed go first, then elastic workers, then whole gangs, and among each what is protected last. The
+// queue gives next that would be last in turn, and in it the lowest priority and then the youngest. What turns out not to be
+// needed stays. The search is not exhaustive: where only an odd combination of sizes would do, nothing is taken, and the next
+// gang to end decides.
 func (t *Tree) Choose(c Claim, victims []Victim, enough func([]Victim) bool) Choice {
 	t.settle()
 	s := t.selection(c, enough)

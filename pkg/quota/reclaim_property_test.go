@@ -22,12 +22,43 @@ type claimed struct {
 	claim   Claim
 }
 
+// drawLenders are queues of which most take back what they lend.
+func drawLenders(t *rapid.T) []Spec {
+	amounts := func(label string, most int64) Amounts {
+		var drawn Amounts
+		for _, name := range resourceNames[:2] {
+			if rapid.IntRange(0, 3).Draw(t, label+" has "+string(name)) > 0 {
+				drawn = append(drawn, resource.Amount{Name: name, Value: even(t, label, 0, most)})
+			}
+		}
+		return drawn
+	}
+	var specs []Spec
+	for i, name := range queueNames {
+		spec := Spec{
+			Name: name, Guaranteed: amounts("guaranteed", 40), Weight: maybe(t, "weight", 0, 3),
+			Reclaim: Reclaim{
+				Enabled: rapid.IntRange(0, 7).Draw(t, "reclaims") > 0, Exempt: rapid.IntRange(0, 7).Draw(t, "exempt") == 0,
+				DeadZone: rapid.SampledFrom([]int64{0, 0, 0, 50}).Draw(t, "dead zone"), Budget: maybe(t, "budget", 1, 101),
+			},
+		}
+		if i > 0 && rapid.Bool().Draw(t, "has parent") {
+			spec.Parent = queueNames[rapid.IntRange(0, i-1).Draw(t, "parent")]
+		}
+		specs = append(specs, spec)
+	}
+	return specs
+}
+
 // drawClaimed has gangs of slots, elastic workers and a rest with the leader, and a claim of any kind.
 func drawClaimed(t *rapid.T) claimed {
-	c := claimed{Tree: New(drawSpecs(t))}
-	c.SetCapacity(drawVector(t, 150))
-	for i := range rapid.IntRange(0, 6).Draw(t, "gangs") {
-		name, queue := fmt.Sprint("gang", i), drawQueue(t)
+	c := claimed{Tree: New(drawLenders(t))}
+	c.SetCapacity(vector(100, 100, 0))
+	some := func(most int64) resource.Vector {
+		return vector(even(t, "cpu", 0, most), rapid.Int64Range(0, 1).Draw(t, "needs memory")*even(t, "memory", 0, most), 0)
+	}
+	for i := range rapid.IntRange(2, 8).Draw(t, "gangs") {
+		name, queue := fmt.Sprint("gang", i), rapid.SampledFrom([]string{"e", "d", "c", "b", "a"}).Draw(t, "queue")
 		priority := rapid.Int32Range(0, 2).Draw(t, "priority")
 		total := resource.Vector{}
 		victim := func(kind Kind, number int, amount resource.Vector) {
@@ -37,26 +68,32 @@ func drawClaimed(t *rapid.T) claimed {
 			})
 		}
 		for j := range rapid.IntRange(0, 2).Draw(t, "slots") {
-			amount := drawVector(t, 8)
+			amount := some(6)
 			victim(Slot, j, amount)
 			total = total.Add(amount)
 		}
 		for j := range rapid.IntRange(0, 3).Draw(t, "elastic") {
-			amount := drawVector(t, 8)
+			amount := some(6)
 			victim(Elastic, j, amount)
 			total = total.Add(amount)
 		}
-		total = total.Add(drawVector(t, 10))
+		total = total.Add(some(10))
 		victim(Gang, 0, total)
 		c.Charge(queue, Demand{Amount: total, Gangs: 1})
 	}
 	c.claim = Claim{
-		Queue: drawQueue(t), Demand: drawVector(t, 20), Priority: rapid.Int32Range(0, 2).Draw(t, "claim's priority"),
+		Queue: rapid.SampledFrom([]string{"a", "b", "c", "d", "e", Unassigned}).Draw(t, "claims"), Demand: some(20), Priority: rapid.Int32Range(0, 2).Draw(t, "claim's priority"),
 		Preempts: rapid.Bool().Draw(t, "preempts"),
 	}
-	c.claim.Lacking = resource.Vector{}.Max(c.claim.Demand.Sub(drawVector(t, 20)))
+	c.settle()
+	if n := c.queues[c.claim.Queue]; n != nil && rapid.IntRange(0, 3).Draw(t, "modest") > 0 {
+		// Most claims stay within the guarantee, or hardly anything would be taken.
+		c.claim.Demand.CPU = even(t, "modest cpu", 1, max(n.guaranteed.or0(v1.ResourceCPU)-n.used.CPU, 1))
+		c.claim.Demand.Memory = even(t, "modest memory", 0, max(n.guaranteed.or0(v1.ResourceMemory)-n.used.Memory, 0))
+	}
+	c.claim.Lacking = resource.Vector{}.Max(c.claim.Demand.Sub(some(3)))
 	if rapid.Bool().Draw(t, "taken before") {
-		c.claim.Taken = drawVector(t, 10)
+		c.claim.Taken = some(10)
 	}
 	return c
 }

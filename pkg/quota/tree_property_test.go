@@ -28,7 +28,7 @@ func drawStory(t *rapid.T) *story {
 
 // step lets one random thing happen.
 func (s *story) step(t *rapid.T) {
-	switch rapid.SampledFrom([]string{"charge", "admit", "admit", "release", "release", "push", "push", "push", "remove", "park", "park all", "park all", "wake", "hold", "let go", "capacity"}).Draw(t, "event") {
+	switch rapid.SampledFrom([]string{"charge", "admit", "admit", "release", "release", "push", "push", "push", "remove", "park", "park all", "park all", "wake", "hold", "let go", "capacity", "capacity"}).Draw(t, "event") {
 	case "charge": // whether it fits or not: what runs is charged
 		s.charge(drawQueue(t), drawDemand(t))
 	case "admit":
@@ -254,6 +254,52 @@ func TestNobodyParkedForTheQueueSleepsLongerThanTheReasonHolds(t *testing.T) {
 			if v, _ := s.Parked(id); !v.Passes() {
 				require.False(t, s.naive.fits(w.Queue, w.Demand), "%+v sleeps for %v", w, v)
 			}
+		}
+	})
+}
+
+// Every gang that fits its queue and the empty cluster starts eventually, if running gangs end.
+//
+// Seen failing when Wake woke only one, and when a Release did not note the queues above.
+func TestEverybodyStartsWhoFitsWhenOthersEnd(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tree := New(drawSpecs(t))
+		capacity := drawVector(t, 60)
+		tree.SetCapacity(capacity)
+		waiting := map[types.UID]Waiter{}
+		for i := range rapid.IntRange(0, 15).Draw(t, "waiters") {
+			w := drawWaiter(t, i)
+			waiting[w.ID] = w
+			tree.Push(w)
+		}
+		var running []Waiter
+		free := capacity
+		for {
+			for w, ok := tree.Next(); ok; w, ok = tree.Next() {
+				switch v := tree.Fits(w.Queue, w.Demand); {
+				case !v.Passes():
+					tree.Park(w.ID, v)
+				case !w.Demand.Amount.Fits(free):
+					tree.Park(w.ID, Verdict{})
+				default:
+					tree.Remove(w.ID)
+					tree.Charge(w.Queue, w.Demand)
+					free = free.Sub(w.Demand.Amount)
+					running = append(running, w)
+					delete(waiting, w.ID)
+				}
+			}
+			if len(running) == 0 {
+				break
+			}
+			ends := rapid.IntRange(0, len(running)-1).Draw(t, "ends")
+			tree.Release(running[ends].Queue, running[ends].Demand)
+			free = free.Add(running[ends].Demand.Amount)
+			running = slices.Delete(running, ends, ends+1)
+			tree.Wake()
+		}
+		for _, w := range waiting {
+			require.False(t, tree.Fits(w.Queue, w.Demand).Passes() && w.Demand.Amount.Fits(capacity), "%+v still waits", w)
 		}
 	})
 }
