@@ -33,13 +33,13 @@ func siblings(a, b *node) (*node, *node) {
 }
 
 func explainQueues(n, m *node, a, b *waiter) string {
-	k, l := n.keyWith(n.used), m.keyWith(m.used)
+	k, l := n.keyFor(n.used, a.Demand.Amount), m.keyFor(m.used, b.Demand.Amount)
 	if order := cmp.Or(k.compare(l), a.Since.Compare(b.Since), cmp.Compare(n.Name, m.Name)); order > 0 {
 		return ""
 	}
 	switch {
 	case k.phase != l.phase && k.phase == belowGuarantee:
-		return fmt.Sprintf("queue %s is below its guarantee (%s), queue %s is not", n.title(), n.fulfilled(), m.title())
+		return fmt.Sprintf("queue %s is below its guarantee (%s), queue %s is not", n.title(), n.fulfilled(a), m.title())
 	case k.phase != l.phase:
 		return fmt.Sprintf("queue %s has weight 0 and goes after queue %s", m.title(), n.title())
 	case k.priority != l.priority:
@@ -47,7 +47,7 @@ func explainQueues(n, m *node, a, b *waiter) string {
 	case k.ratio.compare(l.ratio) == 0:
 		return fmt.Sprintf("queues %s and %s have the same part of what is theirs, and the one of %s waits longer", n.title(), m.title(), n.title())
 	case k.phase == belowGuarantee:
-		return fmt.Sprintf("queue %s has less of its guarantee (%s) than queue %s (%s)", n.title(), n.fulfilled(), m.title(), m.fulfilled())
+		return fmt.Sprintf("queue %s has less of its guarantee (%s) than queue %s (%s)", n.title(), n.fulfilled(a), m.title(), m.fulfilled(b))
 	default:
 		return fmt.Sprintf("queue %s borrows less (%s) than queue %s (%s)", n.title(), n.borrows(), m.title(), m.borrows())
 	}
@@ -88,8 +88,8 @@ func (n *node) title() string {
 	}
 }
 
-func (n *node) fulfilled() string {
-	name, _, _ := fulfilment(n.used, n.guaranteed)
+func (n *node) fulfilled(w *waiter) string {
+	name, _, _ := fulfilment(n.used, n.guaranteed, w.Demand.Amount)
 	return fmt.Sprintf("%s %s of %s", name, quantity(name, n.used.Of(name)), quantity(name, n.guaranteed.or0(name)))
 }
 

@@ -104,7 +104,7 @@ type key struct {
 type phase int
 
 const (
-	// belowGuarantee: all that is guaranteed is still to be had. Less of it used goes first.
+	// belowGuarantee: of all that is guaranteed and that the first asks for there is still some. Less of it used goes first.
 	belowGuarantee phase = iota
 	// sharing: less used beyond the guarantee goes first, measured by the cluster and by weight.
 	sharing
@@ -112,8 +112,9 @@ const (
 	leftover
 )
 
-func (n *node) keyWith(used resource.Vector) key {
-	if _, fulfilled, below := fulfilment(used, n.guaranteed); below {
+// keyFor is a queue's key when it uses so much and something is asked for.
+func (n *node) keyFor(used, asked resource.Vector) key {
+	if _, fulfilled, below := fulfilment(used, n.guaranteed, asked); below {
 		return key{belowGuarantee, n.Priority, fulfilled}
 	}
 	p := sharing
@@ -453,7 +454,7 @@ func (t *Tree) refresh(leaf *node) {
 			}
 			continue
 		}
-		n.turn.key = n.keyWith(n.used)
+		n.turn.key = n.keyFor(n.used, n.turn.first.Demand.Amount)
 		put(siblings, n, n.turn.index)
 	}
 	t.root.turn.first = t.root.firstOfChildren()
@@ -501,7 +502,9 @@ func (t *Tree) reorder() {
 			heap.Init((*nodeHeap)(&n.turn.children))
 			n.turn.first = n.firstOfChildren()
 		}
-		n.turn.key = n.keyWith(n.used)
+		if n.turn.first != nil {
+			n.turn.key = n.keyFor(n.used, n.turn.first.Demand.Amount)
+		}
 		if len(n.blocked) > 0 && !n.freed {
 			n.freed = true // what leaders may hold has changed
 			t.freed = append(t.freed, n)

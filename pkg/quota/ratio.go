@@ -77,11 +77,12 @@ func dominant(used resource.Vector, guaranteed Amounts, capacity resource.Vector
 	return of, most
 }
 
-// fulfilment is the guaranteed resource of which the largest part is used, and whether none is used up. Without a
-// guarantee there is nothing to fulfil.
-func fulfilment(used resource.Vector, guaranteed Amounts) (of v1.ResourceName, most ratio, below bool) {
+// fulfilment is the resource of which the largest part of what is guaranteed is used, among those that are asked for, and
+// whether none of them is used up. Where nothing that is asked for is guaranteed, there is nothing to fulfil: a queue that is
+// guaranteed GPUs does not go first for ever with gangs that ask for none.
+func fulfilment(used resource.Vector, guaranteed Amounts, asked resource.Vector) (of v1.ResourceName, most ratio, below bool) {
 	for _, amount := range guaranteed {
-		if amount.Value == 0 {
+		if amount.Value == 0 || asked.Of(amount.Name) <= 0 {
 			continue
 		}
 		value := used.Of(amount.Name)

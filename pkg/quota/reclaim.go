@@ -344,7 +344,7 @@ func (s *selection) helps(v Victim, missing resource.Vector) bool {
 // what it still has.
 func (s *selection) givesBefore(a, b *node) bool {
 	n, m := siblings(a, b)
-	return cmp.Or(m.keyWith(m.used.Sub(s.taken[m])).compare(n.keyWith(n.used.Sub(s.taken[n]))), cmp.Compare(n.Name, m.Name)) < 0
+	return cmp.Or(m.keyFor(m.used.Sub(s.taken[m]), s.claim.Lacking).compare(n.keyFor(n.used.Sub(s.taken[n]), s.claim.Lacking)), cmp.Compare(n.Name, m.Name)) < 0
 }
 
 // choose takes something, and with a gang all that was chosen of it before.

@@ -35,7 +35,7 @@ func (t *Tree) shares(demand map[string]resource.Vector, steps int64) map[string
 	}
 	for name, p := range wanted {
 		if p.cut(t.capacity, steps); p.parts > 0 {
-			ideal.Push(Waiter{ID: types.UID(name), Queue: name})
+			ideal.Push(Waiter{ID: types.UID(name), Queue: name, Demand: Demand{Amount: p.whole}})
 		}
 	}
 	all := resource.Vector{}

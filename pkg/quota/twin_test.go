@@ -120,7 +120,7 @@ func (m *naive) key(n *node) (phase int, priority int32, most *big.Rat) {
 	most = new(big.Rat)
 	below, guaranteed := true, false
 	for _, name := range resourceNames {
-		if g, named := n.guaranteed.Of(name); named && g > 0 {
+		if g, named := n.guaranteed.Of(name); named && g > 0 && m.first(n).Demand.Amount.Of(name) > 0 {
 			guaranteed = true
 			below = below && sum.Amount.Of(name) < g
 			most = larger(most, big.NewRat(sum.Amount.Of(name), g))
