@@ -29,8 +29,8 @@ type home struct {
 func (h home) jar() string    { return filepath.Join(h.dir, "application.jar") }
 func (h home) python() string { return filepath.Join(h.dir, "application.py") }
 
-// submit is a spark-submit with these arguments, which works in dir: a driver puts copies of its files there. Its process
-// group ends with the context.
+// submit is a spark-submit with these arguments, which works in dir: a driver puts copies of its files there, and its
+// temporary files, which it leaves behind when it is killed. Its process group ends with the context.
 func (h home) submit(ctx context.Context, dir, confDir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(h.dir, "bin", "spark-submit"), args...)
 	cmd.Env = append(os.Environ(),
@@ -39,7 +39,7 @@ func (h home) submit(ctx context.Context, dir, confDir string, args ...string) *
 		"SPARK_LOCAL_IP=127.0.0.1",
 		"PYSPARK_PYTHON=python3",
 		// Short-lived processes: no time for the second compiler, no threads for the collector.
-		"JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+		"JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Djava.io.tmpdir="+dir,
 	)
 	cmd.Dir = dir
 	ownGroup(cmd)
