@@ -108,11 +108,11 @@ func nameOfGang(leader *v1.Pod) string {
 	return cmp.Or(spark.AppID(leader), leader.Labels[spark.LabelGang], leader.Name)
 }
 
-// shapeOf is equal for pods that may go to the same nodes, resources aside.
+// shapeOf is equal for pods that may go to the same nodes, resources aside. It stays as it is when the pod is bound.
 func shapeOf(pod *v1.Pod) string {
 	constraints, err := json.Marshal([]any{
 		pod.Spec.NodeSelector, pod.Spec.Affinity, pod.Spec.Tolerations, pod.Spec.TopologySpreadConstraints,
-		pod.Spec.HostNetwork, pod.Spec.NodeName, ports(pod), boundVolumes(pod),
+		pod.Spec.HostNetwork, ports(pod), boundVolumes(pod),
 	})
 	if err != nil {
 		// Cannot happen for a decoded pod; a shape of its own is always right.

@@ -57,6 +57,11 @@ func TestPodsOfAnUpfrontGangAreBoundTogether(t *testing.T) {
 			assert.True(t, a.status.IsSuccess(), "%v", a.status)
 			assert.Equal(t, a.node, h.pod(fmt.Sprint("e", i+1)).Spec.NodeName)
 		}
+		gangs := h.plugin.Ledger().Gangs()
+		require.Len(t, gangs, 1)
+		for _, slot := range gangs[0].Slots {
+			assert.NotEmpty(t, slot.Worker, "a bound pod keeps its slot")
+		}
 		assert.Contains(t, h.told(), "Normal GangAdmitted 3 pods that start together have room on 2 nodes")
 	})
 }

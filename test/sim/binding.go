@@ -33,7 +33,7 @@ func (b *binding) begin() {
 	switch {
 	case status.Code() == fwk.Error || status.IsRejected():
 		b.fail(status)
-	case status.IsSuccess():
+	case status.IsSuccess() || r.framework.WillWaitOnPermit(r.ctx, b.pod()):
 		key, node := keyOf(b.pod()), b.node
 		r.request(callPatchStatus, "nominate "+key, func() error {
 			pod := r.world.api.pod(key, b.pod().UID)
@@ -42,10 +42,30 @@ func (b *binding) begin() {
 			}
 			r.world.api.changePod(pod, func(pod *v1.Pod) { pod.Status.NominatedNodeName = node })
 			return nil
-		}, func(error) { b.preBind() })
+		}, func(error) { b.permit() })
 	default:
 		b.preBind()
 	}
+}
+
+// permit waits for the rest of the pod's gang.
+func (b *binding) permit() {
+	r := b.replica
+	if !r.framework.WillWaitOnPermit(r.ctx, b.pod()) {
+		b.preBind()
+		return
+	}
+	var status *fwk.Status
+	r.background("permit "+keyOf(b.pod())+" "+string(b.pod().UID), func() error {
+		status = r.framework.WaitOnPermit(r.ctx, b.pod())
+		return nil
+	}, func(error) {
+		if !status.IsSuccess() {
+			b.fail(status)
+			return
+		}
+		b.preBind()
+	})
 }
 
 func (b *binding) preBind() {

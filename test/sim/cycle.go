@@ -226,10 +226,11 @@ func (a *attempt) reserve(node string) {
 	}
 	r.world.trace.add("%s: %s reserved on %s", r.name, keyOf(info.Pod), node)
 	r.reserved(a, node, before)
-	r.call(func() { _, status = r.framework.RunPermitPlugins(r.ctx, a.state, info.Pod, node) })
+	var waits map[string]time.Duration
+	r.call(func() { waits, status = r.framework.RunPermitPlugins(r.ctx, a.state, info.Pod, node) })
 	switch {
 	case status.IsWait():
-		panic("sim: waiting on Permit is not simulated")
+		r.call(func() { r.framework.AddWaitingPod(info.Pod, waits) })
 	case !status.IsSuccess():
 		r.undo(a.state, info.Pod, node)
 		a.fail(rejection(a.info.Pod, node, status), clearNomination)

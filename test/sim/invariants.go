@@ -84,7 +84,7 @@ func (r *replica) checkGangs() {
 		}
 		owners[g.Key] = g.Leader
 		leader := r.told.pods[g.Leader]
-		if leader == nil || leader.counted == "" {
+		if !leaderless(g.Leader) && (leader == nil || leader.counted == "") {
 			w.fail("admitted", "%s: gang %s is %s, but its leader %s has no place (known %v)", r.name, g.Key, g.Phase, g.Leader, leader != nil)
 		}
 		if most := g.Definition.Workers(); len(g.Slots) > most {
@@ -114,7 +114,7 @@ func (r *replica) checkGangs() {
 // go what nobody claimed. It may say so a little later.
 func (r *replica) checkMinimum(g ledger.Standing) {
 	delete(r.reduced, g.Leader)
-	if r.world.released[g.Leader] {
+	if r.world.released[g.Leader] || leaderless(g.Leader) {
 		return
 	}
 	if r.world.usurped[g.Leader] {
@@ -276,6 +276,14 @@ func (w *World) bound(pod *v1.Pod, by string) {
 			app.unpredicted = true
 		}
 		w.usurped[pod.UID] = true
+		if k := w.members[pod.UID]; k != nil {
+			k.started = true
+		}
+		return
+	}
+	if k := w.members[pod.UID]; k != nil {
+		k.bound(pod)
+		w.stats.Executors++
 		return
 	}
 	app := w.appOf(pod)

@@ -70,14 +70,7 @@ func (w *World) accepts(pod *v1.Pod) bool {
 
 // endPod is called when a pod has come to its end by itself.
 func (w *World) endPod(pod *v1.Pod) {
-	a := w.appOf(pod)
-	switch {
-	case a == nil:
-	case pod.UID == a.driver:
-		a.state = over
-	default:
-		a.missed(pod)
-	}
+	w.leaving(pod)
 }
 
 // deletePod asks for a pod's deletion. One that nobody runs is gone at once, others get time to stop.
@@ -100,10 +93,12 @@ func (w *World) deletePod(pod *v1.Pod) {
 	})
 }
 
-// leaving is called when a pod's deletion is asked for.
+// leaving is called when a pod has ended or its deletion is asked for.
 func (w *World) leaving(pod *v1.Pod) {
 	a := w.appOf(pod)
 	switch {
+	case w.members[pod.UID] != nil:
+		w.members[pod.UID].missed(pod)
 	case a == nil:
 	case pod.UID == a.driver:
 		a.state = over
@@ -114,6 +109,9 @@ func (w *World) leaving(pod *v1.Pod) {
 
 // podRemoved is called when a pod is gone. The garbage collector deletes what a driver owned.
 func (w *World) podRemoved(pod *v1.Pod) {
+	if k := w.members[pod.UID]; k != nil {
+		k.missed(pod)
+	}
 	a := w.appOf(pod)
 	if a == nil {
 		return

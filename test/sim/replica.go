@@ -214,6 +214,7 @@ func (r *replica) stop() {
 	r.stopped.Store(true)
 	w.replicas = slices.DeleteFunc(w.replicas, func(other *replica) bool { return other == r })
 	r.cancel()
+	r.framework.IterateOverWaitingPods(func(waiting fwk.WaitingPod) { waiting.Reject("", errStopped.Error()) })
 	for _, c := range slices.Clone(r.outstanding) {
 		w.answer(c, errStopped)
 	}

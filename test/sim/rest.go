@@ -51,9 +51,18 @@ func (w *World) play() {
 		pick(w.chance, live...).finish()
 		w.rest()
 	}
+	for _, k := range w.crews {
+		if _, placed := k.living(); placed > 0 {
+			k.finish()
+			w.rest()
+		}
+	}
 
 	w.trace.add("everything is deleted")
 	w.act = end
+	for _, k := range w.crews {
+		k.finish()
+	}
 	for _, pod := range w.api.pods.all() {
 		if pod := w.api.pod(keyOf(pod), pod.UID); pod != nil {
 			w.deletePod(pod)
@@ -131,6 +140,7 @@ func (r *replica) checkWaiting() {
 			continue
 		}
 		switch app := w.appOf(pod); {
+		case w.members[pod.UID] != nil:
 		case app == nil:
 			w.checkLone(r, pod, free)
 		case pod.UID == app.driver:
@@ -139,6 +149,7 @@ func (r *replica) checkWaiting() {
 			w.checkExecutor(r, app, pod, free, slots[app.driver])
 		}
 	}
+	w.checkCrews(r, free)
 }
 
 func (w *World) checkLone(r *replica, pod *v1.Pod, free map[string]resource.Vector) {
@@ -285,7 +296,7 @@ type led struct {
 func standings(r *replica) map[led]string {
 	s := map[led]string{}
 	for _, g := range r.ledger.Gangs() {
-		if g.Phase.Admitted() {
+		if g.Phase.Admitted() && !leaderless(g.Leader) { // where the pods of the others are says it all
 			claimed, open := 0, 0
 			for _, slot := range g.Slots {
 				if slot.Worker != "" {

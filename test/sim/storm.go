@@ -24,6 +24,7 @@ func (w *World) brew() {
 	c := w.chance
 	pace := w.climate.pace
 	w.repeat(pace/10, 2*pace, w.submit)
+	w.repeat(pace, 5*pace, w.enlist)
 	w.repeat(2*time.Second, 30*time.Second, func() { w.lone(fmt.Sprintf("lone-%d", w.api.serial)) })
 	w.repeat(5*time.Second, time.Minute, w.disturbNode)
 	w.repeat(3*time.Second, 40*time.Second, w.disturbPod)
@@ -79,7 +80,7 @@ func (w *World) disturbPod() {
 	c := w.chance
 	var candidates []*v1.Pod
 	for _, pod := range w.api.pods.all() {
-		if w.appOf(pod) != nil && !ended(pod) && pod.DeletionTimestamp == nil {
+		if (w.appOf(pod) != nil || w.members[pod.UID] != nil) && !ended(pod) && pod.DeletionTimestamp == nil {
 			candidates = append(candidates, pod)
 		}
 	}
@@ -89,6 +90,11 @@ func (w *World) disturbPod() {
 	pod := pick(c, candidates...)
 	a := w.appOf(pod)
 	switch {
+	case a == nil:
+		if w.strikes(ExecutorLost, 0.6) {
+			w.trace.add("%s is deleted", keyOf(pod))
+			w.deletePod(pod)
+		}
 	case pod.UID == a.driver && w.strikes(DriverDeleted, 0.3):
 		w.trace.add("app %s: driver deleted by its user", a.name)
 		w.deletePod(pod)

@@ -30,6 +30,9 @@ type World struct {
 	apps       []*application
 	// owners are the applications of drivers and executors: pod -> application.
 	owners map[types.UID]*application
+	crews  []*crew
+	// members are the crews of executors without a driver: pod -> crew.
+	members map[types.UID]*crew
 	// released are leaders whose gangs have said that they gave back slots that nobody claimed.
 	released map[types.UID]bool
 	// usurped are pods that another scheduler has bound.
@@ -82,7 +85,7 @@ func Run(seed uint64, options Options, quiesce func()) (result Result) {
 	w := &World{
 		seed: seed, options: options, quiesce: quiesce,
 		chance: newChance(seed), desk: newDesk(), main: goroutine(),
-		owners: map[types.UID]*application{}, dead: map[string]bool{}, released: map[types.UID]bool{}, usurped: map[types.UID]bool{},
+		owners: map[types.UID]*application{}, members: map[types.UID]*crew{}, dead: map[string]bool{}, released: map[types.UID]bool{}, usurped: map[types.UID]bool{},
 	}
 	w.timer = time.NewTimer(time.Hour)
 	w.trace = newTrace(time.Now(), options.Trace)
