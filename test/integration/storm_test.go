@@ -18,12 +18,12 @@ import (
 	"retinue.dev/retinue/test/sparksim/chronicle"
 )
 
-// 200 applications, of which a tenth has room at a time, on a cluster in which things break: the scheduler is killed 20
+// 200 applications, of which a twentieth has room at a time, on a cluster in which things break: the scheduler is killed 20
 // times, nodes go with all that is on them and come back, executors are deleted, the API server is killed. In the end
 // every application that fits has ended, none was ever half-started through Retinue's fault, and nothing is held: an
 // application that needs every CPU of the cluster starts whole.
 func TestEveryApplicationEndsWhateverBreaks(t *testing.T) {
-	const nodes, cpu, applications, kills = 20, 16, 200, 20
+	const nodes, cpu, applications, kills = 12, 16, 200, 20
 	chance := rand.New(rand.NewPCG(20261121, 0))
 	s := newStage(t, nodes, cpu)
 	s.simulate()
@@ -43,7 +43,7 @@ func TestEveryApplicationEndsWhateverBreaks(t *testing.T) {
 		s.deleteExecutors(chance, 3)
 		require.NoError(t, s.cluster.KillComponent(t.Context(), cluster.Scheduler))
 		lost := ""
-		if kill%4 == 1 {
+		if kill%8 == 1 {
 			lost = fmt.Sprintf("node-%04d", chance.IntN(nodes))
 			s.loseNode(lost, all)
 		}
@@ -52,11 +52,12 @@ func TestEveryApplicationEndsWhateverBreaks(t *testing.T) {
 			require.NoError(t, s.cluster.StartComponent(t.Context(), cluster.APIServer))
 		}
 		require.NoError(t, s.cluster.StartComponent(t.Context(), cluster.Scheduler))
-		if kill%4 == 3 {
+		if kill%8 == 5 {
 			lost = fmt.Sprintf("node-%04d", chance.IntN(nodes))
 			s.loseNode(lost, all)
 		}
 		if lost != "" {
+			require.NoError(t, s.cluster.StartComponent(t.Context(), cluster.Kwok))
 			require.NoError(t, s.cluster.EnsureNodes(t.Context(), cluster.Nodes{Count: nodes, CPU: strconv.Itoa(cpu), Memory: "256Gi"}))
 		}
 	}
@@ -132,9 +133,11 @@ func (s *stage) deleteExecutors(chance *rand.Rand, count int) {
 }
 
 // loseNode deletes a node and everything on it, as when a machine is lost. Applications whose drivers were there are
-// submitted again, as their users would.
+// submitted again, as their users would. Kwok stops meanwhile: it would miss now and then that a node of the same name is
+// another one.
 func (s *stage) loseNode(name string, all map[string]sparksim.Application) {
 	s.t.Helper()
+	require.NoError(s.t, s.cluster.KillComponent(s.t.Context(), cluster.Kwok))
 	require.NoError(s.t, s.client.CoreV1().Nodes().Delete(s.t.Context(), name, metav1.DeleteOptions{}))
 	list, err := s.client.CoreV1().Pods(metav1.NamespaceDefault).List(s.t.Context(), metav1.ListOptions{FieldSelector: "spec.nodeName=" + name})
 	require.NoError(s.t, err)

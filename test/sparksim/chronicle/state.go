@@ -52,18 +52,19 @@ type application struct {
 	executors map[types.UID]look
 	slots     map[string]int  // node -> workers that the reservation keeps room for, those that came included
 	places    map[string]bool // nodes on which it ever had a pod or a slot
-	worker    resource.Vector
+	// spare are executors that appeared, or were refused first, while there were others for all slots, those that are
+	// being deleted included.
+	// Spark asks for one too many when it does not learn that it has got one, and does not wait for the end of those
+	// that it replaces. They may be refused.
+	spare  map[types.UID]bool
+	worker resource.Vector
 }
 
 // look is what counts of an executor.
 type look int
 
-// An executor is spare if it was refused while there were others for all slots of its gang, those that are being deleted
-// included: Spark asks for one too many when it does not learn that it has got one, and does not wait for the end of
-// those it replaces.
 const (
 	pending look = iota
-	spare
 	refused
 	running
 	over
@@ -219,9 +220,12 @@ func (s *state) executor(now time.Time, pod *v1.Pod, driver types.UID, ended boo
 		is = running
 	case pod.Spec.NodeName == "" && condition != nil && condition.Status == v1.ConditionFalse:
 		is = refused
-		if was, known := a.executors[pod.UID]; was == spare || (!known || was != refused) && a.others(pod.UID) {
-			is = spare
-		}
+	}
+	if was, known := a.executors[pod.UID]; (!known || is == refused && was == pending) && a.complete(pod.UID) {
+		a.spare[pod.UID] = true
+	}
+	if is == refused && a.spare[pod.UID] {
+		is = pending
 	}
 	a.executors[pod.UID] = is
 	a.count()
@@ -230,28 +234,28 @@ func (s *state) executor(now time.Time, pod *v1.Pod, driver types.UID, ended boo
 
 func (s *state) of(driver types.UID) *application {
 	if s.applications[driver] == nil {
-		s.applications[driver] = &application{executors: map[types.UID]look{}, places: map[string]bool{}}
+		s.applications[driver] = &application{executors: map[types.UID]look{}, places: map[string]bool{}, spare: map[types.UID]bool{}}
 	}
 	return s.applications[driver]
 }
 
-// others tells whether there are executors for all slots of a gang without this one. With a scheduler that keeps no
-// slots there never are.
-func (a *application) others(than types.UID) bool {
-	others := 0
+// complete tells whether there are executors for all slots of a gang without one. With a scheduler that keeps no slots
+// there never are.
+func (a *application) complete(without types.UID) bool {
+	there := 0
 	for uid, look := range a.executors {
-		if uid != than && (look == pending || look == running) {
-			others++
+		if look != over && look != refused && uid != without {
+			there++
 		}
 	}
-	return a.Slots > 0 && others >= a.Slots
+	return a.Slots > 0 && there >= a.Slots
 }
 
 func (a *application) count() {
 	a.Pending, a.Refused, a.Running = 0, 0, 0
 	for _, look := range a.executors {
 		switch look {
-		case pending, spare:
+		case pending:
 			a.Pending++
 		case refused:
 			a.Pending++

@@ -189,12 +189,10 @@ func TestPodsAreCountedOnANodeThatComesBack(t *testing.T) {
 
 func TestAnExecutorTooManyMayBeRefused(t *testing.T) {
 	slots := reservation(`{"slots":[{"node":"n","count":2}]}`)
-	s := recordOf(pod("a-driver", "n", v1.PodRunning, slots), pod("a-exec-1", "n", v1.PodRunning), pod("a-exec-2", "", v1.PodPending))
-	s.pod(noon, pod("a-exec-3", "", v1.PodPending, refusal("no room")))
-	require.Empty(t, s.list()[0].HalfStarted)
+	s := recordOf(pod("a-driver", "n", v1.PodRunning, slots), pod("a-exec-1", "n", v1.PodRunning), pod("a-exec-2", "", v1.PodPending), pod("a-exec-3", "", v1.PodPending))
 	s.deleted(noon, pod("a-exec-1", "n", v1.PodRunning))
 	s.pod(noon, pod("a-exec-3", "", v1.PodPending, refusal("no room")))
-	require.Empty(t, s.list()[0].HalfStarted, "it was refused while there was no slot for it")
+	require.Empty(t, s.list()[0].HalfStarted, "it came while there was no slot for it")
 	s.pod(noon, pod("a-exec-2", "", v1.PodPending, refusal("no room")))
 	require.NotEmpty(t, s.list()[0].HalfStarted)
 }
