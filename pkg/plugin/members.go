@@ -145,10 +145,18 @@ func boundVolumes(pod *v1.Pod) []v1.VolumeSource {
 // ports are the host ports a pod asks for.
 func ports(pod *v1.Pod) []string {
 	var ports []string
+	eachHostPort(pod, func(port v1.ContainerPort) {
+		ports = append(ports, fmt.Sprint(port.HostIP, " ", port.HostPort, " ", port.Protocol))
+	})
+	return ports
+}
+
+// eachHostPort calls f with the ports of containers that run as long as the pod does.
+func eachHostPort(pod *v1.Pod, f func(v1.ContainerPort)) {
 	add := func(container *v1.Container) {
 		for _, port := range container.Ports {
 			if port.HostPort != 0 {
-				ports = append(ports, fmt.Sprint(port.HostIP, " ", port.HostPort, " ", port.Protocol))
+				f(port)
 			}
 		}
 	}
@@ -160,5 +168,4 @@ func ports(pod *v1.Pod) []string {
 	for i := range pod.Spec.Containers {
 		add(&pod.Spec.Containers[i])
 	}
-	return ports
 }

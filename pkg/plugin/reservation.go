@@ -36,6 +36,17 @@ type (
 		NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 		NodeAffinity *v1.NodeAffinity  `json:"nodeAffinity,omitempty"`
 		Tolerations  []v1.Toleration   `json:"tolerations,omitempty"`
+		// Bonds of a worker; nil when it has none. Those of other gangs look at its labels, which without bonds are those of
+		// Selector: the ones of its application that are known for sure.
+		Bonds *writtenBonds `json:"bonds,omitempty"`
+	}
+	writtenBonds struct {
+		Labels          map[string]string             `json:"labels,omitempty"`
+		PodAffinity     *v1.PodAffinity               `json:"podAffinity,omitempty"`
+		PodAntiAffinity *v1.PodAntiAffinity           `json:"podAntiAffinity,omitempty"`
+		Spread          []v1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
+		Ports           []v1.ContainerPort            `json:"ports,omitempty"`
+		Volumes         []v1.Volume                   `json:"volumes,omitempty"`
 	}
 	writtenSlots struct {
 		Role  int    `json:"role"` // index into Roles
@@ -55,6 +66,7 @@ func encodeReservation(r ledger.Reservation) (string, error) {
 		if spec.Affinity != nil {
 			next.NodeAffinity = spec.Affinity.NodeAffinity
 		}
+		next.Bonds = bondsToWrite(role.Pod)
 		written.Roles = append(written.Roles, next)
 	}
 	for _, slot := range r.Slots {
@@ -66,6 +78,37 @@ func encodeReservation(r ledger.Reservation) (string, error) {
 	}
 	text, err := json.Marshal(written)
 	return string(text), err
+}
+
+func bondsToWrite(worker *v1.Pod) *writtenBonds {
+	if !bondsOf(worker).any() {
+		return nil
+	}
+	written := &writtenBonds{Labels: worker.Labels, Spread: worker.Spec.TopologySpreadConstraints, Volumes: worker.Spec.Volumes}
+	if affinity := worker.Spec.Affinity; affinity != nil {
+		written.PodAffinity, written.PodAntiAffinity = affinity.PodAffinity, affinity.PodAntiAffinity
+	}
+	eachHostPort(worker, func(port v1.ContainerPort) { written.Ports = append(written.Ports, port) })
+	return written
+}
+
+// workerOf is a worker as far as it was written down.
+func workerOf(role writtenRole) *v1.Pod {
+	worker := &v1.Pod{Spec: v1.PodSpec{NodeSelector: role.NodeSelector, Tolerations: role.Tolerations}}
+	worker.Labels = role.Selector
+	affinity := v1.Affinity{NodeAffinity: role.NodeAffinity}
+	if bonds := role.Bonds; bonds != nil {
+		worker.Labels = bonds.Labels
+		worker.Spec.TopologySpreadConstraints, worker.Spec.Volumes = bonds.Spread, bonds.Volumes
+		affinity.PodAffinity, affinity.PodAntiAffinity = bonds.PodAffinity, bonds.PodAntiAffinity
+		if len(bonds.Ports) > 0 {
+			worker.Spec.Containers = []v1.Container{{Ports: bonds.Ports}}
+		}
+	}
+	if affinity != (v1.Affinity{}) {
+		worker.Spec.Affinity = &affinity
+	}
+	return worker
 }
 
 func decodeReservation(text string) (*ledger.Reservation, error) {
@@ -86,12 +129,8 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 		}
 		requests := resource.OfList(role.Requests)
 		requests.Pods = 1
-		worker := &v1.Pod{Spec: v1.PodSpec{NodeSelector: role.NodeSelector, Tolerations: role.Tolerations}}
-		if role.NodeAffinity != nil {
-			worker.Spec.Affinity = &v1.Affinity{NodeAffinity: role.NodeAffinity}
-		}
 		reservation.Definition.Roles = append(reservation.Definition.Roles, gang.Role{
-			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Selector: role.Selector, Requests: requests, Pod: worker,
+			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Selector: role.Selector, Requests: requests, Pod: workerOf(role),
 		})
 	}
 	left := make([]int, len(written.Roles)) // role -> slots that it may still have
@@ -126,6 +165,9 @@ func (p *Plugin) reservationOf(pod *v1.Pod) *ledger.Reservation {
 	if err != nil {
 		p.logger.Error(err, "Reservation cannot be read, the gang keeps no slots", "pod", klog.KObj(pod), "annotation", AnnotationReservation)
 		return nil
+	}
+	for _, role := range reservation.Definition.Roles {
+		role.Pod.Namespace = pod.Namespace
 	}
 	return reservation
 }

@@ -42,6 +42,11 @@ func drawReservation(t *rapid.T) ledger.Reservation {
 				NodeSelectorTerms: []v1.NodeSelectorTerm{{MatchExpressions: []v1.NodeSelectorRequirement{{Key: text.Draw(t, "key"), Operator: v1.NodeSelectorOpExists}}}},
 			}}}
 		}
+		role.Pod.Labels = role.Selector
+		if rapid.Bool().Draw(t, "bonded") {
+			role.Pod.Labels = rapid.MapOfN(text, text, 0, 2).Draw(t, "labels")
+			drawBond(t, role.Pod)
+		}
 		r.Definition.Roles = append(r.Definition.Roles, role)
 	}
 	for i, role := range r.Definition.Roles {
@@ -51,6 +56,28 @@ func drawReservation(t *rapid.T) ledger.Reservation {
 	}
 	r.Slots = rapid.Permutation(r.Slots).Draw(t, "order")
 	return r
+}
+
+// drawBond gives a worker one rule at least.
+func drawBond(t *rapid.T, worker *v1.Pod) {
+	affinity := func() *v1.Affinity {
+		if worker.Spec.Affinity == nil {
+			worker.Spec.Affinity = &v1.Affinity{}
+		}
+		return worker.Spec.Affinity
+	}
+	switch rapid.IntRange(0, 4).Draw(t, "bond") {
+	case 0:
+		affinity().PodAffinity = together("zone", selecting("a", "b")).PodAffinity
+	case 1:
+		affinity().PodAntiAffinity = apart("zone", selecting("a", "b")).PodAntiAffinity
+	case 2:
+		worker.Spec.TopologySpreadConstraints = []v1.TopologySpreadConstraint{level("zone", 2, selecting("a", "b"))}
+	case 3:
+		worker.Spec.Containers = []v1.Container{{Ports: hostPort(80)[0].Ports}}
+	case 4:
+		worker.Spec.Volumes = []v1.Volume{claim("data")}
+	}
 }
 
 // TestAReservationIsReadBackAsItWasWritten.
