@@ -73,6 +73,9 @@ func (l *Ledger) tickCollectionLocked(after time.Duration) {
 	}
 	var best *waiter
 	for _, s := range l.waiting.order {
+		if s.rehearsed {
+			continue // there is room, and more of it would not help
+		}
 		w := s.queue[0]
 		waited, lately := l.now.Sub(w.turn.created) >= after, l.now.Sub(w.passed) < after
 		short := s.verdict.Reason == gang.ClusterFull || s.verdict.Reason == gang.Fragmented // else room does not help it

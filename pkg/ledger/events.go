@@ -127,9 +127,11 @@ type (
 		UID     types.UID
 		Epoch   uint64
 		Verdict gang.Verdict
-		// Rehearsed means that the framework's filters were asked about the whole gang: another answer may come of pods
-		// that come, without any room that comes back, or of things that the ledger does not hear of.
+		// Rehearsed means that the framework's filters were asked about the whole gang: another answer may come of things
+		// that the ledger does not hear of.
 		Rehearsed bool
+		// Company means that another answer may also come of pods that come, without any room that comes back.
+		Company bool
 	}
 	// Tick: time has passed.
 	Tick struct {

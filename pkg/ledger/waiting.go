@@ -51,9 +51,9 @@ type shape struct {
 	tried uint64
 	// verdict of that attempt.
 	verdict gang.Verdict
-	// rehearsed means that the verdict depends on which pods are where, and failed is when it was given.
-	rehearsed bool
-	failed    time.Time
+	// rehearsed and company are those of that attempt's Refused, and failed is when it was told.
+	rehearsed, company bool
+	failed             time.Time
 	// stalls is how many of its attempts in a row have not reported an end. A shape that stalls goes behind all that do
 	// not: whatever keeps its attempts from ending must not keep the others from theirs.
 	stalls int
@@ -113,7 +113,7 @@ func (w *waiting) forget(s *shape) {
 
 // fail notes that an attempt of a waiter has failed, judged in an epoch.
 func (w *waiting) fail(s *shape, r Refused, now time.Time) {
-	s.tried, s.verdict, s.stalls, s.failed = max(s.tried, r.Epoch), r.Verdict, 0, now
+	s.tried, s.verdict, s.stalls, s.failed, s.company = max(s.tried, r.Epoch), r.Verdict, 0, now, r.Company
 	w.rehearse(s, r.Rehearsed)
 }
 
@@ -158,7 +158,7 @@ func (s *shape) due(since epochs) bool {
 	switch {
 	case s.verdict.Permanent():
 		return s.tried < since.nodes
-	case s.rehearsed:
+	case s.company:
 		return s.tried < max(since.room, since.company)
 	default:
 		return s.tried < since.room

@@ -68,7 +68,7 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 					tried := known.shape.tried
 					reason := rapid.SampledFrom([]gang.Reason{gang.ClusterFull, gang.NeverFitsNode}).Draw(t, "reason")
 					epoch := rapid.Uint64Range(0, 5).Draw(t, "epoch")
-					w.fail(known.shape, Refused{Epoch: epoch, Verdict: gang.Verdict{Reason: reason}, Rehearsed: rapid.Bool().Draw(t, "rehearsed")}, start)
+					w.fail(known.shape, Refused{Epoch: epoch, Verdict: gang.Verdict{Reason: reason}, Rehearsed: rapid.Bool().Draw(t, "rehearsed"), Company: rapid.Bool().Draw(t, "company")}, start)
 					require.Equal(t, max(tried, epoch), known.shape.tried)
 					require.Zero(t, known.shape.stalls)
 				}
@@ -104,7 +104,7 @@ func naiveNext(w *waiting, since epochs, free resource.Vector) *waiter {
 	var first *waiter
 	for _, candidate := range w.byPod {
 		epoch := since.room
-		if candidate.shape.rehearsed {
+		if candidate.shape.company {
 			epoch = max(epoch, since.company)
 		}
 		if candidate.shape.verdict.Permanent() {

@@ -140,7 +140,7 @@ func (q *queue) try(p Pod) (placed bool) {
 	if d, waiting := q.Demand(p.UID); waiting {
 		node, slots, fits := q.plan(q.view, p, d)
 		if fits && p.Shape == sociable && !q.accompanied {
-			q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: gang.Verdict{Reason: gang.Constraints}, Rehearsed: true})
+			q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: gang.Verdict{Reason: gang.Constraints}, Rehearsed: true, Company: true})
 			return false
 		}
 		if fits {

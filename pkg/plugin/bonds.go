@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strconv"
 
 	v1 "k8s.io/api/core/v1"
@@ -88,6 +89,12 @@ func bonded(leader *v1.Pod, roles []gang.Role) bool {
 		}
 	}
 	return workers && leader != nil && len(requiredAntiAffinity(leader)) > 0
+}
+
+// seeksCompany tells whether pods that come may let a gang start that is refused.
+func seeksCompany(leader *v1.Pod, roles []gang.Role) bool {
+	return leader != nil && !bondsOf(leader).settled() ||
+		slices.ContainsFunc(roles, func(role gang.Role) bool { return role.Count > 0 && !bondsOf(role.Pod).settled() })
 }
 
 // identities are labels that tell one gang from all others.

@@ -383,6 +383,8 @@ func (h *harness) create(objects ...runtime.Object) {
 			_, err = h.client.CoreV1().ConfigMaps(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.PersistentVolumeClaim:
 			_, err = h.client.CoreV1().PersistentVolumeClaims(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
+		case *v1.PersistentVolume:
+			_, err = h.client.CoreV1().PersistentVolumes().Create(h.ctx, object, metav1.CreateOptions{})
 		default:
 			err = fmt.Errorf("%T", object)
 		}

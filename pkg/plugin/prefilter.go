@@ -34,8 +34,8 @@ type cycle struct {
 	seats ledger.Seats
 	// shortage is why PreFilter refused the pod; zero when it did not.
 	shortage gang.Verdict
-	// rehearsed means that shortage is the framework's filters' word, which changes with the pods that come and go.
-	rehearsed bool
+	// rehearsed means that shortage is the framework's filters' word, and company that pods that come may change it.
+	rehearsed, company bool
 }
 
 const cycleKey fwk.StateKey = Name
@@ -135,6 +135,7 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed {
+		c.company = seeksCompany(leader, c.demand.Roles)
 		return nil, statusOf(verdict)
 	}
 	c.fit = found

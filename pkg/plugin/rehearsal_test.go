@@ -3,6 +3,7 @@ package plugin
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	fwk "k8s.io/kube-scheduler/framework"
 
+	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -184,4 +186,208 @@ func TestExecutorsGoWhereTheirTemplateLetsThem(t *testing.T) {
 func withPort(pod *v1.Pod, port int32) *v1.Pod {
 	pod.Spec.Containers[0].Ports = hostPort(port)[0].Ports
 	return pod
+}
+
+// Workers that slots wait for are as good as there: of two gangs that ask for the same port, each keeps its nodes, also
+// after a restart.
+func TestWorkersToComeAreRehearsedWith(t *testing.T) {
+	template := v1.PodSpec{Containers: hostPort(4040)}
+	cluster := []runtime.Object{in("x", "a", 16), in("x", "b", 16), in("x", "c", 16)}
+	refusal := "Constraints: 1 of 2 pods of role executor find nodes"
+	var restarted []runtime.Object
+	filtered(t, "", cluster, func(h *harness) {
+		h.play("first", 2, 1, template)
+		require.True(t, h.schedule("first").status.IsSuccess())
+		h.play("second", 2, 1, template)
+		assert.Contains(t, h.schedule("second").status.Message(), refusal)
+		h.play("third", 1, 1, template)
+		require.True(t, h.schedule("third").status.IsSuccess())
+		taken := map[string]bool{}
+		for _, awaited := range h.plugin.Ledger().Awaited() {
+			assert.False(t, taken[awaited.Node], "two workers on one node with one port")
+			taken[awaited.Node] = true
+		}
+		restarted = append(slices.Clone(cluster), h.pod("first"), h.pod("third"))
+
+		// The end of the third makes room for one, that of the first for both.
+		h.woken()
+		h.remove("third")
+		assert.Equal(t, []string{"second"}, h.woken())
+		assert.False(t, h.schedule("second").status.IsSuccess())
+		h.woken()
+		h.remove("first")
+		assert.Equal(t, []string{"second"}, h.woken())
+		assert.True(t, h.schedule("second").status.IsSuccess())
+	})
+	filtered(t, "", restarted, func(h *harness) {
+		h.play("fourth", 1, 1, template)
+		assert.Contains(t, h.schedule("fourth").status.Message(), "Constraints: 0 of 1 pods of role executor find nodes")
+	})
+}
+
+// A slot moves by room, and others may break the rules of who is to come: the worker goes through the filters, and when
+// they refuse it on its slots it goes wherever it fits.
+func TestAWorkerWhoseSlotsRefuseItGoesElsewhere(t *testing.T) {
+	template := v1.PodSpec{Containers: hostPort(4040)}
+	tests := map[string]func(h *harness, slot, other string){
+		"another takes its port": func(h *harness, slot, _ string) { h.create(on(slot, withPort(lone("rude", 1), 4040))) },
+		"its slot moves to a node whose port is taken": func(h *harness, slot, other string) {
+			h.create(on(other, withPort(lone("rude", 1), 4040)))
+			cordoned := in("x", slot, 4)
+			cordoned.Spec.Unschedulable = true
+			_, err := h.client.CoreV1().Nodes().Update(h.ctx, cordoned, metav1.UpdateOptions{})
+			require.NoError(h.t, err)
+		},
+	}
+	for name, disturb := range tests {
+		t.Run(name, func(t *testing.T) {
+			filtered(t, "", []runtime.Object{in("x", "a", 4), in("x", "b", 4), in("x", "c", 4)}, func(h *harness) {
+				h.play("app", 1, 1, template)
+				require.True(t, h.schedule("app").status.IsSuccess())
+				slot := h.plugin.Ledger().Awaited()[0].Node
+				others := slices.DeleteFunc([]string{"a", "b", "c"}, func(node string) bool { return node == slot })
+				disturb(h, slot, others[0])
+				h.create(like("exec-1", "app", 1, template))
+				h.woken()
+				a := h.schedule("exec-1")
+				if a.node == "" {
+					assert.Len(t, a.tried, 1)
+					assert.Equal(t, []string{"exec-1"}, h.woken(), "it is sent on")
+					a = h.schedule("exec-1")
+				}
+				assert.True(t, a.status.IsSuccess(), "%s %v", a.point, a.status)
+				assert.Empty(t, h.plugin.Ledger().Awaited())
+			})
+		})
+	}
+}
+
+// Pods that come let a gang start that seeks them, without any room that comes back.
+func TestAGangThatSeeksCompanyIsWokenByIt(t *testing.T) {
+	template := v1.PodSpec{Affinity: together(v1.LabelTopologyZone, selecting("app", "store"))}
+	store := func(node string) *v1.Pod {
+		pod := lone("store", 1)
+		pod.Labels = map[string]string{"app": "store"}
+		pod.Spec.SchedulerName = "another"
+		return on(node, pod)
+	}
+	filtered(t, "", []runtime.Object{in("x", "x1", 8), in("y", "y1", 8)}, func(h *harness) {
+		h.play("app", 2, 1, template)
+		assert.Contains(t, h.schedule("app").status.Message(), "2 refuse it by InterPodAffinity (node(s) didn't match pod affinity rules)")
+		h.woken()
+		h.create(on("x1", lone("stranger", 1)))
+		assert.Equal(t, []string{"app"}, h.woken(), "who comes may be who is sought")
+		assert.False(t, h.schedule("app").status.IsSuccess())
+		h.woken()
+		h.create(store("y1"))
+		assert.Equal(t, []string{"app"}, h.woken())
+		require.True(t, h.schedule("app").status.IsSuccess())
+		for _, awaited := range h.plugin.Ledger().Awaited() {
+			assert.Equal(t, "y1", awaited.Node)
+		}
+	})
+}
+
+// Of claims and volumes the ledger hears nothing, so who waits for them is tried again in time.
+func TestAGangThatWaitsForAClaimIsTriedAgain(t *testing.T) {
+	filtered(t, "", []runtime.Object{in("x", "a", 8)}, func(h *harness) {
+		h.play("app", 2, 1, v1.PodSpec{Volumes: []v1.Volume{claim("data")}})
+		assert.Contains(t, h.schedule("app").status.Message(), `persistentvolumeclaim "data" not found`)
+		h.woken()
+		for _, object := range bound("data", "a", v1.ReadWriteMany) {
+			h.create(object)
+		}
+		h.after(30 * time.Second)
+		assert.Empty(t, h.woken())
+		h.after(time.Minute)
+		assert.Contains(t, h.woken(), "app")
+		assert.True(t, h.schedule("app").status.IsSuccess())
+	})
+}
+
+// A leader that keeps workers away from itself is planned with, although the workers have no rules.
+func TestALeaderThatWantsToBeAlone(t *testing.T) {
+	filtered(t, "", []runtime.Object{in("x", "a", 8), in("x", "b", 2)}, func(h *harness) {
+		pod := driver("app")
+		pod.Spec.Affinity = apart(v1.LabelHostname, executorsOnly)
+		h.create(pod, properties(pod, executors(4, 2)...))
+		h.after(time.Second)
+		assert.Equal(t, "b", h.schedule("app").node)
+		for _, awaited := range h.plugin.Ledger().Awaited() {
+			assert.Equal(t, "a", awaited.Node)
+		}
+	})
+}
+
+// Gangs without rules about other pods and without volumes never pay for a rehearsal.
+func TestWhoIsRehearsed(t *testing.T) {
+	always := v1.ContainerRestartPolicyAlways
+	tests := map[string]struct {
+		worker v1.PodSpec
+		want   bool
+	}{
+		"a plain pod":             {v1.PodSpec{}, false},
+		"affinity to nodes":       {v1.PodSpec{Affinity: &v1.Affinity{NodeAffinity: &v1.NodeAffinity{}}}, false},
+		"no term at all":          {v1.PodSpec{Affinity: &v1.Affinity{PodAffinity: &v1.PodAffinity{}, PodAntiAffinity: &v1.PodAntiAffinity{}}}, false},
+		"anti-affinity preferred": {v1.PodSpec{Affinity: &v1.Affinity{PodAntiAffinity: &v1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: make([]v1.WeightedPodAffinityTerm, 1)}}}, false},
+		"anti-affinity required":  {v1.PodSpec{Affinity: apart("zone", executorsOnly)}, true},
+		"affinity required":       {v1.PodSpec{Affinity: together("zone", executorsOnly)}, true},
+		"spread if possible":      {v1.PodSpec{TopologySpreadConstraints: []v1.TopologySpreadConstraint{{TopologyKey: "zone", WhenUnsatisfiable: v1.ScheduleAnyway}}}, false},
+		"spread in any case":      {v1.PodSpec{TopologySpreadConstraints: []v1.TopologySpreadConstraint{level("zone", 1, executorsOnly)}}, true},
+		"a port of its own":       {v1.PodSpec{Containers: []v1.Container{{Ports: []v1.ContainerPort{{ContainerPort: 80}}}}}, false},
+		"a port of the host":      {v1.PodSpec{Containers: hostPort(80)}, true},
+		"a port of a sidecar":     {v1.PodSpec{InitContainers: []v1.Container{{Ports: hostPort(80)[0].Ports, RestartPolicy: &always}}}, true},
+		"a port of an init step":  {v1.PodSpec{InitContainers: []v1.Container{{Ports: hostPort(80)[0].Ports}}}, false},
+		"a volume every node has": {v1.PodSpec{Volumes: []v1.Volume{{VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}}}}, false},
+		"a claim":                 {v1.PodSpec{Volumes: []v1.Volume{claim("data")}}, true},
+		"a disk":                  {v1.PodSpec{Volumes: []v1.Volume{{VolumeSource: v1.VolumeSource{ISCSI: &v1.ISCSIVolumeSource{}}}}}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			role := gang.Role{Count: 1, Pod: &v1.Pod{Spec: test.worker}}
+			assert.Equal(t, test.want, bonded(lone("leader", 1), []gang.Role{role}))
+			assert.Equal(t, test.want, bonded(nil, []gang.Role{role}))
+			role.Count = 0
+			assert.False(t, bonded(nil, []gang.Role{role}), "nobody is planned")
+		})
+	}
+}
+
+// What the API server makes of a term's label keys is made here for pods that do not exist yet.
+func TestLabelKeysOfATermSelect(t *testing.T) {
+	pod := lone("worker", 1)
+	pod.Labels = map[string]string{"app": "mine", "version": "7"}
+	assert.Same(t, pod, asCreated(pod), "nothing to add")
+	pod.Spec.Affinity = apart("zone", selecting("part", "worker"))
+	assert.Same(t, pod, asCreated(pod), "nothing to add")
+	term := &pod.Spec.Affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution[0]
+	term.MatchLabelKeys, term.MismatchLabelKeys = []string{"app", "missing"}, []string{"version"}
+	created := asCreated(pod)
+	want := []metav1.LabelSelectorRequirement{
+		{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: []string{"mine"}},
+		{Key: "version", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"7"}},
+	}
+	assert.Equal(t, want, requiredAntiAffinity(created)[0].LabelSelector.MatchExpressions)
+	assert.Empty(t, term.LabelSelector.MatchExpressions, "the original is as it was")
+}
+
+// Gangs that differ only in who they are wait as one; whatever their own rules look at keeps them apart.
+func TestShapesOfGangsThatAreRehearsed(t *testing.T) {
+	shape := func(change func(leader, worker *v1.Pod)) string {
+		leader, worker := driver("app"), executor("worker", "app", 1)
+		worker.Spec.Affinity = apart(v1.LabelHostname, executorsOnly)
+		change(leader, worker)
+		return companyShape(leader, []gang.Role{{Pod: worker}})
+	}
+	plain := shape(func(_, _ *v1.Pod) {})
+	other := func(leader, worker *v1.Pod) {
+		leader.Labels[spark.LabelApp], worker.Labels[spark.LabelApp] = "other", "other"
+	}
+	assert.Equal(t, plain, shape(other))
+	assert.NotEqual(t, plain, shape(func(_, worker *v1.Pod) { worker.Labels["team"] = "a" }))
+	assert.NotEqual(t, plain, shape(func(leader, _ *v1.Pod) { leader.Namespace = "another" }))
+	selfish := func(_, worker *v1.Pod) {
+		worker.Spec.Affinity = apart(v1.LabelHostname, selecting(spark.LabelApp, "app"))
+	}
+	assert.NotEqual(t, shape(selfish), shape(func(leader, worker *v1.Pod) { selfish(leader, worker); other(leader, worker) }))
 }
