@@ -15,7 +15,8 @@ const (
 	ClusterFull Reason = "ClusterFull"
 	// Fragmented: enough is free in all, but not in pieces that hold the gang.
 	Fragmented Reason = "Fragmented"
-	// Constraints: affinity, taints or labels leave no node to the gang, whatever is free.
+	// Constraints: affinity, taints, labels, or rules about other pods, ports and volumes leave no node to the gang,
+	// whatever is free.
 	Constraints Reason = "Constraints"
 	// BehindOthers: a gang that asks for the same waits already and goes first.
 	BehindOthers Reason = "BehindOthers"
