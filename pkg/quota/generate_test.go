@@ -40,8 +40,14 @@ func even(t *rapid.T, label string, least, most int64) int64 {
 	return least + (most-least)*steps/63
 }
 
+// drawVector is mostly small, so that many of them fit into one queue.
 func drawVector(t *rapid.T, most int64) resource.Vector {
-	return vector(even(t, "cpu", 0, most), even(t, "memory", 0, most), rapid.Int64Range(0, 1).Draw(t, "gpus")*even(t, "gpu", 0, most))
+	amount := rapid.Int64Range(0, most)
+	return vector(amount.Draw(t, "cpu"), amount.Draw(t, "memory"), rapid.Int64Range(0, 1).Draw(t, "gpus")*amount.Draw(t, "gpu"))
+}
+
+func drawCapacity(t *rapid.T, most int64) resource.Vector {
+	return vector(even(t, "nodes' cpu", 0, most), even(t, "nodes' memory", 0, most), even(t, "nodes' gpu", 0, most))
 }
 
 func drawAmounts(t *rapid.T, label string, least, most int64) Amounts {

@@ -21,7 +21,7 @@ type story struct {
 func drawStory(t *rapid.T) *story {
 	tree := New(drawSpecs(t))
 	if rapid.IntRange(0, 4).Draw(t, "capacity known") > 0 {
-		tree.SetCapacity(drawVector(t, 100))
+		tree.SetCapacity(drawCapacity(t, 100))
 	}
 	return &story{Tree: tree, naive: newNaive(tree)}
 }
@@ -81,7 +81,7 @@ func (s *story) step(t *rapid.T) {
 		s.LetGo(queue)
 		delete(s.naive.held, s.leaf(queue).Name)
 	case "capacity":
-		s.SetCapacity(drawVector(t, 100))
+		s.SetCapacity(drawCapacity(t, 100))
 		s.wakeNaively()
 	}
 }
@@ -264,7 +264,7 @@ func TestNobodyParkedForTheQueueSleepsLongerThanTheReasonHolds(t *testing.T) {
 func TestEverybodyStartsWhoFitsWhenOthersEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tree := New(drawSpecs(t))
-		capacity := drawVector(t, 60)
+		capacity := drawCapacity(t, 60)
 		tree.SetCapacity(capacity)
 		waiting := map[types.UID]Waiter{}
 		for i := range rapid.IntRange(0, 15).Draw(t, "waiters") {
@@ -347,7 +347,7 @@ func TestGuaranteesThatCountAddUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		specs := drawSpecs(t)
 		tree := New(specs)
-		capacity := drawVector(t, 60)
+		capacity := drawCapacity(t, 60)
 		tree.SetCapacity(capacity)
 		tree.settle()
 		for _, n := range append(tree.all, tree.root) {

@@ -35,6 +35,7 @@ const (
 )
 
 // RetinueArgs are the arguments of the plugin Retinue in a KubeSchedulerConfiguration.
+// +kubebuilder:object:generate=false
 type RetinueArgs struct {
 	metav1.TypeMeta `json:",inline"`
 
