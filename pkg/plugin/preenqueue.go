@@ -6,6 +6,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 
+	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 )
 
@@ -24,7 +25,7 @@ func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
 		p.tell(ledger.PodGone{UID: pod.UID})
 		return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the pod is gone")
 	}
-	if !verdict.Passes() && pod.Status.NominatedNodeName != "" {
+	if !verdict.Passes() && verdict.Reason != gang.NotSynced && pod.Status.NominatedNodeName != "" {
 		p.forgetNomination(pod)
 	}
 	return statusOf(verdict)
@@ -32,7 +33,8 @@ func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
 
 // forgetNomination takes back the nomination of a pod that is kept at the Gate. A scheduler that was killed between reserving
 // and binding leaves it on a leader, and kube-scheduler would keep the room of one pod for it, which is somebody else's
-// by now. What kube-scheduler remembers goes at once, what is written on the pod follows.
+// by now. What kube-scheduler remembers goes at once, what is written on the pod follows. Before the ledger knows the
+// cluster nothing is forgotten: a nomination says where the rest of a half bound gang was going to.
 func (p *Plugin) forgetNomination(pod *v1.Pod) {
 	p.handle.DeleteNominatedPodIfExists(pod)
 	p.effects.clear(pod)

@@ -83,6 +83,30 @@ func TestPodsOfAnUpfrontGangGiveTheirNodesBackTogether(t *testing.T) {
 	})
 }
 
+// A scheduler that was killed while it bound a gang leaves some of its pods bound, and others nominated.
+func TestAHalfBoundGangIsCompletedWhereItWasGoing(t *testing.T) {
+	var left []*v1.Pod
+	for i, at := range []string{"a", "c", "c"} {
+		pod := clientExecutor(fmt.Sprint("e", i+1), 3, 2)
+		if i == 0 {
+			on(at, pod)
+		} else {
+			pod.Status.NominatedNodeName = at
+		}
+		left = append(left, pod)
+	}
+	objects := append(nodes(4, "a", "b", "c"), left[0], left[1], left[2])
+	bubble(t, "", objects, func(h *harness) {
+		h.create(lone("other", 4))
+		assert.Equal(t, "b", h.schedule("other").node, "the room on c is kept")
+		for _, name := range []string{"e2", "e3"} {
+			a := h.schedule(name)
+			assert.True(t, a.status.IsSuccess(), "%v", a.status)
+			assert.Equal(t, "c", a.node)
+		}
+	})
+}
+
 func TestWhatIsWrongWithAnUpfrontGangIsSaid(t *testing.T) {
 	bubble(t, "", nodes(4, "a"), func(h *harness) {
 		wrong := clientExecutor("wrong", 0, 1)
