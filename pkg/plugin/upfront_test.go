@@ -10,6 +10,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
 
@@ -200,4 +202,26 @@ func TestStatusOfPodGroups(t *testing.T) {
 			require.Equal(t, got, statusOfGroup(group, list, clockStart.Add(time.Hour)), "the same pods, the same status")
 		})
 	}
+}
+
+// The rules about other pods are rehearsed for an up-front gang as for any other.
+func TestPodsOfAnUpfrontGangThatKeepApart(t *testing.T) {
+	filtered(t, "", []runtime.Object{in("x", "x1", 16), in("x", "x2", 16)}, func(h *harness) {
+		for i := range 3 {
+			pod := clientExecutor(fmt.Sprint("e", i+1), 3, 2)
+			pod.Spec.Affinity = apart(v1.LabelHostname, executorsOnly)
+			h.create(pod)
+		}
+		assert.Contains(t, h.schedule("e1").status.Message(), "Constraints: 2 of 3 pods of role executor find nodes and the next does not")
+		h.create(in("y", "y1", 16))
+		assert.Contains(t, h.woken(), "e1")
+		attempts := []*attempt{h.hold("e1"), h.hold("e2"), h.hold("e3")}
+		h.after(time.Second)
+		nodes := sets.New[string]()
+		for _, a := range attempts {
+			assert.True(t, a.status.IsSuccess(), "%v", a.status)
+			nodes.Insert(a.node)
+		}
+		assert.Len(t, nodes, 3)
+	})
 }
