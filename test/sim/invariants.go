@@ -282,7 +282,7 @@ func (w *World) bound(pod *v1.Pod, by string) {
 		return
 	}
 	if k := w.members[pod.UID]; k != nil {
-		k.bound(pod)
+		k.bound(pod, by)
 		w.stats.Executors++
 		return
 	}

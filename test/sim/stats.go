@@ -11,6 +11,7 @@ type Stats struct {
 	Events         int // entries of the agenda
 	Apps           int // applications submitted
 	Gangs          int // drivers of gangs with executors that were bound by Retinue
+	Crews          int // gangs without a driver of which one was bound by Retinue
 	Executors      int // executors bound by Retinue
 	Cycles         int // scheduling cycles
 	Refusals       int // cycles that found no place
@@ -29,6 +30,7 @@ func (s *Stats) Add(other Stats) {
 	s.Events += other.Events
 	s.Apps += other.Apps
 	s.Gangs += other.Gangs
+	s.Crews += other.Crews
 	s.Executors += other.Executors
 	s.Cycles += other.Cycles
 	s.Refusals += other.Refusals
@@ -50,7 +52,7 @@ func (s Stats) Report(seeds uint64, violations int, took time.Duration) string {
 	fmt.Fprintf(&b, "seeds       %d in %s, %.0f events a second\n", seeds, took.Round(time.Millisecond), float64(s.Events)/took.Seconds())
 	fmt.Fprintf(&b, "events      %d\n", s.Events)
 	fmt.Fprintf(&b, "submitted   %d applications\n", s.Apps)
-	fmt.Fprintf(&b, "started     %d gangs, %d executors\n", s.Gangs, s.Executors)
+	fmt.Fprintf(&b, "started     %d gangs with a driver, %d without, %d executors\n", s.Gangs, s.Crews, s.Executors)
 	fmt.Fprintf(&b, "cycles      %d, of which %d found no place; %d bindings, %d failed\n", s.Cycles, s.Refusals, s.Bindings, s.FailedBindings)
 	fmt.Fprintf(&b, "restarts    %d\n", s.Restarts)
 	fmt.Fprintf(&b, "rests       %d\n", s.Rests)
