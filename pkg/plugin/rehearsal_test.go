@@ -391,3 +391,25 @@ func TestShapesOfGangsThatAreRehearsed(t *testing.T) {
 	}
 	assert.NotEqual(t, shape(selfish), shape(func(leader, worker *v1.Pod) { selfish(leader, worker); other(leader, worker) }))
 }
+
+// A gang without leader is rehearsed as well.
+func TestAnUpfrontGangIsRehearsed(t *testing.T) {
+	filtered(t, "", []runtime.Object{in("x", "a", 16), in("x", "b", 16)}, func(h *harness) {
+		lonely := func(name string, together int) *v1.Pod {
+			pod := clientExecutor(name, together, 1)
+			pod.Spec.Affinity = apart(v1.LabelHostname, executorsOnly)
+			return pod
+		}
+		h.create(lonely("e1", 3), lonely("e2", 3), lonely("e3", 3))
+		assert.Contains(t, h.reserve("e1").status.Message(), "Constraints: 2 of 3 pods")
+		for _, name := range []string{"e1", "e2", "e3"} {
+			h.remove(name)
+		}
+		h.create(lonely("e4", 2), lonely("e5", 2))
+		a := h.reserve("e4")
+		require.True(t, a.status.IsSuccess(), "%s: %v", a.point, a.status)
+		awaited := h.plugin.Ledger().Awaited()
+		require.Len(t, awaited, 1)
+		assert.NotEqual(t, a.node, awaited[0].Node)
+	})
+}
