@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -28,6 +29,8 @@ type collection struct {
 	// included, do not have all they ask for.
 	homeless []int
 	missing  int
+	// seeking means that not every node has been looked at for the homeless; else those of an event are enough.
+	seeking bool
 	// avoided nodes have given nothing back for too long: others are chosen, as long as there are any.
 	avoided map[string]bool
 	// progressed is when room was last added.
@@ -86,7 +89,7 @@ func (l *Ledger) tickCollectionLocked(after time.Duration) {
 	if best == nil {
 		return
 	}
-	c := &collection{waiter: best.uid, wants: l.wantsLocked(best.uid), onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: l.now, after: after}
+	c := &collection{waiter: best.uid, wants: l.wantsLocked(best.uid), onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: l.now, after: after, seeking: true}
 	for w := range c.wants {
 		for range c.wants[w].count {
 			c.homeless = append(c.homeless, len(c.kept))
@@ -122,7 +125,8 @@ func (l *Ledger) collectLocked() {
 	if c == nil || c.complete() {
 		return
 	}
-	for _, i := range slices.Sorted(maps.Keys(l.touched)) {
+	touched := slices.Sorted(maps.Keys(l.touched))
+	for _, i := range touched {
 		for _, k := range c.onNode[l.nodes.table.at(i).name] {
 			l.keepLocked(k)
 		}
@@ -130,20 +134,25 @@ func (l *Ledger) collectLocked() {
 	if len(c.homeless) == 0 {
 		return
 	}
+	among := slices.Values(touched)
+	if c.seeking {
+		among = l.nodes.all()
+	}
+	c.seeking = false
 	for w := range c.wants {
-		l.chooseLocked(w)
+		l.chooseLocked(w, among)
 	}
 }
 
-// chooseLocked gives the homeless pods of one kind to nodes: first where they fit as it is, then where most of what one
+// chooseLocked gives the homeless pods of one kind to some of the nodes: first where they fit as it is, then where most of what one
 // asks for is free.
-func (l *Ledger) chooseLocked(w int) {
+func (l *Ledger) chooseLocked(w int, among iter.Seq[int]) {
 	c := l.collecting
 	mine, others := partition(c.homeless, func(k int) bool { return c.kept[k].want == w })
 	want := &c.wants[w]
 	var usable []int
 	if len(mine) > 0 {
-		for i := range l.nodes.all() {
+		for i := range among {
 			if n := l.nodes.table.at(i); n.object != nil && want.eligible(n.object) && !c.avoided[n.name] {
 				usable = append(usable, i)
 			}
@@ -163,8 +172,11 @@ func (l *Ledger) chooseLocked(w int) {
 		settle(i, want.requests.Count(l.nodes.table.at(i).free, len(mine)))
 	}
 	if len(mine) > 0 {
-		permille := func(i int) int { return want.requests.Count(l.nodes.table.at(i).free.Scale(1000), 1000) }
-		slices.SortStableFunc(usable, func(a, b int) int { return cmp.Compare(permille(b), permille(a)) })
+		permille := map[int]int{} // node -> how much of one request is free there
+		for _, i := range usable {
+			permille[i] = want.requests.Count(l.nodes.table.at(i).free.Scale(1000), 1000)
+		}
+		slices.SortStableFunc(usable, func(a, b int) int { return cmp.Compare(permille[b], permille[a]) })
 		for _, i := range usable {
 			settle(i, want.requests.Count(l.emptyLocked(i), len(mine)))
 		}
@@ -228,6 +240,7 @@ func (l *Ledger) returnLocked(k int) {
 	}
 	kept.node, kept.amount = "", resource.Vector{}
 	c.homeless = append(c.homeless, k)
+	c.seeking = true
 }
 
 // chooseOthersLocked leaves the nodes on which the collection does not grow.
