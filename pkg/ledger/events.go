@@ -130,6 +130,8 @@ type (
 		// Rehearsed means that the framework's filters were asked about the whole gang: another answer may come of things
 		// that the ledger does not hear of.
 		Rehearsed bool
+		// Took is how long that has kept the scheduler from everybody else; zero means next to nothing.
+		Took time.Duration
 		// Company means that another answer may also come of pods that come, without any room that comes back.
 		Company bool
 	}

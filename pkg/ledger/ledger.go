@@ -317,7 +317,7 @@ func (l *Ledger) probeLocked() {
 	}
 	next := l.collectorLocked()
 	if next == nil {
-		next = l.waiting.next(l.since, l.nodes.total)
+		next = l.waiting.next(l.now, l.since, l.nodes.total)
 	}
 	if next != nil {
 		l.probe, l.probed = next.uid, l.now

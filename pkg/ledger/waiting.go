@@ -16,6 +16,10 @@ import (
 // known yet what the ledger knew.
 const retryPeriod = time.Minute
 
+// restFactor is how many times as long as a rehearsal took nobody who waits is rehearsed after it: those who fail again
+// and again keep the scheduler from everybody else for a twentieth of the time at most.
+const restFactor = 19
+
 // waiter is a pod, with its gang if it leads one, that was tried and did not fit.
 type waiter struct {
 	uid   types.UID
@@ -66,6 +70,8 @@ type waiting struct {
 	byPod  map[types.UID]*waiter // leader or lone pod -> its wait
 	// rehearsed is how many shapes are.
 	rehearsed int
+	// rests is until when no shape is rehearsed again.
+	rests time.Time
 	// idle means that next found nobody, and that nothing has happened since that could change its answer.
 	idle bool
 }
@@ -115,6 +121,9 @@ func (w *waiting) forget(s *shape) {
 func (w *waiting) fail(s *shape, r Refused, now time.Time) {
 	s.tried, s.verdict, s.stalls, s.failed, s.company = max(s.tried, r.Epoch), r.Verdict, 0, now, r.Company
 	w.rehearse(s, r.Rehearsed)
+	if r.Took > 0 {
+		w.rests = now.Add(restFactor * r.Took)
+	}
 }
 
 func (w *waiting) rehearse(s *shape, rehearsed bool) {
@@ -167,17 +176,22 @@ func (s *shape) due(since epochs) bool {
 
 // next is the first in turn among the waiters whose shape is due and whose demand is at most what is free in all, which
 // is necessary though not sufficient. nil means there is none.
-func (w *waiting) next(since epochs, free resource.Vector) *waiter {
+func (w *waiting) next(now time.Time, since epochs, free resource.Vector) *waiter {
 	if w.idle {
 		return nil
 	}
 	var best *waiter
+	rests := false
 	for _, s := range w.order {
+		if s.rehearsed && now.Before(w.rests) {
+			rests = true
+			continue
+		}
 		if s.due(since) && s.demand.Fits(free) && (best == nil || s.queue[0].before(best)) {
 			best = s.queue[0]
 		}
 	}
-	w.idle = best == nil
+	w.idle = best == nil && !rests
 	return best
 }
 

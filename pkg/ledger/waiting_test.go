@@ -80,7 +80,7 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 			free := cores(rapid.Int64Range(0, 5).Draw(t, "free"))
 			free.Pods = 100
 			w.idle = false
-			require.Same(t, naiveNext(&w, since, free), w.next(since, free), "after %d events", i+1)
+			require.Same(t, naiveNext(&w, since, free), w.next(start, since, free), "after %d events", i+1)
 			members, rehearsed := 0, 0
 			require.Len(t, w.order, len(w.shapes))
 			for i, s := range w.order {
@@ -123,11 +123,11 @@ func naiveNext(w *waiting, since epochs, free resource.Vector) *waiter {
 
 func TestWhoFoundNobodyDoesNotLookAgain(t *testing.T) {
 	w := waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}}
-	require.Nil(t, w.next(epochs{room: 1}, cores(9)))
+	require.Nil(t, w.next(start, epochs{room: 1}, cores(9)))
 	w.add("1", "a", cores(1), turn{})
-	require.Nil(t, w.next(epochs{room: 1}, cores(9)), "nothing has happened that it was told of")
+	require.Nil(t, w.next(start, epochs{room: 1}, cores(9)), "nothing has happened that it was told of")
 	w.idle = false
-	require.Equal(t, types.UID("1"), w.next(epochs{room: 1}, cores(9)).uid)
+	require.Equal(t, types.UID("1"), w.next(start, epochs{room: 1}, cores(9)).uid)
 	w.stall("nobody")
 	w.remove("nobody")
 }

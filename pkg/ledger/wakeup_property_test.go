@@ -549,6 +549,35 @@ func TestARehearsalIsRepeatedInTime(t *testing.T) {
 	}
 }
 
+// Those who are rehearsed in vain, again and again, must not keep the scheduler from everybody else.
+//
+// Seen failing when next did not look at how long a rehearsal took, and when it said that it was idle meanwhile.
+func TestALongRehearsalIsFollowedByARest(t *testing.T) {
+	q := newQueue()
+	q.tell(NodeSeen{newNode("a", 4)})
+	p := q.newPod(Leader, "x", 1)
+	q.definitions[p.UID] = definition(1, 1)
+	q.arrive(p)
+	q.define()
+	fail := func() {
+		q.take()
+		require.Equal(t, p.UID, q.flying)
+		q.flying = ""
+		q.asleep[p.UID] = true
+		q.tell(Refused{UID: p.UID, Epoch: q.View().Epoch, Verdict: gang.Verdict{Reason: gang.Constraints}, Rehearsed: true, Took: time.Second})
+	}
+	fail()
+	q.tell(NodeSeen{newNode("b", 4)})
+	require.Empty(t, q.active, "it rests, whatever happens")
+	q.clock = q.clock.Add(restFactor * time.Second)
+	q.tell(Tick{})
+	require.Equal(t, []types.UID{p.UID}, q.active, "something has happened while it rested")
+	fail()
+	q.clock = q.clock.Add(restFactor * time.Second)
+	q.tell(Tick{})
+	require.Empty(t, q.active, "nothing has")
+}
+
 // Each kind of change wakes who seeks company, also when it happens while the first attempt is on its way; to those who
 // lack room it is nothing.
 //

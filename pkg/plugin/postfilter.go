@@ -17,7 +17,8 @@ var clearNomination = &fwk.PostFilterResult{NominatingInfo: &fwk.NominatingInfo{
 func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod, statuses fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
 	refused := ledger.Refused{UID: pod.UID}
 	if c := cycleOf(state); c != nil {
-		refused.Epoch, refused.Verdict, refused.Rehearsed, refused.Company = c.view.Epoch, c.shortage, c.rehearsed, c.company
+		refused.Epoch, refused.Verdict = c.view.Epoch, c.shortage
+		refused.Rehearsed, refused.Company, refused.Took = c.rehearsed, c.company, c.took
 		if refused.Verdict.Passes() && p.refusedAny(statuses) {
 			refused.Verdict = gang.Verdict{Reason: gang.Fragmented, Message: "the nodes that have room keep it for workers of other applications"}
 		}

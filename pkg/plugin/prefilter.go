@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -36,6 +37,8 @@ type cycle struct {
 	shortage gang.Verdict
 	// rehearsed means that shortage is the framework's filters' word, and company that pods that come may change it.
 	rehearsed, company bool
+	// took is how long asking them has taken.
+	took time.Duration
 }
 
 const cycleKey fwk.StateKey = Name
@@ -129,8 +132,9 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 // planRehearsed replaces the layout of the fast path by one that the framework's filters accept, and names the leader's
 // node.
 func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cycle, asked placement.Gang, leader *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
+	began := p.clock.Now()
 	found, verdict, err := p.rehearse(ctx, state, c.view, c.fit, asked, leader, c.demand.Roles)
-	c.fit, c.shortage, c.rehearsed = nil, verdict, !verdict.Passes()
+	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, !verdict.Passes(), p.clock.Since(began)
 	if err != nil {
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
