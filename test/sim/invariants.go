@@ -3,9 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +18,13 @@ import (
 )
 
 // check looks at every replica after every event.
+//
+// Seen failing, by the names of the invariants: held and room, when a claimed slot went on holding its room; sums, when
+// an attempt moved a pod that was bound, and when two nodes shared an entry; overbooked, when repair looked at
+// eligibility only; admitted, when a leader that lost its node kept its gang; half, when one slot less was reserved than
+// planned; stolen, when Filter did not subtract slots; refused, when Filter did not add a worker's own; stuck, when no
+// epoch began; minimum, when a lost executor's slot was dropped whatever was left; rest, when room was collected again
+// at once after it had been in vain; rebuilt, when a reservation that could not be saved was not saved later.
 func (w *World) check() {
 	for _, r := range w.replicas {
 		if r.dirty {
@@ -154,26 +159,37 @@ func (r *replica) caughtUp() bool {
 	return true
 }
 
-// homes is where the slots of every gang are, but for the gang of a pod: leader -> nodes of open slots.
-func (r *replica) homes(except *v1.Pod) map[types.UID]string {
-	homes := map[types.UID]string{}
+// homes is where the slots of every gang are, but for the gang of a pod: leader -> node -> open slots.
+func (r *replica) homes(except *v1.Pod) map[types.UID]map[string]int {
+	homes := map[types.UID]map[string]int{}
 	for _, g := range r.ledger.Gangs() {
 		if g.Key.Namespace == except.Namespace && g.Key.Name == spark.AppID(except) {
 			continue
 		}
-		var nodes []string
+		homes[g.Leader] = map[string]int{}
 		for _, slot := range g.Slots {
-			if slot.Worker == "" {
-				nodes = append(nodes, slot.Node)
+			if slot.Worker == "" && slot.Node != "" {
+				homes[g.Leader][slot.Node]++
 			}
 		}
-		homes[g.Leader] = strings.Join(nodes, " ")
 	}
 	return homes
 }
 
+// left tells whether slots have left a node. Those that had none may find one.
+func left(before, after map[types.UID]map[string]int) bool {
+	for leader, nodes := range before {
+		for node, count := range nodes {
+			if after[leader][node] < count {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // reserved checks what a scheduling cycle has just decided; before is where the slots of other gangs were.
-func (r *replica) reserved(a *attempt, node string, before map[types.UID]string) {
+func (r *replica) reserved(a *attempt, node string, before map[types.UID]map[string]int) {
 	w := r.world
 	undisturbed := r.told.changes == a.seen
 	pod := a.info.Pod
@@ -181,7 +197,7 @@ func (r *replica) reserved(a *attempt, node string, before map[types.UID]string)
 	if a.orphaned != "" {
 		w.fail("orphan", "%s: %s was given node %s although %s", r.name, keyOf(pod), node, a.orphaned)
 	}
-	if after := r.homes(pod); undisturbed && r.caughtUp() && !maps.Equal(before, after) {
+	if after := r.homes(pod); undisturbed && r.caughtUp() && left(before, after) {
 		w.fail("stolen", "%s: %s was given node %s, and slots of others had to leave: they were on %v and are on %v", r.name, keyOf(pod), node, before, after)
 	}
 	if there := r.told.nodes[node]; there != nil && undisturbed && r.caughtUp() {

@@ -263,13 +263,15 @@ func (w *World) restartAtRest() {
 	after := standings(w.leader())
 	for which, had := range before {
 		lately := w.released[which.leader] && !released[which.leader] // it took long until nothing happened any more
-		if has := after[which]; has != had && !lately && !w.disputed(which.key) {
-			w.fail("rebuilt", "gang %s led by %s was %s before a restart and is %q after it", which.key, which.leader, had, has)
+		has := after[which]
+		came := mayStart && has.phase == had.phase && has.claimed > had.claimed && has.claimed+has.open == had.claimed+had.open
+		if has != had && !came && !lately && !w.disputed(which.key) {
+			w.fail("rebuilt", "gang %s led by %s was %v before a restart and is %v after it", which.key, which.leader, had, has)
 		}
 	}
 	for which, has := range after {
 		if _, known := before[which]; !known && !mayStart && !w.disputed(which.key) {
-			w.fail("rebuilt", "gang %s led by %s was not there before a restart and is %s after it", which.key, which.leader, has)
+			w.fail("rebuilt", "gang %s led by %s was not there before a restart and is %v after it", which.key, which.leader, has)
 		}
 	}
 }
@@ -292,9 +294,19 @@ type led struct {
 	leader types.UID
 }
 
-// standings is what every admitted gang holds, in words.
-func standings(r *replica) map[led]string {
-	s := map[led]string{}
+// standing is what an admitted gang holds; the zero value is a gang that is not admitted.
+type standing struct {
+	phase         gang.Phase
+	open, claimed int
+}
+
+func (s standing) String() string {
+	return fmt.Sprintf("%q with %d open and %d claimed slots", s.phase, s.open, s.claimed)
+}
+
+// standings is what every admitted gang with a leader holds.
+func standings(r *replica) map[led]standing {
+	s := map[led]standing{}
 	for _, g := range r.ledger.Gangs() {
 		if g.Phase.Admitted() && !leaderless(g.Leader) { // where the pods of the others are says it all
 			claimed, open := 0, 0
@@ -305,7 +317,7 @@ func standings(r *replica) map[led]string {
 					open++
 				}
 			}
-			s[led{g.Key, g.Leader}] = fmt.Sprintf("%s with %d open and %d claimed slots", g.Phase, open, claimed)
+			s[led{g.Key, g.Leader}] = standing{g.Phase, open, claimed}
 		}
 	}
 	return s
