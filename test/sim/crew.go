@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -117,8 +118,8 @@ func (k *crew) living() (pods []*v1.Pod, placed int) {
 	return pods, placed
 }
 
-// bound checks the first of a crew that is bound: everybody of the start must have a place by then. Of what a replica
-// knew that does not live any more nothing is left to check.
+// bound checks the first of a crew that is bound: everybody of the start must have a place by then, or a slot if it lost
+// its place after all had one. Of what a replica knew that does not live any more nothing is left to check.
 //
 // Seen failing when Barrier let pods go at once, and when musterLocked did not wait for all of them.
 func (k *crew) bound(pod *v1.Pod, by string) {
@@ -136,6 +137,15 @@ func (k *crew) bound(pod *v1.Pod, by string) {
 		for uid, of := range w.members {
 			if m := r.told.pods[uid]; of == k && m != nil && m.counted != "" {
 				placed++
+			}
+		}
+		for _, g := range r.ledger.Gangs() {
+			if g.Key.Namespace == namespaceOfCrews && g.Key.Name == k.name && g.Phase == gang.Running {
+				for _, slot := range g.Slots {
+					if slot.Worker == "" {
+						placed++
+					}
+				}
 			}
 		}
 		if placed < k.count {
