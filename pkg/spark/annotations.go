@@ -23,7 +23,7 @@ import (
 const (
 	// AnnotationRoles on a leader lists the roles of its workers.
 	AnnotationRoles = "retinue.dev/roles"
-	// AnnotationWorkers on a worker is how many pods like it start together.
+	// AnnotationWorkers on a worker is how many pods of its gang start together, this one included.
 	AnnotationWorkers = "retinue.dev/workers"
 	// LabelGang names the gang that a pod belongs to. Spark's own label LabelApp serves as well.
 	LabelGang = "retinue.dev/gang"
