@@ -24,7 +24,9 @@ import (
 // eligibility only; admitted, when a leader that lost its node kept its gang; half, when one slot less was reserved than
 // planned; stolen, when Filter did not subtract slots; refused, when Filter did not add a worker's own; stuck, when no
 // epoch began; minimum, when a lost executor's slot was dropped whatever was left; rest, when room was collected again
-// at once after it had been in vain; rebuilt, when a reservation that could not be saved was not saved later.
+// at once after it had been in vain; rebuilt, when a reservation that could not be saved was not saved later; orphan, when
+// the Gate let workers of a leader pass that had ended; twice, when slots were admitted twice; leak, when applications
+// without pods were remembered; together, see crew.bound.
 func (w *World) check() {
 	for _, r := range w.replicas {
 		if r.dirty {
