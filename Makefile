@@ -128,6 +128,7 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 	go mod tidy -diff
 	go vet ./...
 	go vet -tags e2e ./test/e2e/...
+	go vet -tags perf ./test/perf
 	$(MAKE) $(BIN)/kubectl $(BIN)/controller-gen
 	@fresh="$$(mktemp -d)"; trap 'rm -rf "$$fresh"' EXIT; \
 	$(call generate,"$$fresh","$$fresh/crd"); \
@@ -171,6 +172,27 @@ e2e-capture: ## Write the objects real Spark makes to pkg/spark/testdata/real (S
 .PHONY: perf
 perf: ## Run the benchmarks of the pure parts: ns, bytes and allocations per operation.
 	go test -run '^$$' -bench . -benchmem ./pkg/...
+
+# Against baselines: Retinue, kube-scheduler with and without its own gangs, and what the API server allows, by turns.
+ROUNDS ?= 3
+PERF_FLAGS ?=
+PERF_DIR := $(CURDIR)/.cache/perf
+define run-perf
+	@mkdir -p $(PERF_DIR)
+	@rm -f $(PERF_DIR)/report.txt
+	go test -tags perf -run '^$$' -bench . -benchtime 1x -timeout 6h $(1) ./test/perf \
+	  -rounds $(ROUNDS) -report $(PERF_DIR)/report.txt -data-items-dir $(PERF_DIR) $(PERF_FLAGS) >$(PERF_DIR)/log 2>&1 \
+	  || { tail -n 40 $(PERF_DIR)/log; echo "make $@: failed, see $(PERF_DIR)/log" >&2; exit 1; }
+	@cat $(PERF_DIR)/report.txt
+endef
+
+.PHONY: perf-short
+perf-short: $(BIN)/etcd ## Compare pods/s with kube-scheduler's, 100 nodes, in some minutes (ROUNDS=3).
+	$(call run-perf,-short)
+
+.PHONY: perf-full
+perf-full: $(BIN)/etcd ## The same with 5,000 nodes as well: the better part of an hour (ROUNDS=3).
+	$(call run-perf,)
 
 .PHONY: clean
 clean: ## Remove what was built and cached, after stopping the local cluster.

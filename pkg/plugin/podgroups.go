@@ -60,6 +60,8 @@ func newPodGroups(p *Plugin, config *rest.Config) (*podGroups, error) {
 
 // run works until the context ends.
 func (g *podGroups) run(ctx context.Context) {
+	// The queue of statuses has a goroutine of its own, in a cluster without the kind as well.
+	defer g.status.queue.ShutDown()
 	exist := false
 	_ = wait.PollUntilContextCancel(ctx, groupSearchPeriod, true, func(ctx context.Context) (bool, error) {
 		var err error

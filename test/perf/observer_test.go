@@ -1,0 +1,197 @@
+//go:build perf
+
+package perf_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/kubernetes/test/utils/ktesting"
+
+	"retinue.dev/retinue/pkg/spark"
+)
+
+const (
+	namespace = "applications" // of every pod that is measured
+	finish    = "finish"       // namespace and name of the pod that ends a workload
+
+	// annotationGroup on a driver names the native PodGroup of its executors; without it they have none.
+	annotationGroup = "perf.retinue.dev/executors-group"
+
+	// creators is how many executors are created at a time, as many as scheduler_perf creates pods.
+	creators = 30
+)
+
+// shape is how many pods a workload has.
+type shape struct {
+	applications int
+	executors    int // of one application, besides its driver
+}
+
+func (s shape) pods() int { return s.applications * (1 + s.executors) }
+
+// observer watches one run of a workload and plays the drivers: a bound driver creates its executors.
+type observer struct {
+	shape  shape
+	client kubernetes.Interface
+	// drivers are bound and have not created their executors. It holds all, so that the watch is never held up.
+	drivers chan *v1.Pod
+	done    chan struct{} // closed when every pod is bound
+
+	// All below belong to the handler of pods, which runs in one goroutine; readers wait for done.
+	bound       map[string]bool // name of pod -> has a node
+	first, last time.Time       // when the first pod was seen, and the last binding
+	starts      map[string]*start
+	node        string // of the last pod
+}
+
+// start of one application.
+type start struct {
+	created time.Time // its first pod was seen
+	bound   time.Time // its last pod was seen bound, so far
+}
+
+// observe begins, and ends with the test.
+func observe(tb ktesting.TB, client kubernetes.Interface, shape shape) *observer {
+	o := &observer{
+		shape:   shape,
+		client:  client,
+		drivers: make(chan *v1.Pod, shape.applications),
+		done:    make(chan struct{}),
+		bound:   map[string]bool{},
+		starts:  map[string]*start{},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
+	pods := factory.Core().V1().Pods().Informer()
+	if _, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(pod any) { o.see(pod.(*v1.Pod)) },
+		UpdateFunc: func(_, pod any) { o.see(pod.(*v1.Pod)) },
+	}); err != nil {
+		tb.Fatalf("observer: %v", err)
+	}
+	factory.Start(ctx.Done())
+	factory.WaitForCacheSync(ctx.Done())
+
+	var running sync.WaitGroup
+	fail := func(err error) {
+		if ctx.Err() == nil {
+			tb.Errorf("observer: %v", err)
+		}
+	}
+	for range creators {
+		running.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case driver := <-o.drivers:
+					if err := o.createExecutors(ctx, driver); err != nil {
+						fail(err)
+					}
+				}
+			}
+		})
+	}
+	running.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-o.done:
+			if err := o.finish(ctx); err != nil {
+				fail(err)
+			}
+		}
+	})
+	tb.Cleanup(func() {
+		cancel()
+		running.Wait()
+		factory.Shutdown()
+	})
+	return o
+}
+
+// see takes note of a pod.
+func (o *observer) see(pod *v1.Pod) {
+	now := time.Now()
+	if o.first.IsZero() {
+		o.first = now
+	}
+	application := pod.Labels[spark.LabelGang]
+	if o.starts[application] == nil {
+		o.starts[application] = &start{created: now}
+	}
+	if pod.Spec.NodeName == "" || o.bound[pod.Name] {
+		return
+	}
+	o.bound[pod.Name] = true
+	o.last, o.starts[application].bound, o.node = now, now, pod.Spec.NodeName
+	if pod.Annotations[spark.AnnotationRoles] != "" {
+		o.drivers <- pod
+	}
+	if len(o.bound) == o.shape.pods() {
+		close(o.done)
+	}
+}
+
+func (o *observer) createExecutors(ctx context.Context, driver *v1.Pod) error {
+	for i := range o.shape.executors {
+		executor := &v1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: driver.Namespace,
+				Name:      fmt.Sprintf("%s-exec-%d", driver.Name, i+1),
+				Labels:    map[string]string{spark.LabelGang: driver.Labels[spark.LabelGang], spark.LabelGangRole: "executor"},
+			},
+			Spec: *driver.Spec.DeepCopy(),
+		}
+		executor.Spec.NodeName = ""
+		if group := driver.Annotations[annotationGroup]; group != "" {
+			executor.Spec.SchedulingGroup = &v1.PodSchedulingGroup{PodGroupName: &group}
+		}
+		if _, err := o.client.CoreV1().Pods(driver.Namespace).Create(ctx, executor, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("create executor: %w", err)
+		}
+	}
+	return nil
+}
+
+// finish binds the pod that the workload waits for, as soon as it is there.
+func (o *observer) finish(ctx context.Context) error {
+	binding := &v1.Binding{ObjectMeta: metav1.ObjectMeta{Namespace: finish, Name: finish}, Target: v1.ObjectReference{Kind: "Node", Name: o.node}}
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		last = o.client.CoreV1().Pods(finish).Bind(ctx, binding, metav1.CreateOptions{})
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("bind pod %s/%s: %w (%w)", finish, finish, err, last)
+	}
+	return nil
+}
+
+// run is what was measured.
+type run struct {
+	podsPerSecond float64
+	starts        []time.Duration // index: application, in no order; from its first pod to its last binding
+}
+
+// result of a workload that has ended; found is false if it has not.
+func (o *observer) result() (result run, found bool) {
+	select {
+	case <-o.done:
+	default:
+		return run{}, false
+	}
+	result.podsPerSecond = float64(o.shape.pods()) / o.last.Sub(o.first).Seconds()
+	for _, s := range o.starts {
+		result.starts = append(result.starts, s.bound.Sub(s.created))
+	}
+	return result, true
+}
