@@ -33,6 +33,9 @@ type collection struct {
 	seeking bool
 	// avoided nodes have given nothing back for too long: others are chosen, as long as there are any.
 	avoided map[string]bool
+	// domain is the only one that nodes are chosen from; empty means any. Those of left were tried before it.
+	domain string
+	left   map[string]bool
 	// progressed is when room was last added.
 	progressed time.Time
 	// after is how long the waiter had to wait for it.
@@ -64,7 +67,7 @@ func (c *collection) complete() bool { return c.missing == 0 }
 // room. Where nothing has come back for as long, other nodes are chosen, and when there are no others, somebody else's
 // turn comes. When all was collected and the waiter does not fit all the same, all is given back and everybody tried
 // again: so that this does not go on all the time, nothing is collected for as long after it.
-func (l *Ledger) tickCollectionLocked(after time.Duration) {
+func (l *Ledger) tickCollectionLocked(after time.Duration, oneDomain bool) {
 	if c := l.collecting; c != nil {
 		if !c.complete() && l.now.Sub(c.progressed) >= after {
 			l.chooseOthersLocked()
@@ -97,6 +100,13 @@ func (l *Ledger) tickCollectionLocked(after time.Duration) {
 		}
 	}
 	c.missing = len(c.kept)
+	if oneDomain {
+		c.left = map[string]bool{}
+		if c.domain = l.roomiestLocked(best.shape.demand, c.left); c.domain == "" {
+			best.passed = l.now
+			return
+		}
+	}
 	l.collecting = c
 	l.effects = append(l.effects, Tell{l.objectLocked(best.uid), gang.Verdict{Reason: gang.Collecting,
 		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, best.shape.verdict)}})
@@ -117,6 +127,25 @@ func (l *Ledger) wantsLocked(waiter types.UID) []want {
 		wants = append(wants, want{role.Requests, placement.Eligibility(role.Pod), role.Count})
 	}
 	return wants
+}
+
+// roomiestLocked is the domain in which most of a demand is free, of those that could hold it if all their pods ended and
+// that have not been left; empty means none.
+func (l *Ledger) roomiestLocked(demand resource.Vector, left map[string]bool) string {
+	free, all := map[string]resource.Vector{}, map[string]resource.Vector{} // domain -> sum
+	for i := range l.nodes.all() {
+		if n := l.nodes.table.at(i); n.object != nil && n.domain != "" && !left[n.domain] {
+			free[n.domain] = free[n.domain].Add(n.free.Max(resource.Vector{}))
+			all[n.domain] = all[n.domain].Add(n.allocatable)
+		}
+	}
+	best, most := "", -1
+	for _, domain := range slices.Sorted(maps.Keys(all)) {
+		if permille := demand.Count(free[domain].Scale(1000), 1000); demand.Fits(all[domain]) && permille > most {
+			best, most = domain, permille
+		}
+	}
+	return best
 }
 
 // collectLocked keeps room that has come back on the chosen nodes, and chooses nodes for pods that have none.
@@ -153,7 +182,7 @@ func (l *Ledger) chooseLocked(w int, among iter.Seq[int]) {
 	var usable []int
 	if len(mine) > 0 {
 		for i := range among {
-			if n := l.nodes.table.at(i); n.object != nil && want.eligible(n.object) && !c.avoided[n.name] {
+			if n := l.nodes.table.at(i); n.object != nil && (c.domain == "" || n.domain == c.domain) && want.eligible(n.object) && !c.avoided[n.name] {
 				usable = append(usable, i)
 			}
 		}
@@ -243,19 +272,27 @@ func (l *Ledger) returnLocked(k int) {
 	c.seeking = true
 }
 
-// chooseOthersLocked leaves the nodes on which the collection does not grow.
+// chooseOthersLocked leaves the nodes on which the collection does not grow, or its domain.
 func (l *Ledger) chooseOthersLocked() {
 	c := l.collecting
-	left := false
+	others := false
 	for k := range c.kept {
-		if c.lacks(k) && c.kept[k].node != "" {
-			left = true
-			c.avoided[c.kept[k].node] = true
+		switch node := c.kept[k].node; {
+		case node == "":
+		case c.domain != "":
+			l.returnLocked(k)
+		case c.lacks(k):
+			others, c.avoided[node] = true, true
 			l.returnLocked(k)
 		}
 	}
+	if c.domain != "" {
+		c.left[c.domain] = true
+		c.domain = l.roomiestLocked(l.waiting.byPod[c.waiter].shape.demand, c.left)
+		others = c.domain != ""
+	}
 	c.progressed = l.now
-	if !left {
+	if !others {
 		l.waiting.byPod[c.waiter].passed = l.now
 		l.abandonLocked()
 	}

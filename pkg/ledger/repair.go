@@ -191,7 +191,7 @@ func (l *Ledger) tickLocked(tick Tick) {
 		l.releaseLocked(tick.Unclaimed)
 	}
 	if tick.Collect > 0 {
-		l.tickCollectionLocked(tick.Collect)
+		l.tickCollectionLocked(tick.Collect, tick.OneDomain)
 	}
 }
 

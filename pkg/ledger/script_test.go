@@ -39,7 +39,7 @@ import (
 //	unplace NAME, bind NAME [on=NODE]             how the binding cycle ends
 //	seats NAME                                    where an executor may take a slot
 //	wait DURATION, tick DURATION                  slots unclaimed for as long are released
-//	tick DURATION collect                         room is collected for what has waited for as long
+//	tick DURATION collect [domain]                room is collected for what has waited for as long, in one domain
 //	show                                          all gangs and nodes
 type script struct {
 	*world
@@ -141,7 +141,7 @@ func (s *script) run(line string) (said []string, err error) {
 		err = parseErr
 		tick := Tick{Unclaimed: duration}
 		if w.has("collect") {
-			tick.Unclaimed, tick.Collect = 0, duration
+			tick.Unclaimed, tick.Collect, tick.OneDomain = 0, duration, w.has("domain")
 		}
 		_ = s.apply(tick)
 	case "group":

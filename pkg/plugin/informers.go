@@ -9,6 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -99,7 +100,7 @@ func (p *Plugin) tick(ctx context.Context) {
 				p.tell(ledger.Tick{})
 				continue
 			}
-			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Collect: p.args.CollectAfter.Duration})
+			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Collect: p.args.CollectAfter.Duration, OneDomain: p.args.Placement == v1alpha1.SingleZone})
 			p.effects.again()
 		}
 	}
