@@ -173,8 +173,8 @@ func (l *Ledger) collectLocked() {
 	}
 }
 
-// chooseLocked gives the homeless pods of one kind to some of the nodes: first where they fit as it is, then where most of what one
-// asks for is free.
+// chooseLocked gives the homeless pods of one kind to some of the nodes: first where they fit as it is, then where most of
+// what one asks for is free.
 func (l *Ledger) chooseLocked(w int, among iter.Seq[int]) {
 	c := l.collecting
 	mine, others := partition(c.homeless, func(k int) bool { return c.kept[k].want == w })

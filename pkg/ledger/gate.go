@@ -106,10 +106,14 @@ func (l *Ledger) gateWorkerLocked(p *pod) gang.Verdict {
 		// Nobody claims the worker: its leader runs outside the cluster or was started by hand.
 		return gang.Verdict{}
 	case l.pods[p.Leader] == nil:
-		return gang.Verdict{Reason: gang.LeaderGone, Message: fmt.Sprintf("the leader of application %s has ended; its workers are not started any more", p.Gang)}
+		return leaderGone(p)
 	case l.pods[p.Leader].Kind == Leader:
 		return gang.Verdict{Reason: gang.InvalidGang, Message: fmt.Sprintf("its leader does not lead application %s", p.Gang)}
 	default:
 		return gang.Verdict{}
 	}
+}
+
+func leaderGone(worker *pod) gang.Verdict {
+	return gang.Verdict{Reason: gang.LeaderGone, Message: fmt.Sprintf("the leader of application %s has ended; its workers are not started any more", worker.Gang)}
 }

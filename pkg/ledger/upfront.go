@@ -133,8 +133,13 @@ func (l *Ledger) lineUpLocked(a *app, e *entry) {
 	}
 	first := members[0]
 	e.upfront.first, e.upfront.told = first, false
-	e.leader.Object, e.leader.Priority, e.leader.Created = first.Object, first.Priority, first.Created
+	e.standFor(first)
 	l.reviseLocked(first)
+}
+
+// standFor makes the leader of an up-front gang stand for one of its pods.
+func (e *entry) standFor(p *pod) {
+	e.leader.Object, e.leader.Priority, e.leader.Created = p.Object, p.Priority, p.Created
 }
 
 // enrolLocked defines a gang by those of its pods that start together: those that have a node, and then the first in
@@ -193,8 +198,7 @@ func (l *Ledger) resumeGroupLocked(a *app, e *entry) {
 		role := slices.IndexFunc(e.Gang.Definition.Roles, func(role gang.Role) bool { return role.Name == p.Role })
 		slots = append(slots, gang.Slot{Role: role, Node: home, Requests: p.Requests})
 	}
-	first := members[0]
-	e.leader.Object, e.leader.Priority, e.leader.Created = first.Object, first.Priority, first.Created
+	e.standFor(members[0])
 	l.stepLocked(e, gang.Admitted{Slots: slots})
 	l.unsettled[e] = struct{}{}
 	l.gatherLocked(e)
@@ -323,7 +327,7 @@ func (l *Ledger) gateMemberLocked(e *entry, p *pod) gang.Verdict {
 	case p.Problem != "":
 		return gang.Verdict{Reason: gang.InvalidGang, Message: p.Problem}
 	case p.Leader != "" && l.pods[p.Leader] == nil:
-		return gang.Verdict{Reason: gang.LeaderGone, Message: fmt.Sprintf("the leader of application %s has ended; its workers are not started any more", p.Gang)}
+		return leaderGone(p)
 	case e.Phase == gang.Invalid:
 		return gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}
 	case e.Phase == gang.Forming:

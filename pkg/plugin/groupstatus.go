@@ -26,7 +26,7 @@ const statusDelay = time.Second
 type groupStatus struct {
 	groups *podGroups
 	queue  workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	lister cache.GenericLister
+	lister cache.GenericLister // set before run
 }
 
 func newGroupStatus(g *podGroups) *groupStatus {
@@ -34,9 +34,6 @@ func newGroupStatus(g *podGroups) *groupStatus {
 		workqueue.DefaultTypedControllerRateLimiter[types.NamespacedName](),
 		workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Clock: g.plugin.clock})}
 }
-
-// follow says where PodGroups are read from.
-func (s *groupStatus) follow(lister cache.GenericLister) { s.lister = lister }
 
 // add asks for a PodGroup's status to be looked at.
 func (s *groupStatus) add(namespace, name string) {

@@ -119,7 +119,7 @@ func (g *podGroups) follow(ctx context.Context) {
 		g.plugin.logger.Error(err, "PodGroups cannot be followed")
 		return
 	}
-	g.status.follow(informer.Lister())
+	g.status.lister = informer.Lister()
 	factory.Start(ctx.Done())
 	if cache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
 		g.told.Store(true)
