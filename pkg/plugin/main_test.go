@@ -1,21 +1,13 @@
 package plugin
 
 import (
-	"flag"
-	"os"
 	"testing"
 	"time"
+
+	"retinue.dev/retinue/test/property"
 )
 
 // clockStart is when time starts in a bubble.
 var clockStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// TestMain tries more cases of each property than rapid does by default; -rapid.checks=N on the command line wins.
-func TestMain(m *testing.M) {
-	_ = flag.Set("rapid.checks", "1000")
-	_ = flag.Set("rapid.nofailfile", "true")
-	// The same cases in every run, so that a change is what makes a test fail; -rapid.seed=0 draws new ones.
-	_ = flag.Set("rapid.seed", "20261121")
-	flag.Parse()
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { property.Main(m, "1000") }
