@@ -1,7 +1,6 @@
 package quota
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -13,37 +12,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/test/scenario"
 )
 
-var update = flag.Bool("update", false, "write what happens into testdata/*.txt as what is expected")
-
-// TestScenarios plays the files in testdata. A line is a command; what is indented below it is what comes of it, which the
-// file has to predict to the letter. The commands are those of script.
+// TestScenarios plays the files in testdata with the commands of script.
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			require.NoError(t, err)
-			require.Contains(t, string(text), "\n# Replaces ", "%s: says which property of YARN it replaces", file)
-			got := play(t, string(text))
-			if *update {
-				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-				return
-			}
-			if diff := cmp.Diff(string(text), got); diff != "" {
-				t.Errorf("%s: what happens (+) is not what is expected (-); go test -update accepts it\n%s", file, diff)
-			}
-		})
-	}
+	scenario.Run(t, func(*testing.T) func(string) ([]string, error) {
+		s := &script{specs: map[string]Spec{}, gangs: map[string]*scriptGang{}, now: start}
+		return s.run
+	})
 }
 
 func TestTheDocsNameEveryScenarioAndNoOther(t *testing.T) {
@@ -56,26 +38,11 @@ func TestTheDocsNameEveryScenarioAndNoOther(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
 	require.Equal(t, files, slices.Sorted(maps.Keys(named)))
-}
-
-func play(t *testing.T, text string) string {
-	var out strings.Builder
-	s := &script{specs: map[string]Spec{}, gangs: map[string]*scriptGang{}, now: start}
-	for number, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		if strings.HasPrefix(line, " ") {
-			continue // an expectation of last time
-		}
-		out.WriteString(line + "\n")
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		said, err := s.run(line)
-		require.NoError(t, err, "line %d: %s", number+1, line)
-		for _, sentence := range said {
-			out.WriteString("    " + sentence + "\n")
-		}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Contains(t, string(text), "\n# Replaces ", "%s: says which property of YARN it replaces", file)
 	}
-	return out.String()
 }
 
 // script understands the commands of scenarios. Every command takes a second.
