@@ -55,9 +55,7 @@ func asUser(t *testing.T, c *cluster.Cluster, namespace string, rules ...rbacv1.
 
 // Whoever may get pods and ConfigMaps by name, and nothing else, is shown what the scheduler infers.
 func TestKubectlShowsAGangToWhoMayOnlyGet(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a cluster")
-	}
+	needsCluster(t)
 	c := cluster.ForTest(t, cluster.Config{Components: []cluster.Component{cluster.Etcd, cluster.APIServer}})
 	binaries, err := filepath.Abs(c.Config().Binaries)
 	require.NoError(t, err)

@@ -39,12 +39,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// start returns the running cluster.
-func start(t *testing.T) *cluster.Cluster {
+// needsCluster skips a test when only quick ones are asked for.
+func needsCluster(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a cluster")
 	}
+}
+
+// start returns the running cluster.
+func start(t *testing.T) *cluster.Cluster {
+	t.Helper()
+	needsCluster(t)
 	shared.once.Do(func() {
 		if shared.dir, shared.err = os.MkdirTemp("", "retinue-integration-"); shared.err != nil {
 			return

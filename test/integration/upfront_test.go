@@ -189,9 +189,7 @@ func TestExecutorsOfADriverOutsideTheClusterStartTogether(t *testing.T) {
 // TestKubernetesOwnPodGroupsRespectSlots: the in-tree plugin decides when its gangs start, and does not take room that is
 // kept for the executors of a driver.
 func TestKubernetesOwnPodGroupsRespectSlots(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a cluster")
-	}
+	needsCluster(t)
 	const gates = "--feature-gates=GenericWorkload=true"
 	c := cluster.ForTest(t, cluster.Config{ExtraArgs: map[cluster.Component][]string{
 		cluster.APIServer:         {gates, "--runtime-config=" + schedulingv1beta1.SchemeGroupVersion.String() + "=true"},
