@@ -32,6 +32,24 @@ const (
 	LeaderGone Reason = "LeaderGone"
 	// NotSynced: the scheduler has just started and does not know the whole cluster yet.
 	NotSynced Reason = "NotSynced"
+	// NeverFitsQueue: it asks for more than a limit of its queue allows at all.
+	NeverFitsQueue Reason = "NeverFitsQueue"
+	// QueueClosed: its queue or one above it is draining or stopped.
+	QueueClosed Reason = "QueueClosed"
+	// QueueMaxGangs: its queue runs as many gangs as it may.
+	QueueMaxGangs Reason = "QueueMaxGangs"
+	// LeaderShare: the leaders in its queue hold as much as they may.
+	LeaderShare Reason = "LeaderShare"
+	// QueueLimit: its queue or one above it would exceed its limit.
+	QueueLimit Reason = "QueueLimit"
+	// UserLimit: its user would exceed the limit of each user in the queue.
+	UserLimit Reason = "UserLimit"
+	// Reclaiming: others have to give back what it waits for.
+	Reclaiming Reason = "Reclaiming"
+	// WouldReclaim: others would have to give back what it waits for if its queue did more than say so.
+	WouldReclaim Reason = "WouldReclaim"
+	// Reclaimed: the pod was taken back for another gang.
+	Reclaimed Reason = "Reclaimed"
 	// GangAdmitted: the leader and all workers of the start have room.
 	GangAdmitted Reason = "GangAdmitted"
 	// PredictionCorrected: the first real worker differs from the predicted one.
@@ -54,7 +72,7 @@ func (v Verdict) Passes() bool { return v.Reason == "" }
 // Permanent tells whether waiting alone cannot help: somebody has to change the gang or the nodes.
 func (v Verdict) Permanent() bool {
 	switch v.Reason {
-	case InvalidGang, NeverFitsNode, NeverFitsCluster, LeaderGone:
+	case InvalidGang, NeverFitsNode, NeverFitsCluster, NeverFitsQueue, LeaderGone:
 		return true
 	default:
 		return false

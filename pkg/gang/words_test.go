@@ -16,9 +16,9 @@ func TestKeysAndVerdictsRead(t *testing.T) {
 
 // Waiting helps against everything but these.
 func TestPermanentReasons(t *testing.T) {
-	permanent := map[Reason]bool{InvalidGang: true, NeverFitsNode: true, NeverFitsCluster: true, LeaderGone: true}
+	permanent := map[Reason]bool{InvalidGang: true, NeverFitsNode: true, NeverFitsCluster: true, NeverFitsQueue: true, LeaderGone: true}
 	for _, reason := range []Reason{
-		InvalidGang, NeverFitsNode, NeverFitsCluster, ClusterFull, Fragmented, Constraints, BehindOthers, GangIncomplete, GangGuessed,
+		InvalidGang, NeverFitsNode, NeverFitsCluster, NeverFitsQueue, QueueClosed, QueueLimit, Reclaiming, ClusterFull, Fragmented, Constraints, BehindOthers, GangIncomplete, GangGuessed,
 		LeaderGone, NotSynced, GangAdmitted, PredictionCorrected, SlotsReleased, Degraded,
 	} {
 		assert.Equal(t, permanent[reason], Verdict{Reason: reason}.Permanent(), reason)

@@ -4,9 +4,12 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -45,6 +48,12 @@ type Pod struct {
 	// Problem is what is wrong with what the pod says of its up-front gang, for its user; empty means nothing. Such a
 	// pod waits.
 	Problem string
+	// User whose the pod is, for queues that tell users apart; empty is a user like any other.
+	User string
+	// Foreign pods are those of other schedulers: they are charged, and never taken back.
+	Foreign bool
+	// Meek pods take no place of lower priorities: their preemptionPolicy is Never.
+	Meek bool
 	// Nominated is the node that an assumed pod was going to when the API server last heard of it; empty means none.
 	Nominated string
 	// Node the pod is bound to; empty while it is not.
@@ -81,6 +90,25 @@ type Group struct {
 	Problem string
 }
 
+// Queues are all queues and what belongs to them.
+type Queues struct {
+	Specs []quota.Spec
+	// Namespaces tells which queue a namespace belongs to: namespace -> name in Specs. One that is not there belongs to
+	// quota.Unassigned.
+	Namespaces map[string]string
+	// Strategies of queues that have one of their own: queue -> strategy.
+	Strategies map[string]placement.Strategy
+}
+
+// Budget is a PodDisruptionBudget.
+type Budget struct {
+	Namespace, Name string
+	// Selector of its pods.
+	Selector labels.Selector
+	// Allowed is how many of them may go now.
+	Allowed int
+}
+
 // Event is something the ledger is told. The set is closed: Apply knows them all.
 type Event interface{ ledgerEvent() }
 
@@ -93,6 +121,12 @@ type (
 	PodSeen struct{ Pod Pod }
 	// PodGone: a pod finished, failed or was deleted.
 	PodGone struct{ UID types.UID }
+	// QueuesSeen: a queue, or what belongs to it, appeared, changed or has gone. Everything is charged anew.
+	QueuesSeen struct{ Queues Queues }
+	// BudgetSeen: a PodDisruptionBudget appeared or changed.
+	BudgetSeen struct{ Budget Budget }
+	// BudgetGone: it was deleted.
+	BudgetGone struct{ Namespace, Name string }
 	// Defined: the definition of a leader's gang is known.
 	Defined struct {
 		Leader     types.UID
@@ -150,20 +184,23 @@ type (
 	Synced struct{}
 )
 
-func (NodeSeen) ledgerEvent()  {}
-func (NodeGone) ledgerEvent()  {}
-func (PodSeen) ledgerEvent()   {}
-func (PodGone) ledgerEvent()   {}
-func (GroupSeen) ledgerEvent() {}
-func (GroupGone) ledgerEvent() {}
-func (Defined) ledgerEvent()   {}
-func (Refuted) ledgerEvent()   {}
-func (Admitted) ledgerEvent()  {}
-func (Placed) ledgerEvent()    {}
-func (Unplaced) ledgerEvent()  {}
-func (Refused) ledgerEvent()   {}
-func (Tick) ledgerEvent()      {}
-func (Synced) ledgerEvent()    {}
+func (NodeSeen) ledgerEvent()   {}
+func (NodeGone) ledgerEvent()   {}
+func (PodSeen) ledgerEvent()    {}
+func (PodGone) ledgerEvent()    {}
+func (GroupSeen) ledgerEvent()  {}
+func (GroupGone) ledgerEvent()  {}
+func (QueuesSeen) ledgerEvent() {}
+func (BudgetSeen) ledgerEvent() {}
+func (BudgetGone) ledgerEvent() {}
+func (Defined) ledgerEvent()    {}
+func (Refuted) ledgerEvent()    {}
+func (Admitted) ledgerEvent()   {}
+func (Placed) ledgerEvent()     {}
+func (Unplaced) ledgerEvent()   {}
+func (Refused) ledgerEvent()    {}
+func (Tick) ledgerEvent()       {}
+func (Synced) ledgerEvent()     {}
 
 // Effect is something the caller of Apply has to do, in order, after Apply has returned.
 type Effect interface{ ledgerEffect() }
@@ -182,6 +219,17 @@ type (
 		Pods    []types.UID
 		Verdict gang.Verdict
 	}
+	// Evict takes a pod back for somebody else, unless Ledger.Leaves says meanwhile that it need not go. Those of one gang come
+	// in the order in which they have to go: workers before their leader.
+	Evict struct {
+		Pod *v1.Pod
+		// Grace is how long it may take to end; nil means what the pod itself says.
+		Grace *time.Duration
+		// Forced means that no PodDisruptionBudget is asked: nothing else would do.
+		Forced bool
+		// Verdict says for whom, why and how much.
+		Verdict gang.Verdict
+	}
 	// Tell lets the user of a pod know what became of it.
 	Tell struct {
 		Pod     *v1.Pod
@@ -194,4 +242,5 @@ func (Define) ledgerEffect()   {}
 func (Save) ledgerEffect()     {}
 func (Allow) ledgerEffect()    {}
 func (Reject) ledgerEffect()   {}
+func (Evict) ledgerEffect()    {}
 func (Tell) ledgerEffect()     {}

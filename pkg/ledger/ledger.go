@@ -166,6 +166,8 @@ func (l *Ledger) applyLocked(event Event) error {
 	case GroupGone:
 		delete(l.groups, e.Key)
 		l.musterLocked(e.Key)
+	case QueuesSeen, BudgetSeen, BudgetGone:
+		// Nothing is charged yet.
 	case Defined:
 		l.defineLocked(e.Leader, gang.Defined{Definition: e.Definition})
 	case Refuted:
