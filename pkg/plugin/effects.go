@@ -27,9 +27,14 @@ type effects struct {
 	failed  []ledger.Effect // to be tried again
 	stale   []*v1.Pod       // whose nomination is to be taken back
 	arrived chan struct{}   // holds one token while pending or stale is not empty
+
+	// leaves tells whether a pod still has to go; the ledger's answer.
+	leaves func(types.UID) bool
 }
 
-func newEffects(p *Plugin) *effects { return &effects{plugin: p, arrived: make(chan struct{}, 1)} }
+func newEffects(p *Plugin) *effects {
+	return &effects{plugin: p, arrived: make(chan struct{}, 1), leaves: p.ledger.Leaves}
+}
 
 func (e *effects) add(added []ledger.Effect) {
 	if len(added) == 0 {
@@ -124,6 +129,8 @@ func (e *effects) wake(batch []ledger.Effect, later *calls) {
 			e.plugin.definer.add(effect.Leader)
 		case ledger.Save:
 			later.save(effect)
+		case ledger.Evict:
+			later.evict(effect)
 		case ledger.Tell:
 			later.tells = append(later.tells, effect)
 		}
@@ -136,12 +143,15 @@ func (e *effects) wake(batch []ledger.Effect, later *calls) {
 // calls are calls to the API server that are still to be made. A reservation that has changed is written before
 // anybody is told anything: a restart depends on it.
 type calls struct {
-	saves  []ledger.Save // each leader once: what is written is what holds then
-	clears []*v1.Pod     // each pod once
+	saves  []ledger.Save  // each leader once: what is written is what holds then
+	clears []*v1.Pod      // each pod once
+	evicts []ledger.Evict // each pod once, those of a gang in the order in which they have to go
 	tells  []ledger.Tell
 }
 
-func (c *calls) none() bool { return len(c.saves) == 0 && len(c.clears) == 0 && len(c.tells) == 0 }
+func (c *calls) none() bool {
+	return len(c.saves) == 0 && len(c.clears) == 0 && len(c.evicts) == 0 && len(c.tells) == 0
+}
 
 func (c *calls) clear(stale []*v1.Pod) {
 	for _, pod := range stale {
@@ -170,6 +180,12 @@ func (c *calls) next(ctx context.Context, p *Plugin) {
 		pod := c.clears[0]
 		c.clears = c.clears[1:]
 		p.patchStatus(ctx, pod, map[string]any{"nominatedNodeName": ""})
+	case len(c.evicts) > 0:
+		evict := c.evicts[0]
+		c.evicts = c.evicts[1:]
+		if e := p.effects; e.outstanding(evict.Pod, c.evicts) || !e.evict(ctx, evict) {
+			e.fail(evict)
+		}
 	case len(c.tells) > 0:
 		tell := c.tells[0]
 		c.tells = c.tells[1:]
@@ -193,7 +209,10 @@ func (p *Plugin) report(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) 
 // waits tells whether a reason speaks of a pod that is not scheduled.
 func waits(reason gang.Reason) bool {
 	switch reason {
-	case gang.GangAdmitted, gang.GangGuessed, gang.PredictionCorrected, gang.SlotsReleased, gang.Degraded:
+	case gang.GangAdmitted, gang.GangGuessed, gang.PredictionCorrected, gang.SlotsReleased, gang.Degraded, gang.Reclaimed:
+		return false
+	case gang.WouldReclaim:
+		// It waits, for the reason it was told before; this is what an administrator tries out.
 		return false
 	default:
 		return true

@@ -69,7 +69,11 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []cache.InformerSynced{nodes.HasSynced, pods.HasSynced}, nil
+	budgets, err := p.listenToBudgets()
+	if err != nil {
+		return nil, err
+	}
+	return []cache.InformerSynced{nodes.HasSynced, pods.HasSynced, budgets}, nil
 }
 
 // tell applies an event that cannot fail. Of one that does only the kind is logged: a pod holds secrets.
@@ -117,7 +121,8 @@ func last[T any](object any) (T, bool) {
 
 // podDiffers compares what the ledger looks at; status changes come all the time.
 func podDiffers(a, b *v1.Pod) bool {
-	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || leads(a) != leads(b) || !maps.Equal(a.Labels, b.Labels)
+	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || leads(a) != leads(b) ||
+		a.Annotations[spark.LabelUser] != b.Annotations[spark.LabelUser] || !maps.Equal(a.Labels, b.Labels)
 }
 
 // redefines tells whether a leader that is not bound yet says something else of its workers: its user has mended a

@@ -26,9 +26,12 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		Priority:  corev1helpers.PodPriority(pod),
 		Created:   pod.CreationTimestamp.Time,
 		Ready:     ready(pod),
+		User:      spark.User(pod),
+		Meek:      pod.Spec.PreemptionPolicy != nil && *pod.Spec.PreemptionPolicy == v1.PreemptNever,
 		Object:    pod,
 	}
 	if pod.Spec.SchedulerName != p.handle.ProfileName() {
+		described.Foreign = true
 		return described
 	}
 	described.Labels = pod.Labels
@@ -98,9 +101,12 @@ func ready(pod *v1.Pod) bool {
 }
 
 // leads tells whether a pod leads a gang: a Spark driver, or whoever says so by listing the roles of its workers.
-func leads(pod *v1.Pod) bool {
-	_, lists := pod.Annotations[spark.AnnotationRoles]
-	return lists || spark.IsDriver(pod)
+func leads(pod *v1.Pod) bool { return lists(pod) || spark.IsDriver(pod) }
+
+// lists tells whether a pod lists the roles of its workers.
+func lists(pod *v1.Pod) bool {
+	_, written := pod.Annotations[spark.AnnotationRoles]
+	return written
 }
 
 // nameOfGang is the name that a leader's gang has in its namespace.

@@ -19,8 +19,18 @@ func TestVerdictsBecomeTheFrameworksWords(t *testing.T) {
 	waiting := statusOf(gang.Verdict{Reason: gang.ClusterFull, Message: "cpu 4 missing"})
 	require.Equal(t, fwk.Unschedulable, waiting.Code())
 	require.Equal(t, "ClusterFull: cpu 4 missing", waiting.Message())
-	for _, reason := range []gang.Reason{gang.InvalidGang, gang.NeverFitsNode, gang.NeverFitsCluster, gang.LeaderGone} {
+	for _, reason := range []gang.Reason{gang.InvalidGang, gang.NeverFitsNode, gang.NeverFitsCluster, gang.NeverFitsQueue, gang.LeaderGone} {
 		require.Equal(t, fwk.UnschedulableAndUnresolvable, statusOf(gang.Verdict{Reason: reason}).Code(), reason)
+	}
+}
+
+func TestOnlyAPodThatWaitsIsToldSoByACondition(t *testing.T) {
+	for _, reason := range []gang.Reason{gang.Reclaiming, gang.QueueLimit, gang.QueueClosed, gang.UserLimit} {
+		require.True(t, waits(reason), reason)
+		require.Equal(t, fwk.Unschedulable, statusOf(gang.Verdict{Reason: reason}).Code(), reason)
+	}
+	for _, reason := range []gang.Reason{gang.Reclaimed, gang.WouldReclaim, gang.GangAdmitted} {
+		require.False(t, waits(reason), reason)
 	}
 }
 

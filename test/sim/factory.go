@@ -6,11 +6,14 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/informers/core"
 	corev1 "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/informers/policy"
+	policyv1 "k8s.io/client-go/informers/policy/v1"
 	listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 )
 
-// factory hands out the informers of a replica. Only pods and nodes are there; everything else panics.
+// factory hands out the informers of a replica. Pods and nodes are there, and PodDisruptionBudgets, of which there are
+// none; everything else panics.
 type factory struct {
 	informers.SharedInformerFactory
 	replica *replica
@@ -18,6 +21,34 @@ type factory struct {
 
 // Core is the only group that is simulated.
 func (f factory) Core() core.Interface { return coreInformers{replica: f.replica} }
+
+// Policy is a group in which nothing exists.
+func (f factory) Policy() policy.Interface { return policyInformers{} }
+
+type policyInformers struct{ policy.Interface }
+
+func (policyInformers) V1() policyv1.Interface { return policyV1Informers{} }
+
+type policyV1Informers struct{ policyv1.Interface }
+
+func (policyV1Informers) PodDisruptionBudgets() policyv1.TypedPodDisruptionBudgetInformer {
+	return policyv1.ToTypedPodDisruptionBudgetInformer(budgetInformer{})
+}
+
+type budgetInformer struct {
+	policyv1.PodDisruptionBudgetInformer
+}
+
+func (budgetInformer) Informer() cache.SharedIndexInformer { return nothing{} }
+
+// nothing is an informer that has read everything: there is nothing.
+type nothing struct{ cache.SharedIndexInformer }
+
+func (n nothing) AddEventHandler(cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
+	return n, nil
+}
+
+func (nothing) HasSynced() bool { return true }
 
 type coreInformers struct {
 	core.Interface

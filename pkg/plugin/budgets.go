@@ -1,0 +1,55 @@
+package plugin
+
+import (
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"retinue.dev/retinue/pkg/ledger"
+)
+
+// listenToBudgets feeds PodDisruptionBudgets to the ledger.
+func (p *Plugin) listenToBudgets() (cache.InformerSynced, error) {
+	seen := func(budget *policyv1.PodDisruptionBudget) {
+		p.tell(ledger.BudgetSeen{Budget: p.budgetOf(budget)})
+	}
+	handler, err := p.handle.SharedInformerFactory().Policy().V1().PodDisruptionBudgets().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) { seen(object.(*policyv1.PodDisruptionBudget)) },
+		UpdateFunc: func(former, object any) {
+			before, budget := former.(*policyv1.PodDisruptionBudget), object.(*policyv1.PodDisruptionBudget)
+			if before.UID != budget.UID || before.Generation != budget.Generation || allowedBy(before) != allowedBy(budget) {
+				seen(budget)
+			}
+		},
+		DeleteFunc: func(object any) {
+			if budget, ok := last[*policyv1.PodDisruptionBudget](object); ok {
+				p.tell(ledger.BudgetGone{Namespace: budget.Namespace, Name: budget.Name})
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return handler.HasSynced, nil
+}
+
+// budgetOf reads a PodDisruptionBudget. One whose selector cannot be read protects nothing: the API server has the last
+// word at every eviction.
+func (p *Plugin) budgetOf(budget *policyv1.PodDisruptionBudget) ledger.Budget {
+	selector, err := metav1.LabelSelectorAsSelector(budget.Spec.Selector)
+	if err != nil {
+		p.logger.Error(err, "PodDisruptionBudget selects nothing", "podDisruptionBudget", klog.KObj(budget))
+		selector = labels.Nothing()
+	}
+	return ledger.Budget{Namespace: budget.Namespace, Name: budget.Name, Selector: selector, Allowed: allowedBy(budget)}
+}
+
+// allowedBy is how many pods a budget lets go now: none as long as its controller has not seen what it says.
+func allowedBy(budget *policyv1.PodDisruptionBudget) int {
+	if budget.Status.ObservedGeneration < budget.Generation {
+		return 0
+	}
+	return max(int(budget.Status.DisruptionsAllowed), 0)
+}

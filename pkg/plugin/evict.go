@@ -1,0 +1,120 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+)
+
+// evictionPatience is how long one eviction may hold up other calls: the API server answers one that a
+// PodDisruptionBudget forbids with a time to wait, and the client would.
+const evictionPatience = 5 * time.Second
+
+// evict adds an eviction. One that is already there is replaced where it stands: what was said last holds.
+func (c *calls) evict(evict ledger.Evict) {
+	if i := slices.IndexFunc(c.evicts, func(other ledger.Evict) bool { return other.Pod.UID == evict.Pod.UID }); i >= 0 {
+		c.evicts[i] = evict
+		return
+	}
+	c.evicts = append(c.evicts, evict)
+}
+
+// outstanding tells whether some worker of a leader is still to be evicted: by a call in the queue or one that has been
+// put off. Its leader must not go before it.
+func (e *effects) outstanding(leader *v1.Pod, queued []ledger.Evict) bool {
+	if !leads(leader) {
+		return false
+	}
+	key := e.plugin.describe(leader).Gang
+	follows := func(evict ledger.Evict) bool {
+		pod := evict.Pod
+		if pod.UID == leader.UID || pod.Namespace != leader.Namespace || !e.leaves(pod.UID) {
+			return false
+		}
+		if owner := metav1.GetControllerOf(pod); owner != nil && owner.UID == leader.UID {
+			return true
+		}
+		// Workers that only a selector of the leader's roles makes its own say nothing of their gang: any of them may be.
+		described := e.plugin.describe(pod)
+		return described.Gang == key || described.Kind == ledger.Lone && lists(leader)
+	}
+	if slices.ContainsFunc(queued, follows) {
+		return true
+	}
+	e.mu.Lock()
+	later := slices.Concat(e.pending, e.failed)
+	e.mu.Unlock()
+	return slices.ContainsFunc(later, func(effect ledger.Effect) bool {
+		evict, ok := effect.(ledger.Evict)
+		return ok && follows(evict)
+	})
+}
+
+// evict takes a pod back, unless that has become needless. It returns false if it has to be tried again.
+func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
+	if !e.leaves(evict.Pod.UID) {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, evictionPatience)
+	defer cancel()
+	p, pod := e.plugin, evict.Pod
+	options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}
+	if evict.Grace != nil {
+		// Not even an instant is no time at all: a grace of zero would take the pod off the API server while it runs.
+		seconds := max(int64((*evict.Grace+time.Second-1)/time.Second), 1)
+		options.GracePeriodSeconds = &seconds
+	}
+	pods := p.handle.ClientSet().CoreV1().Pods(pod.Namespace)
+	var err error
+	if evict.Forced {
+		if err = p.disrupt(ctx, pod, evict.Verdict); err == nil {
+			err = pods.Delete(ctx, pod.Name, options)
+		}
+	} else {
+		err = pods.EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}, DeleteOptions: &options})
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return true
+	case apierrors.IsTooManyRequests(err) || apierrors.IsConflict(err) || ctx.Err() != nil:
+		// A conflict means that another has its name, too: then the ledger soon knows that this one need not go.
+		p.logger.V(2).Info("Eviction put off", "pod", klog.KObj(pod), "reason", err)
+		return false
+	case err != nil:
+		p.logger.Error(err, "Pod not evicted", "pod", klog.KObj(pod))
+		return false
+	}
+	p.handle.EventRecorder().Eventf(pod, nil, v1.EventTypeNormal, string(gang.Reclaimed), "Evicting", "%s", evict.Verdict.Message)
+	p.logger.V(2).Info("Pod evicted", "pod", klog.KObj(pod), "forced", evict.Forced, "verdict", evict.Verdict.String())
+	return true
+}
+
+// disrupt writes on a pod why it goes, for the controllers that make another: the Eviction API does so by itself.
+func (p *Plugin) disrupt(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": pod.UID},
+		"status": map[string]any{"conditions": []v1.PodCondition{{
+			Type:               v1.DisruptionTarget,
+			Status:             v1.ConditionTrue,
+			Reason:             v1.PodReasonPreemptionByScheduler,
+			Message:            verdict.String(),
+			LastTransitionTime: metav1.NewTime(p.clock.Now()),
+		}}},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	return err
+}
