@@ -32,7 +32,7 @@ type Slot struct {
 	// Role is an index into Definition.Roles.
 	Role int
 	// Node holds the room while the slot is open. Empty means homeless: the slot's node has gone and no other has
-	// been found yet, so nothing is held.
+	// been found yet, so no node holds anything.
 	Node string
 	// Requests is what is held on Node while the slot is open.
 	Requests resource.Vector
@@ -42,6 +42,7 @@ type Slot struct {
 
 // Change is a difference of what a gang's open slots hold on one node: positive is held, negative given back.
 type Change struct {
+	// Node is empty for slots without a home: they are the gang's all the same.
 	Node   string
 	Amount resource.Vector
 }
@@ -134,11 +135,11 @@ func (g *Gang) Open(role string) int {
 // Live is how many placed workers the gang has, elastic ones included.
 func (g *Gang) Live() int { return len(g.workers) }
 
-// Held is the sum of what open slots hold, over all nodes.
+// Held is the sum of what open slots hold, on all nodes and on none.
 func (g *Gang) Held() resource.Vector {
 	var held resource.Vector
 	for _, slot := range g.Slots {
-		if slot.Worker == "" && slot.Node != "" {
+		if slot.Worker == "" {
 			held = held.Add(slot.Requests)
 		}
 	}

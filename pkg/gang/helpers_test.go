@@ -1,6 +1,7 @@
 package gang
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -97,11 +98,11 @@ func add(total map[string]resource.Vector, changes []Change) {
 func show(total map[string]resource.Vector) string {
 	var parts []string
 	for _, node := range slices.Sorted(maps.Keys(total)) {
-		if amount := total[node]; amount.CPU < 0 {
-			parts = append(parts, fmt.Sprintf("%s -%s", node, resource.Vector{}.Sub(amount)))
-		} else {
-			parts = append(parts, fmt.Sprintf("%s +%s", node, amount))
+		sign, amount := "+", total[node]
+		if amount.CPU < 0 {
+			sign, amount = "-", resource.Vector{}.Sub(amount)
 		}
+		parts = append(parts, fmt.Sprintf("%s %s%s", cmp.Or(node, "nowhere"), sign, amount))
 	}
 	return strings.Join(parts, ", ")
 }

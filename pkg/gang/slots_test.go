@@ -34,7 +34,7 @@ func TestAWorkerTakesTheSlotThatCostsOthersLeast(t *testing.T) {
 		"one without a home rather than one held elsewhere": {
 			[]Event{SlotMoved{0, ""}}, "c",
 			lines("executor cpu 2 on c: w", "executor cpu 2 on a: open", "executor cpu 2 on b: open", "helper cpu 1 on b: open"),
-			"",
+			"nowhere -cpu 2",
 		},
 		"one on its node rather than one without a home": {
 			[]Event{SlotMoved{0, ""}}, "b",
@@ -185,14 +185,15 @@ func TestTheFirstMeasureCorrectsOpenSlots(t *testing.T) {
 	assert.Equal(t, "b +cpu 4", show(sum(g.Step(Measured{"helper", cores(5)}))), "every role has its own first worker")
 }
 
-func TestHomelessSlotsHoldNothing(t *testing.T) {
+// Slots without a home hold room on no node, and stay their gang's.
+func TestHomelessSlotsAreHeldNowhere(t *testing.T) {
 	g := in(Running)
 	g.Step(SlotMoved{0, ""})
 	g.Step(SlotMoved{1, ""})
-	assert.Equal(t, "cpu 1", g.Held().String())
-	assert.Empty(t, g.Step(Measured{"executor", cores(3)}))
-	assert.Equal(t, "a +cpu 3", show(sum(g.Step(SlotMoved{0, "a"}))))
-	assert.Equal(t, "a -cpu 3, b -cpu 1", show(sum(g.Step(Ended{}))))
+	assert.Equal(t, "cpu 5", g.Held().String())
+	assert.Equal(t, "nowhere +cpu 2", show(sum(g.Step(Measured{"executor", cores(3)}))))
+	assert.Equal(t, "nowhere -cpu 3, a +cpu 3", show(sum(g.Step(SlotMoved{0, "a"}))))
+	assert.Equal(t, "nowhere -cpu 3, a -cpu 3, b -cpu 1", show(sum(g.Step(Ended{}))))
 }
 
 func TestAWorkerThatDidNotKeepItsNodeLeavesItsSlotAsItWas(t *testing.T) {
@@ -200,7 +201,7 @@ func TestAWorkerThatDidNotKeepItsNodeLeavesItsSlotAsItWas(t *testing.T) {
 	g.Step(SlotMoved{0, ""})
 	before := draw(g)
 	g.Step(placed("v", "c")) // takes the one without a home
-	assert.Empty(t, g.Step(WorkerUnplaced{"v"}))
+	assert.Equal(t, "nowhere +cpu 2", show(sum(g.Step(WorkerUnplaced{"v"}))))
 	assert.Equal(t, before, draw(g))
 }
 

@@ -334,9 +334,9 @@ func (g *Gang) roleIndex(name string) int {
 	return -1
 }
 
-// appendHeld adds what an open slot holds, or with sign −1 gives back. Claimed and homeless slots hold nothing.
+// appendHeld adds what an open slot holds, or with sign −1 gives back. Claimed slots hold nothing.
 func appendHeld(changes []Change, slot Slot, sign int) []Change {
-	if slot.Worker != "" || slot.Node == "" {
+	if slot.Worker != "" {
 		return changes
 	}
 	amount := slot.Requests

@@ -37,7 +37,7 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 		"worker gone above the minimum": {WorkerGone{"w"}, ". | . | . | Reserved | Running | ."},
 		"worker never placed gone":      {WorkerGone{"v"}, ". | . | . | . | . | ."},
 		"open slot moved":               {SlotMoved{0, "c"}, ". | . | . | Reserved a -cpu 2, c +cpu 2 | Running a -cpu 2, c +cpu 2 | ."},
-		"open slot lost its room":       {SlotMoved{0, ""}, ". | . | . | Reserved a -cpu 2 | Running a -cpu 2 | ."},
+		"open slot lost its room":       {SlotMoved{0, ""}, ". | . | . | Reserved nowhere +cpu 2, a -cpu 2 | Running nowhere +cpu 2, a -cpu 2 | ."},
 		"open slot moved to its place":  {SlotMoved{0, "a"}, ". | . | . | . | . | ."},
 		"claimed slot moved":            {SlotMoved{2, "c"}, ". | . | . | . | . | ."},
 		"slot that is not there moved":  {SlotMoved{4, "c"}, ". | . | . | . | . | ."},

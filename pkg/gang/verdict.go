@@ -79,6 +79,16 @@ func (v Verdict) Permanent() bool {
 	}
 }
 
+// OfQueue tells whether it is the queue that stands in the way, whatever room there is.
+func (v Verdict) OfQueue() bool {
+	switch v.Reason {
+	case NeverFitsQueue, QueueClosed, QueueMaxGangs, LeaderShare, QueueLimit, UserLimit:
+		return true
+	default:
+		return false
+	}
+}
+
 // String is the form of messages, the reason first: "Fragmented: 3 of 4 executors fit …".
 func (v Verdict) String() string {
 	if v.Message == "" {

@@ -42,6 +42,9 @@ func (l *Ledger) admitLocked(a Admitted) error {
 	if e == nil || l.gangOfLocked(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" {
 		return ErrNotWaiting
 	}
+	if !l.queues.Fits(l.queueOfLocked(e.Key.Namespace), demandOnQueue(e)).Passes() {
+		return ErrOverQuota
+	}
 	if e.upfront == nil {
 		l.placeLocked(e.leader, a.Node, false)
 	} else {
@@ -111,8 +114,14 @@ func (l *Ledger) refuseLocked(r Refused) {
 		// Through the Gate again, which keeps it there.
 		l.effects = append(l.effects, Activate{p.Object})
 	} else {
-		w = l.waiting.add(p.UID, "pod "+p.Shape+" "+p.Requests.String(), p.Requests, turnOf(p))
+		w = l.parkAloneLocked(p)
 	}
+	w.told = r.Verdict.Reason // the scheduler tells of an attempt that has failed
+	if r.Verdict.OfQueue() {
+		l.waiting.idle = false // the tree keeps it until the queue has room
+		return
+	}
+	w.failed = true
 	l.waiting.fail(w.shape, r, l.now)
 	l.disappointLocked(w)
 	if w.shape.due(l.since) {
@@ -121,20 +130,21 @@ func (l *Ledger) refuseLocked(r Refused) {
 	}
 }
 
-func (l *Ledger) parkLocked(e *entry) *waiter {
-	return l.waiting.add(e.leader.UID, shapeOf(e), demandOf(e), turnOf(e.leader))
+// startOf is what the pods of a gang ask for in all at its start.
+func startOf(e *entry) resource.Vector {
+	start := e.leader.Requests
+	for _, role := range e.Gang.Definition.Roles {
+		start = start.Add(role.Requests.Scale(role.Count))
+	}
+	return start
 }
 
-// demandOf is what a gang asks for in all at its start.
+// demandOf is what has to be free in all for a gang to start.
 func demandOf(e *entry) resource.Vector {
-	demand := e.leader.Requests
-	for _, role := range e.Gang.Definition.Roles {
-		demand = demand.Add(role.Requests.Scale(role.Count))
-	}
 	if e.upfront != nil {
-		demand = demand.Max(e.upfront.group.Resources)
+		return startOf(e).Max(e.upfront.group.Resources)
 	}
-	return demand
+	return startOf(e)
 }
 
 // shapeOf is equal for gangs that ask for exactly the same.

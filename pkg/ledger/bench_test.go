@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
 )
 
 // scale is a large cluster for measuring.
@@ -22,7 +23,7 @@ type scale struct {
 
 // newScale is a synced ledger with so many nodes of 16 cores.
 func newScale(nodes int) *scale {
-	s := &scale{Ledger: New(""), now: start}
+	s := &scale{Ledger: New("", placement.Pack), now: start}
 	s.tell(Synced{})
 	for i := range nodes {
 		s.tell(NodeSeen{newNode(nodeName(i), 16)})
@@ -295,7 +296,7 @@ func BenchmarkRestart(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				l := New("")
+				l := New("", placement.Pack)
 				for _, event := range events {
 					_, _ = l.Apply(start, event)
 				}

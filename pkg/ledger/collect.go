@@ -67,7 +67,7 @@ func (c *collection) complete() bool { return c.missing == 0 }
 // room. Where nothing has come back for as long, other nodes are chosen, and when there are no others, somebody else's
 // turn comes. When all was collected and the waiter does not fit all the same, all is given back and everybody tried
 // again: so that this does not go on all the time, nothing is collected for as long after it.
-func (l *Ledger) tickCollectionLocked(after time.Duration, oneDomain bool) {
+func (l *Ledger) tickCollectionLocked(after time.Duration) {
 	if c := l.collecting; c != nil {
 		if !c.complete() && l.now.Sub(c.progressed) >= after {
 			l.chooseOthersLocked()
@@ -78,21 +78,16 @@ func (l *Ledger) tickCollectionLocked(after time.Duration, oneDomain bool) {
 		return
 	}
 	var best *waiter
-	for _, s := range l.waiting.order {
-		if s.rehearsed {
-			continue // there is room, and more of it would not help
-		}
-		w := s.queue[0]
+	for _, w := range l.waiting.byPod {
 		waited, lately := l.now.Sub(w.turn.created) >= after, l.now.Sub(w.passed) < after
-		short := s.verdict.Reason == gang.ClusterFull || s.verdict.Reason == gang.Fragmented // else room does not help it
-		if waited && !lately && short && (best == nil || cmp.Or(w.passed.Compare(best.passed), w.turn.compare(best.turn)) < 0) {
+		if waited && !lately && l.wantsRoomLocked(w) && (best == nil || cmp.Or(w.passed.Compare(best.passed), w.turn.compare(best.turn)) < 0) {
 			best = w
 		}
 	}
 	if best == nil {
 		return
 	}
-	c := &collection{waiter: best.uid, wants: l.wantsLocked(best.uid), onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: l.now, after: after, seeking: true}
+	c := &collection{waiter: best.uid(), wants: l.wantsLocked(best.uid()), onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: l.now, after: after, seeking: true}
 	for w := range c.wants {
 		for range c.wants[w].count {
 			c.homeless = append(c.homeless, len(c.kept))
@@ -100,7 +95,7 @@ func (l *Ledger) tickCollectionLocked(after time.Duration, oneDomain bool) {
 		}
 	}
 	c.missing = len(c.kept)
-	if oneDomain {
+	if l.strategyLocked(best.turn.gang.Namespace) == placement.SingleZone {
 		c.left = map[string]bool{}
 		if c.domain = l.roomiestLocked(best.shape.demand, c.left); c.domain == "" {
 			best.passed = l.now
@@ -108,8 +103,17 @@ func (l *Ledger) tickCollectionLocked(after time.Duration, oneDomain bool) {
 		}
 	}
 	l.collecting = c
-	l.effects = append(l.effects, Tell{l.objectLocked(best.uid), gang.Verdict{Reason: gang.Collecting,
+	l.effects = append(l.effects, Tell{l.objectLocked(best.uid()), gang.Verdict{Reason: gang.Collecting,
 		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, best.shape.verdict)}})
+}
+
+// wantsRoomLocked tells whether a waiter lacks nothing but room.
+func (l *Ledger) wantsRoomLocked(w *waiter) bool {
+	s := w.shape
+	if s.rehearsed || s.verdict.Reason != gang.ClusterFull && s.verdict.Reason != gang.Fragmented {
+		return false
+	}
+	return l.queues.Fits(w.asks.Queue, w.asks.Demand).Passes()
 }
 
 // wantsLocked is everything a waiter asks for.
@@ -324,7 +328,7 @@ func (l *Ledger) collectorLocked() *waiter {
 
 // disappointLocked gives up a complete collection with which the attempt has failed all the same.
 func (l *Ledger) disappointLocked(w *waiter) {
-	if c := l.collecting; c != nil && c.waiter == w.uid && c.complete() {
+	if c := l.collecting; c != nil && c.waiter == w.uid() && c.complete() {
 		w.passed, l.vainUntil = l.now, l.now.Add(c.after)
 		l.abandonLocked()
 	}

@@ -8,3 +8,7 @@ var ErrRoomGone = errors.New("the room planned for the gang was taken meanwhile"
 
 // ErrNotWaiting is returned for Admitted when the gang is not waiting to be admitted: it has ended, or is admitted.
 var ErrNotWaiting = errors.New("the gang is not waiting to be admitted")
+
+// ErrOverQuota is returned for Admitted and Placed when the queue does not let the gang or pod in any more: others were
+// faster. The attempt has to be repeated, and says why it waits.
+var ErrOverQuota = errors.New("the queue has let others in meanwhile")

@@ -177,8 +177,6 @@ type (
 		// Collect is how long a pod or gang waits before room is collected for it. Zero means that no collection
 		// begins this time.
 		Collect time.Duration
-		// OneDomain says that a gang has to be in one domain of the topology key, and so has what is collected for it.
-		OneDomain bool
 	}
 	// Synced: everything that existed at the start has been told; from now on gangs may be admitted.
 	Synced struct{}

@@ -16,10 +16,6 @@ func (l *Ledger) Gate(now time.Time, seen Pod) (gang.Verdict, []Effect) {
 	l.seePodLocked(seen)
 	verdict := l.gateLocked(l.pods[seen.UID])
 	l.explainLocked(l.pods[seen.UID], verdict)
-	if seen.Kind != Leader && !verdict.Passes() {
-		// It waits for its leader now, not for room.
-		l.endWaitLocked(seen.UID)
-	}
 	return verdict, l.settleLocked()
 }
 
@@ -47,10 +43,14 @@ func (l *Ledger) gateLocked(p *pod) gang.Verdict {
 		if !verdict.Passes() {
 			// It does not wait for room any more, so it must not be tried when room comes back.
 			l.endWaitLocked(p.UID)
+			return verdict
 		}
-		return verdict
+		if l.claimsLocked(p) {
+			return gang.Verdict{}
+		}
+		return l.gateAloneLocked(p)
 	default:
-		return gang.Verdict{}
+		return l.gateAloneLocked(p)
 	}
 }
 
@@ -73,23 +73,38 @@ func (l *Ledger) gateLeaderLocked(p *pod) gang.Verdict {
 	}
 }
 
-// gateWaitingLocked parks a gang behind those of its shape, unless it is the one being tried.
+// gateWaitingLocked parks a gang behind those of its shape, unless it is the one being tried. Where there are queues, it is
+// their order that decides, for everybody.
 func (l *Ledger) gateWaitingLocked(e *entry) gang.Verdict {
 	w := l.waiting.byPod[e.leader.UID]
 	if w == nil {
-		s := l.waiting.shapes[shapeOf(e)]
-		if s == nil {
+		if !l.queued() && l.waiting.shapes[shapeOf(e)] == nil {
 			return gang.Verdict{}
 		}
 		w = l.parkLocked(e)
-		behind := gang.Verdict{Reason: gang.BehindOthers,
-			Message: fmt.Sprintf("behind %d that wait for the same; the first: %s", len(s.queue)-1, s.verdict)}
-		l.effects = append(l.effects, Tell{e.leader.Object, behind})
 	}
-	if l.probe == w.uid {
+	return l.turnLocked(w)
+}
+
+// gateAloneLocked lets a pod that claims no slot through when it is its turn.
+func (l *Ledger) gateAloneLocked(p *pod) gang.Verdict {
+	if !l.queued() || p.placed != "" {
 		return gang.Verdict{}
 	}
-	return w.shape.verdict
+	return l.turnLocked(l.parkAloneLocked(p))
+}
+
+// turnLocked lets a waiter that is at the Gate through if it is the one to be tried.
+func (l *Ledger) turnLocked(w *waiter) gang.Verdict {
+	l.probeLocked(w.uid())
+	if l.probe == w.uid() {
+		return gang.Verdict{}
+	}
+	verdict := l.verdictLocked(w)
+	if verdict.Reason != gang.BehindOthers || !w.shape.failed.IsZero() {
+		l.tellLocked(w, verdict) // else its turn may come before it could be written down
+	}
+	return verdict
 }
 
 func (l *Ledger) gateWorkerLocked(p *pod) gang.Verdict {

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -35,7 +37,10 @@ type Ledger struct {
 	resting map[*entry]struct{}
 	// claims are the roles of defined gangs by one label of their selectors.
 	claims map[label][]claim
-	// waiting holds leaders and lone pods that were tried and did not fit.
+	// layout is what is known of queues, and queues is what they use and who waits in them.
+	layout Queues
+	queues *quota.Tree
+	// waiting holds gangs and pods by themselves that have to wait; the same are in queues.
 	waiting waiting
 	// probe is the waiter being tried again since probed; empty means none.
 	probe  types.UID
@@ -45,6 +50,8 @@ type Ledger struct {
 	// since are the epochs in which things last happened.
 	since  epochs
 	synced bool
+	// strategy is how gangs are laid out whose queues say nothing else.
+	strategy placement.Strategy
 
 	// collecting is the room that is kept for one waiter until it has all it needs; nil means none.
 	collecting *collection
@@ -78,6 +85,8 @@ type pod struct {
 	roams bool
 	// told is why it was last refused at the Gate without belonging to a gang; zero when it was not.
 	told gang.Verdict
+	// charged is what its queue was charged for it.
+	charged charge
 }
 
 // entry is a gang with its leader.
@@ -91,6 +100,9 @@ type entry struct {
 	progress time.Time
 	// handles are the labels under which its roles are found in Ledger.claims.
 	handles []label
+	// charged is what its queue was charged for it besides its pods; open is what of that its open slots are.
+	charged charge
+	open    resource.Vector
 	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
 	eligibility []func(*v1.Node) bool
 }
@@ -107,20 +119,22 @@ type app struct {
 	bound int
 }
 
-// New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement;
-// empty means no domains.
-func New(topologyKey string) *Ledger {
+// New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement; empty
+// means no domains. strategy is how gangs are laid out unless their queue says it.
+func New(topologyKey string, strategy placement.Strategy) *Ledger {
 	return &Ledger{
-		nodes:   nodes{index: map[string]int{}, topologyKey: topologyKey},
-		pods:    map[types.UID]*pod{},
-		gangs:   map[types.UID]*entry{},
-		apps:    map[gang.Key]*app{},
-		groups:  map[gang.Key]Group{},
-		barred:  map[*entry]struct{}{},
-		resting: map[*entry]struct{}{},
-		claims:  map[label][]claim{},
-		waiting: waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
-		before:  map[int]resource.Vector{},
+		strategy: strategy,
+		nodes:    nodes{index: map[string]int{}, topologyKey: topologyKey},
+		pods:     map[types.UID]*pod{},
+		gangs:    map[types.UID]*entry{},
+		apps:     map[gang.Key]*app{},
+		groups:   map[gang.Key]Group{},
+		barred:   map[*entry]struct{}{},
+		resting:  map[*entry]struct{}{},
+		claims:   map[label][]claim{},
+		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
+		queues:   quota.New(nil),
+		before:   map[int]resource.Vector{},
 
 		degraded:  map[*entry]bool{},
 		touched:   map[int]struct{}{},
@@ -128,8 +142,8 @@ func New(topologyKey string) *Ledger {
 	}
 }
 
-// Apply lets one event happen and returns what has to be done about it. Only Admitted can fail, with ErrRoomGone or
-// ErrNotWaiting, and then changes nothing.
+// Apply lets one event happen and returns what has to be done about it. Only Admitted and Placed can fail, with
+// ErrRoomGone, ErrNotWaiting or ErrOverQuota, and then change nothing.
 func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -166,8 +180,10 @@ func (l *Ledger) applyLocked(event Event) error {
 	case GroupGone:
 		delete(l.groups, e.Key)
 		l.musterLocked(e.Key)
-	case QueuesSeen, BudgetSeen, BudgetGone:
-		// Nothing is charged yet.
+	case QueuesSeen:
+		l.arrangeLocked(e.Queues)
+	case BudgetSeen, BudgetGone:
+		// Nothing is taken back yet.
 	case Defined:
 		l.defineLocked(e.Leader, gang.Defined{Definition: e.Definition})
 	case Refuted:
@@ -177,6 +193,9 @@ func (l *Ledger) applyLocked(event Event) error {
 	case Placed:
 		// What is bound stays where it is: an attempt that has not heard of the binding will fail.
 		if p := l.pods[e.UID]; p != nil && !p.bound {
+			if !l.allowsLocked(p).Passes() {
+				return ErrOverQuota
+			}
 			l.placeLocked(p, e.Node, false)
 		}
 	case Unplaced:
@@ -223,6 +242,7 @@ func sorted(pods map[types.UID]*pod) []*pod {
 // settleLocked ends an event: slots leave nodes that cannot keep them, room that came back goes to slots without a home
 // first and then opens a new epoch, and the next waiter gets its try.
 func (l *Ledger) settleLocked() []Effect {
+	l.queues.SetCapacity(l.nodes.capacity)
 	if l.synced {
 		l.repairLocked()
 		gained := l.nodeChanged || l.gainedLocked()
@@ -247,7 +267,7 @@ func (l *Ledger) settleLocked() []Effect {
 		if l.nodeChanged {
 			l.since.nodes = l.epoch
 		}
-		l.probeLocked()
+		l.probeLocked("")
 	}
 	l.nodeChanged, l.companyChanged = false, false
 	clear(l.before)
@@ -308,8 +328,8 @@ func (l *Ledger) gainedLocked() bool {
 	return false
 }
 
-// probeLocked lets the next waiter through the Gate, one at a time.
-func (l *Ledger) probeLocked() {
+// probeLocked lets the next waiter through the Gate, one at a time. One that is at the Gate need not be called.
+func (l *Ledger) probeLocked(atGate types.UID) {
 	if l.probe != "" {
 		if l.now.Sub(l.probed) < probeTimeout {
 			return
@@ -319,11 +339,14 @@ func (l *Ledger) probeLocked() {
 	}
 	next := l.collectorLocked()
 	if next == nil {
-		next = l.waiting.next(l.now, l.since, l.nodes.total)
+		next = l.nextLocked()
 	}
-	if next != nil {
-		l.probe, l.probed = next.uid, l.now
-		l.effects = append(l.effects, Activate{l.objectLocked(next.uid)})
+	if next == nil {
+		return
+	}
+	l.probe, l.probed = next.uid(), l.now
+	if l.probe != atGate {
+		l.effects = append(l.effects, Activate{l.objectLocked(l.probe)})
 	}
 }
 
@@ -338,6 +361,7 @@ func (l *Ledger) objectLocked(waiter types.UID) *v1.Pod {
 // endWaitLocked ends a pod's wait, its probe, and what is collected for it.
 func (l *Ledger) endWaitLocked(uid types.UID) {
 	l.waiting.remove(uid)
+	l.queues.Remove(uid)
 	if l.probe == uid {
 		l.probe = ""
 	}
@@ -352,6 +376,9 @@ func (l *Ledger) useLocked(node string, amount resource.Vector) {
 
 func (l *Ledger) holdLocked(changes []gang.Change) {
 	for _, change := range changes {
+		if change.Node == "" {
+			continue
+		}
 		l.rememberLocked(change.Node)
 		l.nodes.hold(change.Node, change.Amount)
 	}
@@ -365,7 +392,9 @@ func (l *Ledger) rememberLocked(node string) {
 	}
 }
 
-// stepLocked lets an event happen to a gang and keeps the nodes' sums in step.
+// stepLocked lets an event happen to a gang and keeps the sums of nodes and queues in step.
 func (l *Ledger) stepLocked(e *entry, event gang.Event) {
-	l.holdLocked(e.Step(event))
+	changes := e.Step(event)
+	l.holdLocked(changes)
+	l.chargeGangLocked(e, changes)
 }

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -185,7 +186,7 @@ func (w *world) checkBooks(t require.TestingT) {
 		} else {
 			require.Equal(t, gang.Waiting, e.Phase)
 		}
-		require.Same(t, waiter, waiter.shape.queue[waiter.index])
+		require.Equal(t, uid, waiter.uid())
 	}
 	if w.probe != "" {
 		require.Contains(t, w.waiting.byPod, w.probe)
@@ -365,7 +366,7 @@ func TestTheSameEventsHaveTheSameEffects(t *testing.T) {
 			w.step(t)
 		}
 		replay := func() (said []string, l *Ledger) {
-			l = New("")
+			l = New("", placement.Pack)
 			for _, tell := range w.log {
 				said = append(said, tell(l))
 			}

@@ -31,6 +31,8 @@ type nodes struct {
 	indexShared bool
 	// total is the sum of free over all nodes that exist; what an overbooked node lacks is not taken off.
 	total resource.Vector
+	// capacity is the sum of what all nodes that exist offer.
+	capacity resource.Vector
 	// topologyKey is the node label that names a node's domain; empty means no domains.
 	topologyKey string
 }
@@ -94,7 +96,7 @@ func (n *nodes) set(object *v1.Node) bool {
 	n.update(i, func(node *node) {
 		node.object = object
 		node.domain = object.Labels[n.topologyKey]
-		node.allocatable = resource.OfList(object.Status.Allocatable)
+		n.offer(node, resource.OfList(object.Status.Allocatable))
 	})
 	return true
 }
@@ -102,8 +104,15 @@ func (n *nodes) set(object *v1.Node) bool {
 // remove makes a node offer nothing; pods that are still on it stay counted until they go.
 func (n *nodes) remove(name string) {
 	n.update(n.lookup(name), func(node *node) {
-		node.object, node.domain, node.allocatable = nil, "", resource.Vector{}
+		node.object, node.domain = nil, ""
+		n.offer(node, resource.Vector{})
 	})
+}
+
+// offer changes what a node has in all.
+func (n *nodes) offer(node *node, allocatable resource.Vector) {
+	n.capacity = n.capacity.Sub(node.allocatable).Add(allocatable)
+	node.allocatable = allocatable
 }
 
 // use adds to what pods take on a node; hold to what open slots take. Negative amounts give back.

@@ -12,6 +12,8 @@ import (
 	"pgregory.net/rapid"
 
 	"retinue.dev/retinue/pkg/gang"
+
+	"retinue.dev/retinue/pkg/placement"
 )
 
 // A kubelet reports every few seconds. Only what placement looks at is a change, and may wake those that never fitted.
@@ -35,7 +37,7 @@ func TestWhatChangesANode(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := New("")
+			l := New("", placement.Pack)
 			_, err := l.Apply(start, Synced{})
 			require.NoError(t, err)
 			node := newNode("a", 4)
@@ -50,7 +52,7 @@ func TestWhatChangesANode(t *testing.T) {
 }
 
 func TestDomainsAreTheValuesOfTheTopologyKey(t *testing.T) {
-	l := New("zone")
+	l := New("zone", placement.Pack)
 	node := newNode("a", 4)
 	node.Labels = map[string]string{"zone": "z1"}
 	_, _ = l.Apply(start, NodeSeen{node})
@@ -65,7 +67,7 @@ func TestDomainsAreTheValuesOfTheTopologyKey(t *testing.T) {
 
 // A cluster that replaces its nodes all the time must not make the table longer and longer.
 func TestEntriesOfNodesThatAreGoneAreUsedAgain(t *testing.T) {
-	l := New("")
+	l := New("", placement.Pack)
 	_, _ = l.Apply(start, Synced{})
 	for day := range 1000 {
 		_, _ = l.Apply(start, NodeSeen{newNode(fmt.Sprint("node-", day), 4)})
@@ -137,7 +139,7 @@ func TestASharedArrayNeverChanges(t *testing.T) {
 }
 
 func TestAnUnknownEventPanics(t *testing.T) {
-	assert.PanicsWithValue(t, "ledger: event ledger.unknown is not known", func() { _, _ = New("").Apply(start, unknown{}) })
+	assert.PanicsWithValue(t, "ledger: event ledger.unknown is not known", func() { _, _ = New("", placement.Pack).Apply(start, unknown{}) })
 }
 
 type unknown struct{}
@@ -167,7 +169,7 @@ func TestSlotsHandedInAreNotWrittenTo(t *testing.T) {
 }
 
 func TestANodeWithoutAnythingAllocatableOffersNothing(t *testing.T) {
-	l := New("")
+	l := New("", placement.Pack)
 	_, _ = l.Apply(start, NodeSeen{&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "bare"}}})
 	view := l.View()
 	i, known := view.Index("bare")

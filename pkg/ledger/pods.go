@@ -50,6 +50,7 @@ func (l *Ledger) seePodLocked(seen Pod) {
 
 // updateLocked takes the new state of a pod seen before.
 func (l *Ledger) updateLocked(p *pod, seen Pod) {
+	defer l.chargePodLocked(p)
 	if p.placed != "" && !p.Requests.Equal(seen.Requests) {
 		l.useLocked(p.placed, seen.Requests.Sub(p.Requests))
 	}
@@ -168,6 +169,7 @@ func (l *Ledger) gatherLocked(e *entry) {
 		l.measureLocked(e, p)
 		if p.placed != "" {
 			l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
+			l.chargePodLocked(p)
 		}
 		l.reviseLocked(p)
 	}
@@ -182,6 +184,7 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 	delete(l.pods, uid)
 	if p.placed != "" {
 		l.useLocked(p.placed, resource.Vector{}.Sub(p.Requests))
+		l.rechargeLocked(&p.charged, charge{})
 	}
 	l.leaveLocked(p)
 }
@@ -229,6 +232,7 @@ func (l *Ledger) endGangLocked(e *entry) {
 	}
 	l.disbandLocked(a)
 	for _, p := range sorted(a.workers) {
+		l.chargePodLocked(p)
 		l.reviseLocked(p)
 	}
 	if len(a.leaders) > 0 {
@@ -256,6 +260,7 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	if first {
 		p.placed = node
 		l.useLocked(node, p.Requests)
+		l.chargePodLocked(p)
 		l.companyChanged = true
 		l.endWaitLocked(p.UID)
 	}
@@ -296,6 +301,7 @@ func (l *Ledger) unplaceLocked(p *pod) {
 		l.apps[p.Gang].bound--
 	}
 	p.placed, p.bound = "", false
+	l.chargePodLocked(p)
 	e := l.gangOfLocked(p)
 	switch {
 	case e == nil:

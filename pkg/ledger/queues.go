@@ -1,11 +1,254 @@
 package ledger
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
+
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/resource"
 )
+
+// tellsPerSweep bounds how many of those who wait are told at once that they wait for something else now: each costs two
+// calls to the API server.
+const tellsPerSweep = 500
+
+// charge is what a queue was charged, to be released as it was.
+type charge struct {
+	queue  string
+	demand quota.Demand
+}
+
+func (c charge) equal(other charge) bool {
+	a, b := c.demand, other.demand
+	return c.queue == other.queue && a.User == b.User && a.Gangs == b.Gangs && a.Amount.Equal(b.Amount) && a.Leader.Equal(b.Leader)
+}
+
+// nothing tells whether no sum would change.
+func (c charge) nothing() bool {
+	return c.demand.Gangs == 0 && c.demand.Amount.IsZero() && c.demand.Leader.IsZero()
+}
+
+// arrangeLocked takes new queues. Nothing that runs ends by it: it is charged to the queues it belongs to now, which may
+// then hold more than they may.
+func (l *Ledger) arrangeLocked(layout Queues) {
+	l.layout = layout
+	l.queues = quota.New(layout.Specs)
+	l.queues.SetCapacity(l.nodes.capacity)
+	recharge := func(c *charge, namespace string) {
+		if !c.nothing() {
+			c.queue = l.queueOfLocked(namespace)
+			l.queues.Charge(c.queue, c.demand)
+		}
+	}
+	for _, p := range l.pods {
+		recharge(&p.charged, p.Namespace)
+	}
+	for _, e := range l.gangs {
+		recharge(&e.charged, e.Key.Namespace)
+	}
+	for _, w := range l.waiting.byPod {
+		w.asks.Queue = l.queueOfLocked(w.turn.gang.Namespace)
+		l.queues.Push(w.asks)
+	}
+	l.waiting.idle = false
+}
+
+// queued tells whether there are any queues: else nobody waits for a turn.
+func (l *Ledger) queued() bool { return len(l.layout.Specs) > 0 }
+
+func (l *Ledger) queueOfLocked(namespace string) string { return l.layout.Namespaces[namespace] }
+
+// strategyLocked is how gangs of a namespace are laid out.
+func (l *Ledger) strategyLocked(namespace string) placement.Strategy {
+	return cmp.Or(l.layout.Strategies[l.queueOfLocked(namespace)], l.strategy)
+}
+
+// chargePodLocked charges a pod as what it is now.
+func (l *Ledger) chargePodLocked(p *pod) {
+	if p.placed == "" {
+		l.rechargeLocked(&p.charged, charge{})
+	} else {
+		l.rechargeLocked(&p.charged, charge{l.queueOfLocked(p.Namespace), l.demandOfPodLocked(p)})
+	}
+}
+
+// demandOfPodLocked is what a pod asks its queue for that claims no slot. A pod by itself is a gang of one, unless another
+// scheduler places it.
+func (l *Ledger) demandOfPodLocked(p *pod) quota.Demand {
+	d := quota.Demand{User: p.User, Amount: p.Requests}
+	if e := l.gangOfLocked(p); e != nil {
+		d.User = e.leader.User
+	}
+	if p.Kind == Lone && !p.Foreign {
+		d.Gangs = 1
+	}
+	return d
+}
+
+// chargeGangLocked charges an admitted gang for its open slots, and as one gang with its leader; its pods are charged by
+// themselves. changes are what has just become of its slots.
+func (l *Ledger) chargeGangLocked(e *entry, changes []gang.Change) {
+	want := charge{}
+	for _, change := range changes {
+		e.open = e.open.Add(change.Amount)
+	}
+	if e.Phase.Admitted() {
+		want = charge{l.queueOfLocked(e.Key.Namespace), quota.Demand{User: e.leader.User, Amount: e.open, Leader: e.leaderPart(), Gangs: 1}}
+	}
+	l.rechargeLocked(&e.charged, want)
+}
+
+// leaderPart is what the leader holds while its workers come; nothing in an up-front gang.
+func (e *entry) leaderPart() resource.Vector {
+	if e.upfront != nil {
+		return resource.Vector{}
+	}
+	return e.leader.Requests
+}
+
+func (l *Ledger) rechargeLocked(c *charge, want charge) {
+	if c.equal(want) {
+		return
+	}
+	if !c.nothing() {
+		l.queues.Release(c.queue, c.demand)
+		l.waiting.idle = false
+	}
+	if *c = want; !c.nothing() {
+		l.queues.Charge(c.queue, c.demand)
+	}
+}
+
+// demandOnQueue is what a gang asks its queue for at its start.
+func demandOnQueue(e *entry) quota.Demand {
+	return quota.Demand{User: e.leader.User, Amount: startOf(e), Leader: e.leaderPart(), Gangs: 1}
+}
+
+// claimsLocked tells whether a pod would take a slot of its gang, which its queue has been charged for already.
+func (l *Ledger) claimsLocked(p *pod) bool {
+	if p.Kind != Worker {
+		return false
+	}
+	e := l.gangOfLocked(p)
+	return e != nil && e.Phase.Admitted() && e.Open(p.Role) > 0
+}
+
+// allowsLocked tells whether the queue of a pod lets it in: one that claims a slot is in already.
+func (l *Ledger) allowsLocked(p *pod) gang.Verdict {
+	if p.placed != "" || l.claimsLocked(p) {
+		return gang.Verdict{}
+	}
+	return verdictOf(l.queues.Fits(l.queueOfLocked(p.Namespace), l.demandOfPodLocked(p)))
+}
+
+// verdictOf puts what a queue says into the words of gangs.
+func verdictOf(v quota.Verdict) gang.Verdict {
+	if v.Passes() {
+		return gang.Verdict{}
+	}
+	return gang.Verdict{Reason: gang.Reason(v.Reason), Message: v.String()}
+}
+
+// parkLocked makes a gang wait; one that waits already keeps its place.
+func (l *Ledger) parkLocked(e *entry) *waiter {
+	return l.waitLocked(shapeOf(e), demandOf(e), turnOf(e.leader), quota.Waiter{
+		ID: e.leader.UID, Queue: l.queueOfLocked(e.Key.Namespace), Priority: e.leader.Priority, Since: e.leader.Created, Demand: demandOnQueue(e),
+	})
+}
+
+// parkAloneLocked makes a pod wait by itself: one that belongs to nothing, or a worker beyond the slots of its gang.
+func (l *Ledger) parkAloneLocked(p *pod) *waiter {
+	asks := quota.Waiter{ID: p.UID, Queue: l.queueOfLocked(p.Namespace), Priority: p.Priority, Since: p.Created, Demand: l.demandOfPodLocked(p)}
+	if e := l.gangOfLocked(p); e != nil {
+		// Its workers are as good as equal.
+		asks.Elastic, asks.Held = true, e.leaderPart().Add(p.Requests.Scale(e.Live()))
+	}
+	turn := turnOf(p)
+	turn.gang.Namespace = p.Namespace
+	return l.waitLocked("pod "+p.Shape+" "+p.Requests.String(), p.Requests, turn, asks)
+}
+
+func (l *Ledger) waitLocked(shape string, demand resource.Vector, turn turn, asks quota.Waiter) *waiter {
+	asks.Shape = shape
+	added := &waiter{asks: asks, turn: turn, since: l.now}
+	w := l.waiting.add(added, shape, demand)
+	if w == added {
+		l.queues.Push(asks)
+	}
+	return w
+}
+
+// nextLocked is who is tried next: the first in the order of queues, of those whose queue lets them start and whose shape is
+// ready. Those on the way to it that have to wait are parked. nil means that there is none.
+func (l *Ledger) nextLocked() *waiter {
+	if l.waiting.idle {
+		return nil
+	}
+	levels, rest := l.waiting.levels(l.now, l.since, l.nodes.total)
+	for _, level := range levels {
+		may := func(asks quota.Waiter) bool {
+			s := l.waiting.byPod[asks.ID].shape
+			return s.stalls == level && l.waiting.ready(s, l.now, l.since, l.nodes.total)
+		}
+		l.queues.Wake(may)
+		for asks, any := l.queues.Next(); any; asks, any = l.queues.Next() {
+			w := l.waiting.byPod[asks.ID]
+			if v := l.queues.Fits(asks.Queue, asks.Demand); !v.Passes() {
+				l.queues.Park(asks.ID, v)
+				l.tellLocked(w, verdictOf(v))
+			} else if !may(asks) {
+				l.queues.Park(asks.ID, quota.Verdict{})
+			} else {
+				return w
+			}
+		}
+	}
+	l.waiting.idle = !rest
+	return nil
+}
+
+// verdictLocked is why a waiter waits.
+func (l *Ledger) verdictLocked(w *waiter) gang.Verdict {
+	v, parked := l.queues.Parked(w.uid())
+	s := w.shape
+	switch {
+	case parked && !v.Passes():
+		return verdictOf(v)
+	case s.failed.IsZero():
+		return gang.Verdict{Reason: gang.BehindOthers, Message: "others go first"}
+	case w.failed || s.count == 1 || s.verdict.Permanent():
+		return s.verdict
+	default:
+		return gang.Verdict{Reason: gang.BehindOthers, Message: fmt.Sprintf("behind %d that wait for the same; the first: %s", s.count-1, s.verdict)}
+	}
+}
+
+// tellLocked lets the user of a waiter know why it waits, if that is another reason than before.
+func (l *Ledger) tellLocked(w *waiter, verdict gang.Verdict) {
+	if w.told != verdict.Reason {
+		w.told = verdict.Reason
+		l.effects = append(l.effects, Tell{l.objectLocked(w.uid()), verdict})
+	}
+}
+
+// sweepTellsLocked tells those who wait for something else now than they were told, the first in turn first.
+func (l *Ledger) sweepTellsLocked() {
+	var stale []*waiter
+	for _, w := range l.waiting.byPod {
+		if verdict := l.verdictLocked(w); verdict.Reason != w.told {
+			stale = append(stale, w)
+		}
+	}
+	slices.SortFunc(stale, func(a, b *waiter) int { return a.turn.compare(b.turn) })
+	for _, w := range stale[:min(len(stale), tellsPerSweep)] {
+		l.tellLocked(w, l.verdictLocked(w))
+	}
+}
 
 // QueueStanding is how a queue stands, for its status and for checks.
 type QueueStanding struct {
@@ -19,7 +262,26 @@ type QueueStanding struct {
 func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return nil, nil
+	reasons := map[string]map[gang.Reason]int{} // queue -> reason -> waiters
+	for _, w := range l.waiting.byPod {
+		reason := l.verdictLocked(w).Reason
+		for name := w.asks.Queue; ; {
+			if reasons[name] == nil {
+				reasons[name] = map[gang.Reason]int{}
+			}
+			reasons[name][reason]++
+			spec, _ := l.queues.Spec(name)
+			if name = spec.Parent; name == "" {
+				break
+			}
+		}
+	}
+	var standings []QueueStanding
+	for _, name := range l.queues.Names() {
+		usage, _ := l.queues.Usage(name)
+		standings = append(standings, QueueStanding{name, usage, reasons[name]})
+	}
+	return standings, l.queues.Problems()
 }
 
 // Leaves tells whether a pod still has to go for which an Evict was asked.

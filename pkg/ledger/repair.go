@@ -191,7 +191,8 @@ func (l *Ledger) tickLocked(tick Tick) {
 		l.releaseLocked(tick.Unclaimed)
 	}
 	if tick.Collect > 0 {
-		l.tickCollectionLocked(tick.Collect, tick.OneDomain)
+		l.tickCollectionLocked(tick.Collect)
+		l.sweepTellsLocked()
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -111,7 +112,7 @@ func (s *script) run(line string) (said []string, err error) {
 	case "refuted":
 		_ = s.apply(Refuted{uid, strings.Join(w.list[2:], " ")})
 	case "gate":
-		said = []string{verdictOf(s.gate(s.world.pods[uid]))}
+		said = []string{wordsOf(s.gate(s.world.pods[uid]))}
 	case "try":
 		said, err = s.try(uid, w)
 	case "plan":
@@ -141,7 +142,10 @@ func (s *script) run(line string) (said []string, err error) {
 		err = parseErr
 		tick := Tick{Unclaimed: duration}
 		if w.has("collect") {
-			tick.Unclaimed, tick.Collect, tick.OneDomain = 0, duration, w.has("domain")
+			tick.Unclaimed, tick.Collect = 0, duration
+			if s.strategy = placement.Pack; w.has("domain") {
+				s.strategy = placement.SingleZone
+			}
 		}
 		_ = s.apply(tick)
 	case "group":
@@ -261,7 +265,7 @@ func reasonOf(w words) gang.Verdict {
 	return gang.Verdict{Reason: gang.Reason(w.list[2]), Message: "no room"}
 }
 
-func verdictOf(v gang.Verdict) string {
+func wordsOf(v gang.Verdict) string {
 	if v.Passes() {
 		return "passes"
 	}
@@ -313,7 +317,7 @@ func (s *script) try(uid types.UID, w words) ([]string, error) {
 		return nil, errors.New("no such pod")
 	}
 	if verdict := s.gate(p); !verdict.Passes() {
-		return []string{verdictOf(verdict)}, nil
+		return []string{wordsOf(verdict)}, nil
 	}
 	before := s.world.effects
 	defer func() { s.world.effects = append(before, s.world.effects...) }()
@@ -356,7 +360,7 @@ func slotNodes(slots []gang.Slot) string {
 func seatsOf(seats Seats) string {
 	switch nodes := strings.Join(slices.Sorted(maps.Keys(seats.Slots)), " "); {
 	case !seats.Verdict.Passes():
-		return verdictOf(seats.Verdict)
+		return wordsOf(seats.Verdict)
 	case seats.Pinned:
 		return "goes to " + nodes
 	case nodes != "":

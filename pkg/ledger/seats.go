@@ -8,16 +8,18 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 )
 
-// Seats is where a worker of an admitted gang may take a slot.
+// Seats is where a pod that does not start a gang may go: a worker of an admitted gang takes a slot.
 type Seats struct {
 	// Slots says what an open slot of the worker's role holds: node -> request of one slot.
 	Slots map[string]resource.Vector
 	// Pinned means that the worker should go to one of Slots and nowhere else.
 	Pinned bool
-	// Verdict is the Gate's: the leader may have ended since the worker passed it.
+	// Verdict is the Gate's: the leader may have ended since the worker passed it, and a queue may have let others in since a
+	// pod that claims no slot did.
 	Verdict gang.Verdict
 }
 
@@ -27,13 +29,18 @@ func (l *Ledger) Seats(uid types.UID, limit int) Seats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.pods[uid]
-	if p == nil || p.Kind != Worker {
+	if p == nil {
 		return Seats{}
 	}
-	e := l.gangOfLocked(p)
-	if e == nil || !e.Phase.Admitted() {
-		return Seats{Verdict: l.gateWorkerLocked(p)}
+	if p.Kind == Worker {
+		if verdict := l.gateWorkerLocked(p); !verdict.Passes() {
+			return Seats{Verdict: verdict}
+		}
 	}
+	if !l.claimsLocked(p) {
+		return Seats{Verdict: l.allowsLocked(p)}
+	}
+	e := l.gangOfLocked(p)
 	seats := Seats{Slots: map[string]resource.Vector{}}
 	e.OpenSlots(p.Role, func(slot gang.Slot) bool {
 		if slot.Node != "" {
@@ -56,6 +63,10 @@ type Demand struct {
 	Role string
 	// Resources have to be free in all, whatever the Definition asks for. Zero means nothing.
 	Resources resource.Vector
+	// Strategy of the gang's queue.
+	Strategy placement.Strategy
+	// Verdict is the queue's: it may have let others in since the pod passed the Gate.
+	Verdict gang.Verdict
 }
 
 // Demand of the gang that a pod is tried for; false when there is none: the pod is alone, or a worker of a gang that
@@ -71,7 +82,10 @@ func (l *Ledger) Demand(uid types.UID) (Demand, bool) {
 	if e == nil || e.Phase != gang.Waiting || p != e.leader && !e.tries(p) {
 		return Demand{}, false
 	}
-	demand := Demand{Definition: e.Definition, Leader: e.leader.UID}
+	demand := Demand{
+		Definition: e.Definition, Leader: e.leader.UID, Strategy: l.strategyLocked(e.Key.Namespace),
+		Verdict: verdictOf(l.queues.Fits(l.queueOfLocked(e.Key.Namespace), demandOnQueue(e))),
+	}
 	if e.upfront != nil {
 		demand.Upfront, demand.Role, demand.Resources = true, p.Role, e.upfront.group.Resources
 	}

@@ -2,12 +2,13 @@ package ledger
 
 import (
 	"cmp"
-	"container/heap"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -20,17 +21,25 @@ const retryPeriod = time.Minute
 // and again keep the scheduler from everybody else for a twentieth of the time at most.
 const restFactor = 19
 
-// waiter is a pod, with its gang if it leads one, that was tried and did not fit.
+// waiter is a gang or a pod by itself that has to wait, for room or for its turn. Whose turn it is, the tree of queues says.
 type waiter struct {
-	uid   types.UID
+	// asks is what it asks its queue for. ID is that of the leader.
+	asks  quota.Waiter
 	shape *shape
 	turn  turn
-	index int // in shape.queue
+	// since is when it began to wait.
+	since time.Time
 	// passed is when room was last collected for it in vain; zero means never.
 	passed time.Time
+	// failed means that it was tried itself, and not only another of its shape.
+	failed bool
+	// told is the reason that its user has heard last; empty means none.
+	told gang.Reason
 }
 
-// turn is the order in which waiters are tried: higher priority, then older, then by name.
+func (w *waiter) uid() types.UID { return w.asks.ID }
+
+// turn is the order of leaders, and of waiters where queues do not matter: higher priority, then older, then by name.
 type turn struct {
 	priority int32
 	created  time.Time
@@ -45,13 +54,13 @@ func (t turn) compare(other turn) int {
 	return cmp.Or(cmp.Compare(t.gang.Namespace, other.gang.Namespace), cmp.Compare(t.gang.Name, other.gang.Name), cmp.Compare(t.uid, other.uid))
 }
 
-// shape is the set of waiters that ask for exactly the same.
+// shape is the set of waiters that ask nodes for exactly the same, whatever their queues.
 type shape struct {
 	key    string
 	demand resource.Vector // of a whole gang
-	queue  turns
-	index  int // in waiting.order
-	// tried is the latest epoch in which one of them was tried and failed.
+	count  int             // waiters
+	index  int             // in waiting.order
+	// tried is the latest epoch in which one of them was tried and failed; zero if failed is.
 	tried uint64
 	// verdict of that attempt.
 	verdict gang.Verdict
@@ -72,13 +81,13 @@ type waiting struct {
 	rehearsed int
 	// rests is until when no shape is rehearsed again.
 	rests time.Time
-	// idle means that next found nobody, and that nothing has happened since that could change its answer.
+	// idle means that nobody was found to be tried, and that nothing has happened since that could change that.
 	idle bool
 }
 
-// add makes a pod wait that has failed, or whose shape has; one that waits already keeps its place.
-func (w *waiting) add(uid types.UID, key string, demand resource.Vector, turn turn) *waiter {
-	if known := w.byPod[uid]; known != nil {
+// add makes a gang or pod wait; one that waits already keeps its place.
+func (w *waiting) add(added *waiter, key string, demand resource.Vector) *waiter {
+	if known := w.byPod[added.uid()]; known != nil {
 		return known
 	}
 	s := w.shapes[key]
@@ -87,9 +96,10 @@ func (w *waiting) add(uid types.UID, key string, demand resource.Vector, turn tu
 		w.shapes[key] = s
 		w.order = append(w.order, s)
 	}
-	added := &waiter{uid: uid, shape: s, turn: turn}
-	heap.Push(&s.queue, added)
-	w.byPod[uid] = added
+	s.count++
+	added.shape = s
+	w.byPod[added.uid()] = added
+	w.idle = false
 	return added
 }
 
@@ -101,8 +111,7 @@ func (w *waiting) remove(uid types.UID) {
 	}
 	delete(w.byPod, uid)
 	gone.shape.stalls = 0
-	heap.Remove(&gone.shape.queue, gone.index)
-	if len(gone.shape.queue) == 0 {
+	if gone.shape.count--; gone.shape.count == 0 {
 		w.forget(gone.shape)
 	}
 }
@@ -174,52 +183,25 @@ func (s *shape) due(since epochs) bool {
 	}
 }
 
-// next is the first in turn among the waiters whose shape is due and whose demand is at most what is free in all, which
-// is necessary though not sufficient. nil means there is none.
-func (w *waiting) next(now time.Time, since epochs, free resource.Vector) *waiter {
-	if w.idle {
-		return nil
-	}
-	var best *waiter
-	rests := false
+// ready tells whether it may be worth while to try a shape: something has happened since it failed, and its demand is at
+// most what is free in all, which is necessary though not sufficient. One that was never tried is, so that its users hear
+// what it lacks.
+func (w *waiting) ready(s *shape, now time.Time, since epochs, free resource.Vector) bool {
+	return s.failed.IsZero() || !w.restsNow(s, now) && s.due(since) && s.demand.Fits(free)
+}
+
+// restsNow tells whether a shape is not rehearsed yet.
+func (w *waiting) restsNow(s *shape, now time.Time) bool { return s.rehearsed && now.Before(w.rests) }
+
+// levels are the numbers of stalls of the shapes that are ready, ascending, and whether some shape rests that will be ready
+// although nothing happens.
+func (w *waiting) levels(now time.Time, since epochs, free resource.Vector) (levels []int, rest bool) {
 	for _, s := range w.order {
-		if s.rehearsed && now.Before(w.rests) {
-			rests = true
-			continue
-		}
-		if s.due(since) && s.demand.Fits(free) && (best == nil || s.queue[0].before(best)) {
-			best = s.queue[0]
+		rest = rest || w.restsNow(s, now)
+		if w.ready(s, now, since, free) && !slices.Contains(levels, s.stalls) {
+			levels = append(levels, s.stalls)
 		}
 	}
-	w.idle = best == nil && !rests
-	return best
-}
-
-// before tells whether a waiter is tried before one of another shape.
-func (w *waiter) before(other *waiter) bool {
-	return cmp.Or(cmp.Compare(w.shape.stalls, other.shape.stalls), w.turn.compare(other.turn)) < 0
-}
-
-// turns is a heap of waiters, the first in turn on top.
-type turns []*waiter
-
-func (t turns) Len() int           { return len(t) }
-func (t turns) Less(i, j int) bool { return t[i].turn.compare(t[j].turn) < 0 }
-func (t turns) Swap(i, j int) {
-	t[i], t[j] = t[j], t[i]
-	t[i].index, t[j].index = i, j
-}
-
-func (t *turns) Push(x any) {
-	added := x.(*waiter)
-	added.index = len(*t)
-	*t = append(*t, added)
-}
-
-func (t *turns) Pop() any {
-	last := len(*t) - 1
-	popped := (*t)[last]
-	(*t)[last] = nil
-	*t = (*t)[:last]
-	return popped
+	slices.Sort(levels)
+	return levels, rest
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 	"time"
@@ -10,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"retinue.dev/retinue/pkg/gang"
-	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/quota"
 )
 
 func drawTurn(t *rapid.T, uid types.UID) turn {
@@ -45,23 +47,24 @@ func TestTurnsAreAnOrder(t *testing.T) {
 
 // TestNextIsTheFirstOfThoseThatMayBeTried, compared with looking at every waiter.
 //
-// Seen failing when a shape's stalls did not count, when a permanent verdict was forgotten with the next room, when
-// removing a waiter from the middle of a shape disturbed its order, and when a demand larger than what is free was let
-// through.
+// Seen failing when a shape's stalls did not count, when a permanent verdict was forgotten with the next room, when a
+// shape that was parked for want of room was not woken, and when a demand larger than what is free was let through.
 func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}}
+		l := New("", placement.Pack)
+		l.now = start
+		w := &l.waiting
 		for i := range rapid.IntRange(1, 40).Draw(t, "events") {
 			uid := types.UID(fmt.Sprint(rapid.IntRange(0, 9).Draw(t, "pod")))
 			known := w.byPod[uid]
 			switch rapid.SampledFrom([]string{"add", "add", "remove", "fail", "stall"}).Draw(t, "event") {
 			case "add":
 				size := rapid.Int64Range(1, 4).Draw(t, "shape")
-				added := w.add(uid, fmt.Sprint(size), cores(size), drawTurn(t, uid))
+				added := l.wait(uid, size, drawTurn(t, uid))
 				require.Same(t, w.byPod[uid], added)
 				require.True(t, known == nil || known == added, "who waits keeps its place")
 			case "remove":
-				w.remove(uid)
+				l.endWaitLocked(uid)
 				require.NotContains(t, w.byPod, uid)
 			case "fail":
 				if known != nil {
@@ -76,11 +79,11 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 				w.stall(uid)
 			}
 			epoch := rapid.Uint64Range(0, 6)
-			since := epochs{epoch.Draw(t, "room"), epoch.Draw(t, "nodes"), epoch.Draw(t, "company")}
-			free := cores(rapid.Int64Range(0, 5).Draw(t, "free"))
-			free.Pods = 100
+			l.since = epochs{epoch.Draw(t, "room"), epoch.Draw(t, "nodes"), epoch.Draw(t, "company")}
+			l.nodes.total = cores(rapid.Int64Range(0, 5).Draw(t, "free"))
+			l.nodes.total.Pods = 100
 			w.idle = false
-			require.Same(t, naiveNext(&w, since, free), w.next(start, since, free), "after %d events", i+1)
+			require.Same(t, naiveNext(l), l.nextLocked(), "after %d events", i+1)
 			members, rehearsed := 0, 0
 			require.Len(t, w.order, len(w.shapes))
 			for i, s := range w.order {
@@ -88,8 +91,8 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 				require.Same(t, s, w.shapes[s.key])
 			}
 			for key, s := range w.shapes {
-				require.NotEmpty(t, s.queue, "shape %s", key)
-				members += len(s.queue)
+				require.Positive(t, s.count, "shape %s", key)
+				members += s.count
 				if s.rehearsed {
 					rehearsed++
 				}
@@ -100,21 +103,28 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 	})
 }
 
-func naiveNext(w *waiting, since epochs, free resource.Vector) *waiter {
+// wait makes a pod of so many cores wait that nobody knows otherwise.
+func (l *Ledger) wait(uid types.UID, size int64, turn turn) *waiter {
+	asks := quota.Waiter{ID: uid, Priority: turn.priority, Since: turn.created, Demand: quota.Demand{Amount: cores(size), Gangs: 1}}
+	return l.waitLocked(fmt.Sprint(size), cores(size), turn, asks)
+}
+
+func naiveNext(l *Ledger) *waiter {
 	var first *waiter
-	for _, candidate := range w.byPod {
-		epoch := since.room
-		if candidate.shape.company {
-			epoch = max(epoch, since.company)
+	for _, candidate := range l.waiting.byPod {
+		s := candidate.shape
+		epoch := l.since.room
+		if s.company {
+			epoch = max(epoch, l.since.company)
 		}
-		if candidate.shape.verdict.Permanent() {
-			epoch = since.nodes
+		if s.verdict.Permanent() {
+			epoch = l.since.nodes
 		}
-		if candidate.shape.tried >= epoch || !candidate.shape.demand.Fits(free) {
+		if !s.failed.IsZero() && (s.tried >= epoch || !s.demand.Fits(l.nodes.total)) {
 			continue
 		}
-		if first == nil || candidate.shape.stalls < first.shape.stalls ||
-			candidate.shape.stalls == first.shape.stalls && candidate.turn.compare(first.turn) < 0 {
+		if first == nil || cmp.Or(cmp.Compare(s.stalls, first.shape.stalls), cmp.Compare(first.turn.priority, candidate.turn.priority),
+			candidate.turn.created.Compare(first.turn.created), cmp.Compare(candidate.uid(), first.uid())) < 0 {
 			first = candidate
 		}
 	}
@@ -122,12 +132,17 @@ func naiveNext(w *waiting, since epochs, free resource.Vector) *waiter {
 }
 
 func TestWhoFoundNobodyDoesNotLookAgain(t *testing.T) {
-	w := waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}}
-	require.Nil(t, w.next(start, epochs{room: 1}, cores(9)))
-	w.add("1", "a", cores(1), turn{})
-	require.Nil(t, w.next(start, epochs{room: 1}, cores(9)), "nothing has happened that it was told of")
-	w.idle = false
-	require.Equal(t, types.UID("1"), w.next(start, epochs{room: 1}, cores(9)).uid)
-	w.stall("nobody")
-	w.remove("nobody")
+	l := New("", placement.Pack)
+	l.since.room, l.nodes.total = 1, cores(9)
+	require.Nil(t, l.nextLocked())
+	w := l.wait("1", 1, turn{})
+	require.Same(t, w, l.nextLocked(), "who comes is looked at")
+	l.waiting.fail(w.shape, Refused{Epoch: 1, Verdict: gang.Verdict{Reason: gang.ClusterFull}}, start)
+	require.Nil(t, l.nextLocked())
+	l.since.room = 2
+	require.Nil(t, l.nextLocked(), "nothing has happened that it was told of")
+	l.waiting.idle = false
+	require.Same(t, w, l.nextLocked())
+	l.waiting.stall("nobody")
+	l.endWaitLocked("nobody")
 }

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -46,7 +47,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{happens: happened, Ledger: New("label"), clock: start, pods: map[types.UID]Pod{}, assumed: map[types.UID]string{}, written: map[types.UID]*Reservation{}, defined: map[types.UID]Event{}, nodes: map[string]*v1.Node{},
+	return &world{happens: happened, Ledger: New("label", placement.Pack), clock: start, pods: map[types.UID]Pod{}, assumed: map[types.UID]string{}, written: map[types.UID]*Reservation{}, defined: map[types.UID]Event{}, nodes: map[string]*v1.Node{},
 		groups: map[gang.Key]Group{}, barred: map[types.UID]bool{}, rejected: map[types.UID]bool{}}
 }
 

@@ -9,7 +9,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 
-	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -104,7 +103,7 @@ func (p *Plugin) tick(ctx context.Context) {
 				p.tell(ledger.Tick{})
 				continue
 			}
-			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Collect: p.args.CollectAfter.Duration, OneDomain: p.args.Placement == v1alpha1.SingleZone})
+			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Collect: p.args.CollectAfter.Duration})
 			p.effects.again()
 		}
 	}

@@ -67,7 +67,7 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 			framework: framework,
 			clock:     clock,
 			logger:    klog.LoggerWithName(klog.FromContext(ctx), Name),
-			ledger:    ledger.New(args.TopologyKey),
+			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
 		p.effects = newEffects(p)
 		p.definer = newDefiner(p)

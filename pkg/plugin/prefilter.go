@@ -105,6 +105,9 @@ func (p *Plugin) turnBack(leader *v1.Pod) *fwk.Status {
 
 // plan asks whether the gang fits that the pod is tried for.
 func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
+	if c.shortage = c.demand.Verdict; !c.shortage.Passes() {
+		return nil, statusOf(c.shortage)
+	}
 	asked := p.gangOf(c, pod)
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
@@ -197,7 +200,7 @@ func workerName(demand ledger.Demand, role gang.Role) string {
 
 // gangOf translates what is asked for, for placement.
 func (p *Plugin) gangOf(c *cycle, pod *v1.Pod) placement.Gang {
-	asked := placement.Gang{Strategy: placement.Strategy(p.args.Placement)}
+	asked := placement.Gang{Strategy: c.demand.Strategy}
 	if !c.demand.Upfront {
 		asked.Leader = &placement.Member{Name: leaderName(pod), Request: c.request, Eligible: eligibility(pod, c.view)}
 	}

@@ -72,7 +72,7 @@ func drawScene(t *rapid.T, h *harness) *scene {
 
 // see takes the View of a ledger that has been told of everything.
 func (s *scene) see() {
-	l := ledger.New(v1.LabelTopologyZone)
+	l := ledger.New(v1.LabelTopologyZone, placement.Pack)
 	for _, n := range s.nodes {
 		_, _ = l.Apply(clockStart, ledger.NodeSeen{Node: n})
 	}

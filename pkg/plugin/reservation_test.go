@@ -15,6 +15,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -154,7 +155,7 @@ func FuzzReservation(f *testing.F) {
 		if len(r.Slots) > 1000 {
 			return // quick enough, but not thousands of times a second
 		}
-		l := ledger.New("")
+		l := ledger.New("", placement.Pack)
 		tell := func(event ledger.Event) {
 			_, err := l.Apply(clockStart, event)
 			require.NoError(t, err)

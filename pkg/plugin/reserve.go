@@ -20,8 +20,7 @@ var errNoPlan = errors.New("the gang does not fit with its leader on the chosen 
 func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
 	c := cycleOf(state)
 	if c == nil || c.fit == nil {
-		p.tell(ledger.Placed{UID: pod.UID, Node: node})
-		return nil
+		return fwk.AsStatus(p.apply(ledger.Placed{UID: pod.UID, Node: node}))
 	}
 	admitted, err := admission(c, node)
 	if err == nil {

@@ -112,7 +112,7 @@ func BenchmarkParkAllOf100000(b *testing.B) {
 				for w, ok := t.Next(); ok; w, ok = t.Next() {
 					t.Park(w.ID, Verdict{})
 				}
-				t.Wake()
+				t.Wake(anybody)
 			}
 		})
 	}

@@ -277,13 +277,14 @@ func (t *Tree) Parked(id types.UID) (Verdict, bool) {
 	return w.group.verdict, true
 }
 
-// Wake wakes everybody who was parked for room.
-func (t *Tree) Wake() {
+// Wake wakes those who were parked for room, as far as somebody who knows the nodes thinks that one of a shape may fit now.
+func (t *Tree) Wake(may func(Waiter) bool) {
 	t.settle()
-	for len(t.roomless) > 0 {
-		g := t.roomless[len(t.roomless)-1]
-		t.wake(g)
-		t.refresh(g.leaf)
+	for at := len(t.roomless) - 1; at >= 0; at-- {
+		if g := t.roomless[at]; may(g.waiters[0].Waiter) {
+			t.wake(g)
+			t.refresh(g.leaf)
+		}
 	}
 }
 

@@ -128,7 +128,7 @@ func (s *script) run(line string) ([]string, error) {
 			s.tree.Remove(types.UID(name))
 			delete(s.gangs, name)
 		}
-		s.tree.Wake()
+		s.tree.Wake(anybody)
 	case "why":
 		return []string{s.tree.Explain(types.UID(words[1]), types.UID(words[2]))}, nil
 	case "back":

@@ -120,8 +120,7 @@ func New(specs []Spec) *Tree {
 		top.want(i)
 	}
 	t.problems = i.problems
-	t.SetCapacity(resource.Vector{})
-	t.known = false
+	t.stale = true
 	return t
 }
 
@@ -212,8 +211,9 @@ func byName(a, b resource.Amount) int { return cmp.Compare(a.Name, b.Name) }
 // SetCapacity says what the nodes have in all. Guarantees that are more than that in all shrink in proportion, until there
 // are more nodes. Before it was called, guarantees count as they are written.
 func (t *Tree) SetCapacity(capacity resource.Vector) {
-	t.known = true
-	t.capacity, t.stale = capacity, true
+	if !t.known || !t.capacity.Equal(capacity) {
+		t.capacity, t.known, t.stale = capacity, true, true
+	}
 }
 
 // settle computes what follows from a new capacity, when it is first needed: nodes come one by one, thousands of them.
@@ -312,6 +312,9 @@ func (t *Tree) Spec(queue string) (Spec, bool) {
 	spec.Parent, spec.State = n.parent.Name, n.state
 	return spec, true
 }
+
+// Names are all queues, sorted, Unassigned among them.
+func (t *Tree) Names() []string { return slices.Sorted(maps.Keys(t.queues)) }
 
 // leaf is where the gangs of a queue are charged and wait.
 func (t *Tree) leaf(queue string) *node {

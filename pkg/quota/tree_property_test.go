@@ -65,7 +65,7 @@ func (s *story) step(t *rapid.T) {
 			s.park(w)
 		}
 	case "wake":
-		s.Wake()
+		s.Wake(anybody)
 		for id, v := range s.naive.parked {
 			if v.Passes() {
 				delete(s.naive.parked, id)
@@ -296,7 +296,7 @@ func TestEverybodyStartsWhoFitsWhenOthersEnd(t *testing.T) {
 			tree.Release(running[ends].Queue, running[ends].Demand)
 			free = free.Add(running[ends].Demand.Amount)
 			running = slices.Delete(running, ends, ends+1)
-			tree.Wake()
+			tree.Wake(anybody)
 		}
 		for _, w := range waiting {
 			require.False(t, tree.Fits(w.Queue, w.Demand).Passes() && w.Demand.Amount.Fits(capacity), "%+v still waits", w)
@@ -396,3 +396,5 @@ func TestQueuesWithoutProblemsAreTakenAtTheirWord(t *testing.T) {
 		}
 	})
 }
+
+func anybody(Waiter) bool { return true }
