@@ -2,18 +2,12 @@ package plugin
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
@@ -26,7 +20,6 @@ const statusDelay = time.Second
 type groupStatus struct {
 	groups *podGroups
 	queue  workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	lister cache.GenericLister // set before run
 }
 
 func newGroupStatus(g *podGroups) *groupStatus {
@@ -70,15 +63,12 @@ func (s *groupStatus) run(ctx context.Context) {
 
 // update writes the status of one PodGroup if it has changed.
 func (s *groupStatus) update(ctx context.Context, name types.NamespacedName) error {
-	object, err := s.lister.ByNamespace(name.Namespace).Get(name.Name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	object, err := s.groups.object(name)
+	if object == nil {
 		return err
 	}
-	var group schedulingv1alpha1.PodGroup
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.(*unstructured.Unstructured).Object, &group); err != nil {
+	group, err := decodeObject[schedulingv1alpha1.PodGroup](object)
+	if err != nil {
 		return nil // its pods are told so
 	}
 	// The scheduler's informer leaves out pods that have ended, which count here.
@@ -87,18 +77,8 @@ func (s *groupStatus) update(ctx context.Context, name types.NamespacedName) err
 	if err != nil {
 		return err
 	}
-	status := statusOfGroup(&group, pods.Items, s.groups.plugin.clock.Now())
-	if equality.Semantic.DeepEqual(status, group.Status) {
-		return nil
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": group.UID}, "status": status})
-	if err != nil {
-		return err
-	}
-	_, err = s.groups.client.Resource(podGroupsResource).Namespace(name.Namespace).Patch(ctx, name.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // it has gone, or another has its name
-	}
+	status := statusOfGroup(group, pods.Items, s.groups.plugin.clock.Now())
+	_, err = s.groups.write(ctx, object, &status)
 	return err
 }
 

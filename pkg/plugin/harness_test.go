@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
@@ -51,6 +52,8 @@ type harness struct {
 	nodes  *snapshot
 	events *events.FakeRecorder
 	log    *buffer
+	// factory makes the informers; one that is asked for late has to be started.
+	factory informers.SharedInformerFactory
 
 	fwk.PodNominator // methods that are not overridden panic
 
@@ -194,7 +197,7 @@ func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Ob
 		frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
 		frameworkruntime.WithPodActivator(h), frameworkruntime.WithPodNominator(h), frameworkruntime.WithWaitingPods(frameworkruntime.NewWaitingPodsMap()), frameworkruntime.WithLogger(logger))
 	require.NoError(t, err)
-	h.fw = fw
+	h.fw, h.factory = fw, factory
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
 	h.stop = func() {

@@ -33,6 +33,8 @@ type Plugin struct {
 	definer *definer
 	// groups are the cluster's PodGroups; nil means that there is no API server to ask.
 	groups *podGroups
+	// queues are the cluster's Queues and ElasticQuotas; nil means the same.
+	queues *queues
 }
 
 var (
@@ -71,8 +73,15 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 		}
 		p.effects = newEffects(p)
 		p.definer = newDefiner(p)
-		if p.groups, err = newPodGroups(p, handle.KubeConfig()); err != nil {
-			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		if config := handle.KubeConfig(); config != nil { // in tests of one cycle there is no API server to ask
+			kind, err := kinds(p, config)
+			if err != nil {
+				return nil, fmt.Errorf("plugin %s: %w", Name, err)
+			}
+			p.groups = newPodGroups(p, kind(podGroupsResource))
+			if p.queues, err = newQueues(p, kind(queuesResource), kind(elasticQuotasResource)); err != nil {
+				return nil, fmt.Errorf("plugin %s: %w", Name, err)
+			}
 		}
 		synced, err := p.listen()
 		if err != nil {
@@ -81,6 +90,10 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 		if p.groups != nil {
 			synced = append(synced, p.groups.told.Load)
 			go p.groups.run(ctx)
+		}
+		if p.queues != nil {
+			synced = append(synced, p.queues.told.Load)
+			go p.queues.run(ctx)
 		}
 		go p.effects.run(ctx)
 		go p.definer.run(ctx)

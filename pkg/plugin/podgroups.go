@@ -3,19 +3,10 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/dynamic/dynamicinformer"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
 
@@ -24,109 +15,31 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
-// groupSearchPeriod is how often a cluster without PodGroups is asked whether it has them now: their
-// CustomResourceDefinition belongs to the scheduler-plugins project and may be installed at any time, or never.
-const groupSearchPeriod = 30 * time.Second
-
 var podGroupsResource = schedulingv1alpha1.SchemeGroupVersion.WithResource("podgroups")
 
-// podGroups follows the PodGroups of the cluster, if it has any.
+// podGroups follows the PodGroups of the cluster, if it has any: their CustomResourceDefinition belongs to the
+// scheduler-plugins project.
 type podGroups struct {
-	plugin    *Plugin
-	client    dynamic.Interface
-	discovery discovery.DiscoveryInterface
-	status    *groupStatus
-	// told is set when the ledger knows all that existed at the start, or that the cluster has none.
-	told atomic.Bool
+	*kind
+	plugin *Plugin
+	status *groupStatus
 }
 
-// newPodGroups returns nil where there is no API server to ask, as in tests of one cycle.
-func newPodGroups(p *Plugin, config *rest.Config) (*podGroups, error) {
-	if config == nil {
-		return nil, nil
-	}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	found, err := discovery.NewDiscoveryClientForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	g := &podGroups{plugin: p, client: client, discovery: found}
+func newPodGroups(p *Plugin, kind *kind) *podGroups {
+	g := &podGroups{kind: kind, plugin: p}
 	g.status = newGroupStatus(g)
-	return g, nil
+	return g
 }
 
-// run works until the context ends.
+// run tells the ledger of every PodGroup and keeps their status up until the context ends.
 func (g *podGroups) run(ctx context.Context) {
-	// The queue of statuses has a goroutine of its own, in a cluster without the kind as well.
-	defer g.status.queue.ShutDown()
-	exist := false
-	_ = wait.PollUntilContextCancel(ctx, groupSearchPeriod, true, func(ctx context.Context) (bool, error) {
-		var err error
-		if exist, err = g.exist(ctx); err != nil {
-			g.plugin.logger.Error(err, "It is not known whether the cluster has PodGroups")
-			return false, nil
-		}
-		if !exist {
-			g.told.Store(true)
-		}
-		return exist, nil
+	go g.status.run(ctx)
+	g.follow(ctx, func(_, group *unstructured.Unstructured) {
+		g.plugin.tell(ledger.GroupSeen{Group: groupOf(group)})
+		g.status.add(group.GetNamespace(), group.GetName())
+	}, func(group *unstructured.Unstructured) {
+		g.plugin.tell(ledger.GroupGone{Key: groupKey(group.GetNamespace(), group.GetName())})
 	})
-	if exist {
-		g.follow(ctx)
-	}
-}
-
-// exist tells whether the API server serves PodGroups.
-func (g *podGroups) exist(context.Context) (bool, error) {
-	list, err := g.discovery.ServerResourcesForGroupVersion(podGroupsResource.GroupVersion().String())
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	for _, served := range list.APIResources {
-		if served.Name == podGroupsResource.Resource {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// follow tells the ledger of every PodGroup until the context ends.
-func (g *podGroups) follow(ctx context.Context) {
-	factory := dynamicinformer.NewDynamicSharedInformerFactory(g.client, 0)
-	informer := factory.ForResource(podGroupsResource)
-	seen := func(object any) {
-		if group, ok := object.(*unstructured.Unstructured); ok {
-			g.plugin.tell(ledger.GroupSeen{Group: groupOf(group)})
-			g.status.add(group.GetNamespace(), group.GetName())
-		}
-	}
-	handler, err := informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    seen,
-		UpdateFunc: func(_, object any) { seen(object) },
-		DeleteFunc: func(object any) {
-			if group, ok := last[*unstructured.Unstructured](object); ok {
-				g.plugin.tell(ledger.GroupGone{Key: groupKey(group.GetNamespace(), group.GetName())})
-			}
-		},
-	})
-	if err != nil {
-		g.plugin.logger.Error(err, "PodGroups cannot be followed")
-		return
-	}
-	g.status.lister = informer.Lister()
-	factory.Start(ctx.Done())
-	if cache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
-		g.told.Store(true)
-		g.plugin.logger.V(2).Info("Ledger knows the PodGroups")
-	}
-	g.status.run(ctx)
-	factory.Shutdown()
 }
 
 // groupKey is the key of the gang that a PodGroup declares. It is no application's: names of pods, labels and
@@ -142,8 +55,8 @@ func groupOf(object *unstructured.Unstructured) ledger.Group {
 		group.Problem = fmt.Sprintf("PodGroup %s: %s=%v: %s", klog.KObj(object), field, value, want)
 		return group
 	}
-	var written schedulingv1alpha1.PodGroup
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &written); err != nil {
+	written, err := decodeObject[schedulingv1alpha1.PodGroup](object)
+	if err != nil {
 		return problem("spec", object.Object["spec"], err.Error())
 	}
 	spec := &written.Spec

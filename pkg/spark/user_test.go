@@ -23,8 +23,8 @@ func TestTheUserIsWhomThePodNames(t *testing.T) {
 		containers          []v1.Container
 		want                string
 	}{
-		"nobody":                                  {},
-		"the label goes before all":               {labelled, annotated, []v1.Container{container(DriverContainer, "cid")}, "ann"},
+		"nobody":                    {},
+		"the label goes before all": {labelled, annotated, []v1.Container{container(DriverContainer, "cid")}, "ann"},
 		"the annotation goes before the variable": {driver, annotated, []v1.Container{container(DriverContainer, "cid")}, "bob@example.org"},
 		"Spark's variable":                        {driver, nil, []v1.Container{container(DriverContainer, "cid")}, "cid"},
 		"a container that the template has named": {driver, nil, []v1.Container{container("main", "cid")}, "cid"},

@@ -1,0 +1,176 @@
+package plugin
+
+import (
+	"context"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	listers "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
+
+	"retinue.dev/retinue/pkg/apis/v1alpha1"
+	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/quota"
+)
+
+// readingDelay gathers changes that come together, such as all namespaces at the start, into one reading.
+const readingDelay = 200 * time.Millisecond
+
+var queuesResource = v1alpha1.SchemeGroupVersion.WithResource("queues")
+
+// queues follows what says which queue a namespace belongs to and what its queue may: Queues, ElasticQuotas and the
+// namespaces themselves.
+type queues struct {
+	plugin           *Plugin
+	queues, elastic  *kind
+	namespaces       listers.NamespaceLister
+	namespacesSynced cache.InformerSynced
+	// changes holds one token while something has changed since the last reading.
+	changes workqueue.TypedDelayingInterface[struct{}]
+	status  *queueStatus
+	// told is set when the ledger knows the queues that existed at the start.
+	told atomic.Bool
+	// latest is what the ledger has been told; nil before.
+	latest atomic.Pointer[reading]
+}
+
+// reading is what Queues, ElasticQuotas and namespaces say, all at one time.
+type reading struct {
+	queues ledger.Queues
+	// problems of Queues that are not one queue's alone, such as a namespace that two of them name.
+	problems []quota.Problem
+	// generations of the Queues that were read: name -> generation.
+	generations map[string]int64
+	// unreadable Queues count as if they were not there: name -> why.
+	unreadable map[string]string
+	// idle ElasticQuotas do not count: the name their queue would have -> why.
+	idle map[string]string
+}
+
+func newQueues(p *Plugin, ofQueues, ofElastic *kind) (*queues, error) {
+	namespaces := p.handle.SharedInformerFactory().Core().V1().Namespaces()
+	q := &queues{
+		plugin: p, queues: ofQueues, elastic: ofElastic, namespaces: namespaces.Lister(),
+		changes: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[struct{}]{Clock: p.clock}),
+	}
+	q.status = newQueueStatus(q)
+	handler, err := namespaces.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { q.changed() },
+		UpdateFunc: func(before, object any) {
+			if !equality.Semantic.DeepEqual(before.(*v1.Namespace).Labels, object.(*v1.Namespace).Labels) {
+				q.changed()
+			}
+		},
+		DeleteFunc: func(any) { q.changed() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	q.namespacesSynced = handler.HasSynced
+	return q, nil
+}
+
+// changed asks for a reading.
+func (q *queues) changed() { q.changes.AddAfter(struct{}{}, readingDelay) }
+
+// run works until the context ends.
+func (q *queues) run(ctx context.Context) {
+	go func() {
+		<-ctx.Done()
+		q.changes.ShutDown()
+	}()
+	// Its status is no change of an object.
+	seen := func(before, object *unstructured.Unstructured) {
+		if before == nil || before.GetUID() != object.GetUID() || before.GetGeneration() != object.GetGeneration() {
+			q.changed()
+		}
+	}
+	gone := func(*unstructured.Unstructured) { q.changed() }
+	go q.queues.follow(ctx, seen, gone)
+	go q.elastic.follow(ctx, seen, gone)
+	if !cache.WaitForCacheSync(ctx.Done(), q.namespacesSynced, q.queues.told.Load, q.elastic.told.Load) {
+		return
+	}
+	q.read()
+	q.told.Store(true)
+	go q.status.run(ctx)
+	for {
+		token, shutdown := q.changes.Get()
+		if shutdown {
+			return
+		}
+		q.read()
+		q.changes.Done(token)
+	}
+}
+
+// read tells the ledger of the queues if something about them has changed.
+func (q *queues) read() {
+	logger := q.plugin.logger
+	namespaces, err := q.namespaces.List(labels.Everything())
+	if err != nil {
+		logger.Error(err, "Namespaces cannot be listed")
+		return
+	}
+	labelled := make(map[string]map[string]string, len(namespaces))
+	for _, namespace := range namespaces {
+		labelled[namespace.Name] = namespace.Labels
+	}
+	r := readQueues(q.queues.all(), q.elastic.all(), labelled)
+	latest := q.latest.Load()
+	for name, why := range r.unreadable {
+		if latest == nil || latest.unreadable[name] != why {
+			logger.Info("Queue cannot be read and counts as if it were not there", "queue", name, "reason", why)
+		}
+	}
+	if latest == nil || !reflect.DeepEqual(latest.queues, r.queues) {
+		q.plugin.tell(ledger.QueuesSeen{Queues: r.queues})
+		logger.V(2).Info("Ledger knows the queues", "queues", len(r.queues.Specs), "namespaces", len(r.queues.Namespaces))
+	}
+	q.latest.Store(r)
+}
+
+// readQueues reads what is written, without any regard for what it makes of the cluster. namespaces are the labels of those
+// that exist: name -> labels.
+func readQueues(queues, elastic []*unstructured.Unstructured, namespaces map[string]map[string]string) *reading {
+	r := &reading{generations: map[string]int64{}, unreadable: map[string]string{}, idle: map[string]string{}}
+	var readable []*v1alpha1.Queue
+	for _, object := range queues {
+		queue, err := decodeObject[v1alpha1.Queue](object)
+		if err != nil {
+			r.unreadable[object.GetName()] = err.Error()
+			continue
+		}
+		readable = append(readable, queue)
+	}
+	r.queues.Namespaces, r.problems = quota.Assign(readable, namespaces)
+	for _, queue := range readable {
+		r.generations[queue.Name] = queue.Generation
+		r.queues.Specs = append(r.queues.Specs, quota.OfQueue(queue))
+		if strategy := queue.Spec.Placement; strategy != "" {
+			if r.queues.Strategies == nil {
+				r.queues.Strategies = map[string]placement.Strategy{}
+			}
+			r.queues.Strategies[queue.Name] = placement.Strategy(strategy)
+		}
+	}
+	var readableElastic []*schedulingv1alpha1.ElasticQuota
+	for _, object := range elastic {
+		quota, err := decodeObject[schedulingv1alpha1.ElasticQuota](object)
+		if err != nil {
+			r.idle[queueOfElastic(object.GetNamespace(), object.GetName())] = "It does not count, because it cannot be read: " + err.Error()
+			continue
+		}
+		readableElastic = append(readableElastic, quota)
+	}
+	r.addElastic(readableElastic)
+	return r
+}
