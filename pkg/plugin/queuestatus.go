@@ -70,7 +70,7 @@ func (s *queueStatus) run(ctx context.Context) {
 func (s *queueStatus) update(ctx context.Context) {
 	q := s.queues
 	latest := q.latest.Load()
-	if latest == nil {
+	if latest == nil || len(q.queues.all()) == 0 && len(q.elastic.all()) == 0 {
 		return
 	}
 	listed, problems := q.plugin.ledger.Queues()
