@@ -119,6 +119,7 @@ func (l *Ledger) refuseLocked(r Refused) {
 	w.told = r.Verdict.Reason // the scheduler tells of an attempt that has failed
 	if r.Verdict.OfQueue() {
 		l.waiting.idle = false // the tree keeps it until the queue has room
+		l.disappointLocked(w)
 		return
 	}
 	w.failed = true

@@ -50,17 +50,19 @@ func (l *Ledger) Census() Census {
 	return Census{len(l.pods), len(l.gangs), len(l.apps), len(l.waiting.byPod), len(l.degraded), l.synced}
 }
 
-// Collected is what is kept for the waiter for which room is collected: node -> sum; nil when there is none.
+// Collected is what is kept for waiters for which room is collected: node -> sum; nil when there are none.
 func (l *Ledger) Collected() map[string]resource.Vector {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.collecting == nil {
+	if len(l.collections) == 0 {
 		return nil
 	}
 	collected := map[string]resource.Vector{}
-	for _, kept := range l.collecting.kept {
-		if kept.node != "" {
-			collected[kept.node] = collected[kept.node].Add(kept.amount)
+	for _, c := range l.collections {
+		for _, kept := range c.kept {
+			if kept.node != "" {
+				collected[kept.node] = collected[kept.node].Add(kept.amount)
+			}
 		}
 	}
 	return collected

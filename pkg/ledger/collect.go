@@ -16,13 +16,15 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
-// collection is room that is kept for one waiter as it comes back, so that smaller ones cannot pass it for ever. It is
-// never more than the waiter asks for. When all is there, the waiter is tried with that room free for it; it may be laid
-// out otherwise then.
+// collection is room that is kept for one waiter as it comes back: because it has waited so long that smaller ones would
+// pass it for ever, or because others have to leave for it. It is never more than the waiter asks for. When all is there,
+// the waiter is tried with that room free for it; it may be laid out otherwise then.
 type collection struct {
 	waiter types.UID
-	wants  []want
-	kept   []kept
+	// reclaim is what others give back for it; nil means that it waits for what comes.
+	reclaim *reclaim
+	wants   []want
+	kept    []kept
 	// onNode finds what is kept on a node: name -> indexes into kept.
 	onNode map[string][]int
 	// homeless are the indexes into kept of pods for which no node has been chosen; missing is how many pods, those
@@ -38,8 +40,41 @@ type collection struct {
 	left   map[string]bool
 	// progressed is when room was last added.
 	progressed time.Time
-	// after is how long the waiter had to wait for it.
+	// after is how long nothing may be added before it is given up, or other nodes are chosen.
 	after time.Duration
+}
+
+// patientLocked is the collection for somebody who has waited long; nil means that there is none. There is one at most.
+func (l *Ledger) patientLocked() *collection {
+	for _, c := range l.collections {
+		if c.reclaim == nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// collectionOfLocked is what is collected for a waiter; nil means nothing.
+func (l *Ledger) collectionOfLocked(waiter types.UID) *collection {
+	for _, c := range l.collections {
+		if c.waiter == waiter {
+			return c
+		}
+	}
+	return nil
+}
+
+// newCollection keeps nothing yet; all that a waiter asks for is without a node.
+func newCollection(waiter types.UID, wants []want, now time.Time) *collection {
+	c := &collection{waiter: waiter, wants: wants, onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: now, seeking: true}
+	for w := range wants {
+		for range wants[w].count {
+			c.homeless = append(c.homeless, len(c.kept))
+			c.kept = append(c.kept, kept{want: w})
+		}
+	}
+	c.missing = len(c.kept)
+	return c
 }
 
 // want is what several equal pods of the waiter ask for.
@@ -68,33 +103,27 @@ func (c *collection) complete() bool { return c.missing == 0 }
 // turn comes. When all was collected and the waiter does not fit all the same, all is given back and everybody tried
 // again: so that this does not go on all the time, nothing is collected for as long after it.
 func (l *Ledger) tickCollectionLocked(after time.Duration) {
-	if c := l.collecting; c != nil {
-		if !c.complete() && l.now.Sub(c.progressed) >= after {
-			l.chooseOthersLocked()
+	patient := l.patientLocked()
+	for _, c := range slices.Clone(l.collections) {
+		if !c.complete() && l.now.Sub(c.progressed) >= c.after {
+			l.chooseOthersLocked(c)
 		}
-		return
 	}
-	if len(l.degraded) > 0 || l.now.Before(l.vainUntil) {
+	if patient != nil || len(l.degraded) > 0 || l.now.Before(l.vainUntil) {
 		return
 	}
 	var best *waiter
 	for _, w := range l.waiting.byPod {
 		waited, lately := l.now.Sub(w.turn.created) >= after, l.now.Sub(w.passed) < after
-		if waited && !lately && l.wantsRoomLocked(w) && (best == nil || cmp.Or(w.passed.Compare(best.passed), w.turn.compare(best.turn)) < 0) {
+		if waited && !lately && l.wantsRoomLocked(w) && l.collectionOfLocked(w.uid()) == nil && (best == nil || cmp.Or(w.passed.Compare(best.passed), w.turn.compare(best.turn)) < 0) {
 			best = w
 		}
 	}
 	if best == nil {
 		return
 	}
-	c := &collection{waiter: best.uid(), wants: l.wantsLocked(best.uid()), onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: l.now, after: after, seeking: true}
-	for w := range c.wants {
-		for range c.wants[w].count {
-			c.homeless = append(c.homeless, len(c.kept))
-			c.kept = append(c.kept, kept{want: w})
-		}
-	}
-	c.missing = len(c.kept)
+	c := newCollection(best.uid(), l.wantsLocked(best.uid()), l.now)
+	c.after = after
 	if l.strategyLocked(best.turn.gang.Namespace) == placement.SingleZone {
 		c.left = map[string]bool{}
 		if c.domain = l.roomiestLocked(best.shape.demand, c.left); c.domain == "" {
@@ -102,7 +131,7 @@ func (l *Ledger) tickCollectionLocked(after time.Duration) {
 			return
 		}
 	}
-	l.collecting = c
+	l.collections = append(l.collections, c)
 	l.effects = append(l.effects, Tell{l.objectLocked(best.uid()), gang.Verdict{Reason: gang.Collecting,
 		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, best.shape.verdict)}})
 }
@@ -154,14 +183,22 @@ func (l *Ledger) roomiestLocked(demand resource.Vector, left map[string]bool) st
 
 // collectLocked keeps room that has come back on the chosen nodes, and chooses nodes for pods that have none.
 func (l *Ledger) collectLocked() {
-	c := l.collecting
-	if c == nil || c.complete() {
+	if len(l.collections) == 0 {
 		return
 	}
 	touched := slices.Sorted(maps.Keys(l.touched))
+	for _, c := range l.collections {
+		if !c.complete() {
+			l.growLocked(c, touched)
+		}
+	}
+}
+
+// growLocked keeps more for one waiter, of what is free on the nodes that an event has touched.
+func (l *Ledger) growLocked(c *collection, touched []int) {
 	for _, i := range touched {
 		for _, k := range c.onNode[l.nodes.table.at(i).name] {
-			l.keepLocked(k)
+			l.keepLocked(c, k)
 		}
 	}
 	if len(c.homeless) == 0 {
@@ -173,14 +210,13 @@ func (l *Ledger) collectLocked() {
 	}
 	c.seeking = false
 	for w := range c.wants {
-		l.chooseLocked(w, among)
+		l.chooseLocked(c, w, among)
 	}
 }
 
 // chooseLocked gives the homeless pods of one kind to some of the nodes: first where they fit as it is, then where most of
 // what one asks for is free.
-func (l *Ledger) chooseLocked(w int, among iter.Seq[int]) {
-	c := l.collecting
+func (l *Ledger) chooseLocked(c *collection, w int, among iter.Seq[int]) {
 	mine, others := partition(c.homeless, func(k int) bool { return c.kept[k].want == w })
 	want := &c.wants[w]
 	var usable []int
@@ -194,11 +230,8 @@ func (l *Ledger) chooseLocked(w int, among iter.Seq[int]) {
 	settle := func(i, most int) {
 		name := l.nodes.table.at(i).name
 		for range min(most, len(mine)) {
-			k := mine[0]
+			l.settleOnLocked(c, mine[0], name)
 			mine = mine[1:]
-			c.kept[k].node = name
-			c.onNode[name] = append(c.onNode[name], k)
-			l.keepLocked(k)
 		}
 	}
 	for _, i := range usable {
@@ -211,15 +244,15 @@ func (l *Ledger) chooseLocked(w int, among iter.Seq[int]) {
 		}
 		slices.SortStableFunc(usable, func(a, b int) int { return cmp.Compare(permille[b], permille[a]) })
 		for _, i := range usable {
-			settle(i, want.requests.Count(l.emptyLocked(i), len(mine)))
+			settle(i, want.requests.Count(l.emptyLocked(c, i), len(mine)))
 		}
 	}
 	c.homeless = append(others, mine...)
 }
 
 // emptyLocked is what a node would have if all its pods ended, less what slots hold and is chosen for the collection.
-func (l *Ledger) emptyLocked(i int) resource.Vector {
-	c, n := l.collecting, l.nodes.table.at(i)
+func (l *Ledger) emptyLocked(c *collection, i int) resource.Vector {
+	n := l.nodes.table.at(i)
 	empty := n.allocatable.Sub(n.held)
 	for _, k := range c.onNode[n.name] {
 		empty = empty.Add(c.kept[k].amount).Sub(c.wants[c.kept[k].want].requests)
@@ -238,9 +271,15 @@ func partition(list []int, belongs func(int) bool) (in, out []int) {
 	return in, out
 }
 
+// settleOnLocked chooses a node for one pod, and keeps what is free there.
+func (l *Ledger) settleOnLocked(c *collection, k int, node string) {
+	c.kept[k].node = node
+	c.onNode[node] = append(c.onNode[node], k)
+	l.keepLocked(c, k)
+}
+
 // keepLocked keeps as much for one pod on its node as is free there.
-func (l *Ledger) keepLocked(k int) {
-	c := l.collecting
+func (l *Ledger) keepLocked(c *collection, k int) {
 	if !c.lacks(k) {
 		return
 	}
@@ -260,8 +299,7 @@ func (l *Ledger) keepLocked(k int) {
 }
 
 // returnLocked gives back what is kept for one pod, which is homeless then.
-func (l *Ledger) returnLocked(k int) {
-	c := l.collecting
+func (l *Ledger) returnLocked(c *collection, k int) {
 	kept := &c.kept[k]
 	if !c.lacks(k) {
 		c.missing++
@@ -276,18 +314,19 @@ func (l *Ledger) returnLocked(k int) {
 	c.seeking = true
 }
 
-// chooseOthersLocked leaves the nodes on which the collection does not grow, or its domain.
-func (l *Ledger) chooseOthersLocked() {
-	c := l.collecting
+// chooseOthersLocked leaves the nodes on which the collection does not grow, or its domain. Those that others were to leave
+// are not exchanged: who did not leave in time will not.
+func (l *Ledger) chooseOthersLocked(c *collection) {
 	others := false
 	for k := range c.kept {
 		switch node := c.kept[k].node; {
 		case node == "":
+		case c.reclaim != nil:
 		case c.domain != "":
-			l.returnLocked(k)
+			l.returnLocked(c, k)
 		case c.lacks(k):
 			others, c.avoided[node] = true, true
-			l.returnLocked(k)
+			l.returnLocked(c, k)
 		}
 	}
 	if c.domain != "" {
@@ -298,73 +337,75 @@ func (l *Ledger) chooseOthersLocked() {
 	c.progressed = l.now
 	if !others {
 		l.waiting.byPod[c.waiter].passed = l.now
-		l.abandonLocked()
+		l.abandonLocked(c)
 	}
 }
 
 // checkCollectionLocked gives back what is kept on nodes of the event that cannot keep it.
 func (l *Ledger) checkCollectionLocked() {
-	c := l.collecting
-	if c == nil {
+	if len(l.collections) == 0 {
 		return
 	}
 	for _, i := range slices.Sorted(maps.Keys(l.touched)) {
-		n := l.nodes.table.at(i)
-		for _, k := range slices.Clone(c.onNode[n.name]) {
-			if n = l.nodes.table.at(i); n.object == nil || !keeps(n, n.held) || !c.wants[c.kept[k].want].eligible(n.object) {
-				l.returnLocked(k)
+		for _, c := range slices.Backward(l.collections) {
+			for _, k := range slices.Clone(c.onNode[l.nodes.table.at(i).name]) {
+				if n := l.nodes.table.at(i); n.object == nil || !keeps(n, n.held) || !c.wants[c.kept[k].want].eligible(n.object) {
+					l.returnLocked(c, k)
+				}
 			}
 		}
 	}
 }
 
-// collectorLocked is the waiter for which everything has been collected; nil means none.
+// collectorLocked is a waiter for which everything has been collected; nil means none.
 func (l *Ledger) collectorLocked() *waiter {
-	if l.collecting == nil || !l.collecting.complete() {
-		return nil
+	for _, c := range l.collections {
+		if c.complete() {
+			return l.waiting.byPod[c.waiter]
+		}
 	}
-	return l.waiting.byPod[l.collecting.waiter]
+	return nil
 }
 
 // disappointLocked gives up a complete collection with which the attempt has failed all the same.
 func (l *Ledger) disappointLocked(w *waiter) {
-	if c := l.collecting; c != nil && c.waiter == w.uid() && c.complete() {
-		w.passed, l.vainUntil = l.now, l.now.Add(c.after)
-		l.abandonLocked()
+	if c := l.collectionOfLocked(w.uid()); c != nil && c.complete() {
+		if c.reclaim == nil {
+			w.passed, l.vainUntil = l.now, l.now.Add(c.after)
+		}
+		l.abandonLocked(c)
 	}
 }
 
 // giveUpLocked ends the collection for a waiter.
 func (l *Ledger) giveUpLocked(waiter types.UID) {
-	if l.collecting != nil && l.collecting.waiter == waiter {
-		l.abandonLocked()
+	if c := l.collectionOfLocked(waiter); c != nil {
+		l.abandonLocked(c)
 	}
 }
 
-// abandonLocked gives everything back that is collected.
-func (l *Ledger) abandonLocked() {
-	if l.collecting == nil {
-		return
-	}
-	for k := range l.collecting.kept {
-		if l.collecting.kept[k].node != "" {
-			l.returnLocked(k)
+// abandonLocked gives everything back that is collected for one waiter.
+func (l *Ledger) abandonLocked(c *collection) {
+	for k := range c.kept {
+		if c.kept[k].node != "" {
+			l.returnLocked(c, k)
 		}
 	}
-	l.collecting = nil
+	l.collections = slices.DeleteFunc(l.collections, func(other *collection) bool { return other == c })
+	l.withdrawLocked(c)
 }
 
 // ViewFor is View as a pod may use it: what is collected for its gang is free.
 func (l *Ledger) ViewFor(uid types.UID) *View {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.collecting
 	if p := l.pods[uid]; p != nil {
 		if e := l.gangOfLocked(p); e != nil && e.tries(p) {
 			uid = e.leader.UID
 		}
 	}
-	if c == nil || c.waiter != uid {
+	c := l.collectionOfLocked(uid)
+	if c == nil {
 		return l.nodes.view(l.epoch)
 	}
 	hold := func(sign int) {

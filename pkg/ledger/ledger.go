@@ -40,6 +40,14 @@ type Ledger struct {
 	// layout is what is known of queues, and queues is what they use and who waits in them.
 	layout Queues
 	queues *quota.Tree
+	// budgets are the PodDisruptionBudgets: namespace -> those in it.
+	budgets map[string][]Budget
+	// priorities counts the pods that may be taken back: priority -> pods.
+	priorities map[int32]int
+	// leaving are the pods that have a node and are on their way out, or have to go for somebody.
+	leaving map[types.UID]*pod
+	// solver works for one claim at a time.
+	solver placement.Solver
 	// waiting holds gangs and pods by themselves that have to wait; the same are in queues.
 	waiting waiting
 	// probe is the waiter being tried again since probed; empty means none.
@@ -53,8 +61,8 @@ type Ledger struct {
 	// strategy is how gangs are laid out whose queues say nothing else.
 	strategy placement.Strategy
 
-	// collecting is the room that is kept for one waiter until it has all it needs; nil means none.
-	collecting *collection
+	// collections are the room that is kept for waiters until they have all they need, the oldest first.
+	collections []*collection
 	// vainUntil is until when nothing is collected, because it was in vain; zero means that it was not.
 	vainUntil time.Time
 
@@ -87,6 +95,11 @@ type pod struct {
 	told gang.Verdict
 	// charged is what its queue was charged for it.
 	charged charge
+	// taker is the waiter for which it has to go; empty means that it may stay.
+	taker types.UID
+	// ranked tells whether it counts among priorities, with its rank.
+	ranked bool
+	rank   int32
 }
 
 // entry is a gang with its leader.
@@ -103,6 +116,8 @@ type entry struct {
 	// charged is what its queue was charged for it besides its pods; open is what of that its open slots are.
 	charged charge
 	open    resource.Vector
+	// taker is the waiter for which the whole gang has to go; empty means that it may stay.
+	taker types.UID
 	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
 	eligibility []func(*v1.Node) bool
 }
@@ -134,7 +149,8 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 		claims:   map[label][]claim{},
 		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
 		queues:   quota.New(nil),
-		before:   map[int]resource.Vector{},
+		budgets:  map[string][]Budget{}, priorities: map[int32]int{}, leaving: map[types.UID]*pod{},
+		before: map[int]resource.Vector{},
 
 		degraded:  map[*entry]bool{},
 		touched:   map[int]struct{}{},
@@ -182,8 +198,11 @@ func (l *Ledger) applyLocked(event Event) error {
 		l.musterLocked(e.Key)
 	case QueuesSeen:
 		l.arrangeLocked(e.Queues)
-	case BudgetSeen, BudgetGone:
-		// Nothing is taken back yet.
+	case BudgetSeen:
+		l.forgetBudgetLocked(e.Budget.Namespace, e.Budget.Name)
+		l.budgets[e.Budget.Namespace] = append(l.budgets[e.Budget.Namespace], e.Budget)
+	case BudgetGone:
+		l.forgetBudgetLocked(e.Namespace, e.Name)
 	case Defined:
 		l.defineLocked(e.Leader, gang.Defined{Definition: e.Definition})
 	case Refuted:
@@ -246,8 +265,8 @@ func (l *Ledger) settleLocked() []Effect {
 	if l.synced {
 		l.repairLocked()
 		gained := l.nodeChanged || l.gainedLocked()
-		if len(l.degraded) > 0 {
-			l.abandonLocked() // those that are admitted go first
+		if patient := l.patientLocked(); patient != nil && len(l.degraded) > 0 {
+			l.abandonLocked(patient) // those that are admitted go first
 		}
 		l.rehomeLocked()
 		l.collectLocked()

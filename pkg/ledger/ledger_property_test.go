@@ -46,7 +46,7 @@ func (w *world) checkSums(t require.TestingT) {
 			require.Zero(t, open, "a gang that is %s holds slots", e.Phase)
 		}
 	}
-	if c := w.collecting; c != nil {
+	for _, c := range w.collections {
 		missing := 0
 		for k, kept := range c.kept {
 			held[kept.node] = held[kept.node].Add(kept.amount)

@@ -46,6 +46,9 @@ func (l *Ledger) seePodLocked(seen Pod) {
 	if seen.Node != "" {
 		l.placeLocked(p, seen.Node, true)
 	}
+	if seen.Object.DeletionTimestamp != nil && p.placed != "" {
+		l.leaving[seen.UID] = p
+	}
 }
 
 // updateLocked takes the new state of a pod seen before.
@@ -182,9 +185,11 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 		return
 	}
 	delete(l.pods, uid)
+	delete(l.leaving, uid)
 	if p.placed != "" {
 		l.useLocked(p.placed, resource.Vector{}.Sub(p.Requests))
-		l.rechargeLocked(&p.charged, charge{})
+		p.placed = ""
+		l.chargePodLocked(p)
 	}
 	l.leaveLocked(p)
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
@@ -70,10 +68,23 @@ func (l *Ledger) strategyLocked(namespace string) placement.Strategy {
 
 // chargePodLocked charges a pod as what it is now.
 func (l *Ledger) chargePodLocked(p *pod) {
+	l.rankLocked(p)
 	if p.placed == "" {
 		l.rechargeLocked(&p.charged, charge{})
 	} else {
 		l.rechargeLocked(&p.charged, charge{l.queueOfLocked(p.Namespace), l.demandOfPodLocked(p)})
+	}
+}
+
+// rankLocked counts the priorities of what may be taken back.
+func (l *Ledger) rankLocked(p *pod) {
+	if p.ranked {
+		if l.priorities[p.rank]--; l.priorities[p.rank] == 0 {
+			delete(l.priorities, p.rank)
+		}
+	}
+	if p.ranked, p.rank = p.placed != "" && !p.Foreign, p.Priority; p.ranked {
+		l.priorities[p.rank]++
 	}
 }
 
@@ -156,9 +167,11 @@ func verdictOf(v quota.Verdict) gang.Verdict {
 
 // parkLocked makes a gang wait; one that waits already keeps its place.
 func (l *Ledger) parkLocked(e *entry) *waiter {
-	return l.waitLocked(shapeOf(e), demandOf(e), turnOf(e.leader), quota.Waiter{
+	w := l.waitLocked(shapeOf(e), demandOf(e), turnOf(e.leader), quota.Waiter{
 		ID: e.leader.UID, Queue: l.queueOfLocked(e.Key.Namespace), Priority: e.leader.Priority, Since: e.leader.Created, Demand: demandOnQueue(e),
 	})
+	w.meek = e.leader.Meek
+	return w
 }
 
 // parkAloneLocked makes a pod wait by itself: one that belongs to nothing, or a worker beyond the slots of its gang.
@@ -170,7 +183,9 @@ func (l *Ledger) parkAloneLocked(p *pod) *waiter {
 	}
 	turn := turnOf(p)
 	turn.gang.Namespace = p.Namespace
-	return l.waitLocked("pod "+p.Shape+" "+p.Requests.String(), p.Requests, turn, asks)
+	w := l.waitLocked("pod "+p.Shape+" "+p.Requests.String(), p.Requests, turn, asks)
+	w.meek = p.Meek
+	return w
 }
 
 func (l *Ledger) waitLocked(shape string, demand resource.Vector, turn turn, asks quota.Waiter) *waiter {
@@ -216,6 +231,9 @@ func (l *Ledger) nextLocked() *waiter {
 func (l *Ledger) verdictLocked(w *waiter) gang.Verdict {
 	v, parked := l.queues.Parked(w.uid())
 	s := w.shape
+	if c := l.collectionOfLocked(w.uid()); c != nil && c.reclaim != nil {
+		return c.reclaim.verdict
+	}
 	switch {
 	case parked && !v.Passes():
 		return verdictOf(v)
@@ -282,11 +300,4 @@ func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 		standings = append(standings, QueueStanding{name, usage, reasons[name]})
 	}
 	return standings, l.queues.Problems()
-}
-
-// Leaves tells whether a pod still has to go for which an Evict was asked.
-func (l *Ledger) Leaves(uid types.UID) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return false
 }

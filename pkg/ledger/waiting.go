@@ -29,6 +29,10 @@ type waiter struct {
 	turn  turn
 	// since is when it began to wait.
 	since time.Time
+	// meek ones take nobody's place by priority.
+	meek bool
+	// claimed is when it was last tried to take something back for it; zero means never.
+	claimed time.Time
 	// passed is when room was last collected for it in vain; zero means never.
 	passed time.Time
 	// failed means that it was tried itself, and not only another of its shape.

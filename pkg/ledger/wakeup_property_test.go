@@ -384,7 +384,7 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 			q.step(t)
 		}
 		q.settle(t)
-		if q.collecting != nil {
+		if len(q.collections) > 0 {
 			return // room is free that is kept for the one who collects
 		}
 		view := q.View()

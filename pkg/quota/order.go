@@ -3,6 +3,7 @@ package quota
 import (
 	"cmp"
 	"container/heap"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -239,6 +240,41 @@ func (t *Tree) Next() (Waiter, bool) {
 		return first.Waiter, true
 	}
 	return Waiter{}, false
+}
+
+// Firsts are the first of every queue, user and shape, parked ones included, of those that somebody asks for: first those of
+// the queue that is next, and within a queue in turn.
+func (t *Tree) Firsts(wanted func(types.UID) bool) []Waiter {
+	t.settle()
+	t.even()
+	var firsts []*waiter
+	for _, g := range t.groups {
+		var first *waiter
+		for _, w := range g.waiters { // a heap: as a rule the first is the one
+			if wanted(w.ID) && (first == nil || w.before(first)) {
+				first = w
+			}
+			if first == g.waiters[0] {
+				break
+			}
+		}
+		if first != nil {
+			firsts = append(firsts, first)
+		}
+	}
+	slices.SortFunc(firsts, func(a, b *waiter) int {
+		if a.group.leaf != b.group.leaf {
+			n, m := siblings(a.group.leaf, b.group.leaf)
+			return cmp.Or(n.keyFor(n.used, a.Demand.Amount).compare(m.keyFor(m.used, b.Demand.Amount)), cmp.Compare(n.Name, m.Name))
+		}
+		la, lb := a.group.lane, b.group.lane
+		return cmp.Or(a.compareRank(b), compareBool(lb.below, la.below), la.share.compare(lb.share), a.compareAge(b))
+	})
+	named := make([]Waiter, len(firsts))
+	for i, w := range firsts {
+		named[i] = w.Waiter
+	}
+	return named
 }
 
 // Park lets a waiter sleep, and all of its shape: after a Verdict of Fits until its queue has released what it lacks, after

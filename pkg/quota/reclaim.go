@@ -53,6 +53,8 @@ type Claim struct {
 	// Priority of the gang, and whether its PriorityClass lets it preempt in its own queue.
 	Priority int32
 	Preempts bool
+	// Early: the gang has not waited for as long as its queue wants, so others give nothing yet.
+	Early bool
 	// Within is the queue whose limit stands in the way, so that only what is below it helps; empty means that room on
 	// nodes does.
 	Within string
@@ -66,6 +68,8 @@ type Obstacle string
 const (
 	// ReclaimOff: the queue's reclaim is not enabled.
 	ReclaimOff Obstacle = "ReclaimOff"
+	// TooEarly: the gang has not waited for as long as its queue wants.
+	TooEarly Obstacle = "TooEarly"
 	// BeyondGuarantee: with the gang the queue would use more of what it lacks than it is guaranteed.
 	BeyondGuarantee Obstacle = "BeyondGuarantee"
 	// NotEnough: all that may be taken does not make the gang fit.
@@ -90,6 +94,8 @@ func (c Choice) String() string {
 	switch c.Obstacle {
 	case ReclaimOff:
 		return "the queue does not take back what it lends"
+	case TooEarly:
+		return "it has not waited long enough"
 	case BeyondGuarantee:
 		return fmt.Sprintf("the queue would use %s %s, and is guaranteed %s", c.Resource, quantity(c.Resource, c.Used), quantity(c.Resource, c.Limit))
 	case NotEnough:
@@ -179,6 +185,10 @@ func (t *Tree) selection(c Claim, enough func([]Victim) bool) *selection {
 	}
 	if !queue.Reclaim.Enabled {
 		s.obstacle = Choice{Obstacle: ReclaimOff}
+		return s
+	}
+	if c.Early {
+		s.obstacle = Choice{Obstacle: TooEarly}
 		return s
 	}
 	for _, name := range s.lacking {

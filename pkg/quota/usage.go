@@ -1,8 +1,6 @@
 package quota
 
 import (
-	v1 "k8s.io/api/core/v1"
-
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -104,26 +102,7 @@ func (t *Tree) Usage(queue string) (Usage, bool) {
 
 // borrowed is what a queue uses beyond its guarantee.
 func (n *node) borrowed() resource.Vector {
-	beyond := n.used
-	guaranteed := map[v1.ResourceName]int64{}
-	for _, amount := range n.guaranteed {
-		switch amount.Name {
-		case v1.ResourceCPU:
-			beyond.CPU -= amount.Value
-		case v1.ResourceMemory:
-			beyond.Memory -= amount.Value
-		case v1.ResourceEphemeralStorage:
-			beyond.EphemeralStorage -= amount.Value
-		case v1.ResourcePods:
-			beyond.Pods -= amount.Value
-		default:
-			guaranteed[amount.Name] = amount.Value
-		}
-	}
-	if len(guaranteed) > 0 {
-		beyond = beyond.Sub(resource.Vector{}.WithExtended(guaranteed))
-	}
-	return resource.Vector{}.Max(beyond)
+	return resource.Vector{}.Max(n.used.Sub(resource.OfAmounts(n.guaranteed)))
 }
 
 func (n *node) eachLeaf(visit func(*node)) {

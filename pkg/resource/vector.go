@@ -21,10 +21,11 @@ type Vector struct {
 	Extended []Amount
 }
 
-// Amount is a quantity of one resource that has no field of its own in Vector.
+// Amount is a quantity of one resource, in the unit of its field in Vector, else in its own: devices, or bytes for
+// hugepages.
 type Amount struct {
 	Name  v1.ResourceName
-	Value int64 // the resource's own unit: devices, or bytes for hugepages
+	Value int64
 }
 
 // OfList turns a list of quantities, such as a node's allocatable, into a Vector.
@@ -48,6 +49,27 @@ func OfList(list v1.ResourceList) Vector {
 	}
 	slices.SortFunc(v.Extended, byName)
 	return v
+}
+
+// OfAmounts turns amounts in the units of Vector into one. Of two of the same resource the last counts.
+func OfAmounts(amounts []Amount) Vector {
+	var v Vector
+	extended := map[v1.ResourceName]int64{}
+	for _, amount := range amounts {
+		switch amount.Name {
+		case v1.ResourceCPU:
+			v.CPU = amount.Value
+		case v1.ResourceMemory:
+			v.Memory = amount.Value
+		case v1.ResourceEphemeralStorage:
+			v.EphemeralStorage = amount.Value
+		case v1.ResourcePods:
+			v.Pods = amount.Value
+		default:
+			extended[amount.Name] = amount.Value
+		}
+	}
+	return v.WithExtended(extended)
 }
 
 // OfPod is what a pod asks of a node: the effective request over its containers, init containers, sidecars and
