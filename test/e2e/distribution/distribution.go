@@ -69,12 +69,13 @@ func locate(cache, version string) (parts, error) {
 		return parts{}, fmt.Errorf("cache %q: %w", cache, err)
 	}
 	name := filepath.Join(cache, "spark-"+version+"-")
+	// Where the cache is does not matter: it is the same through a link, and in another place.
 	p := parts{base: filepath.Join(cache, "debian-"+key(debianArguments...)+".tar")}
 	p.Version = version
 	p.Image = "retinue.local/spark:" + version
 	p.Home = name + key(homeRevision)
-	p.pi = name + key(p.Home, string(piSource)) + ".pi.jar"
-	p.Archive = name + key(p.base, p.pi, string(entrypoint), JavaEnv) + ".oci.tar"
+	p.pi = name + key(filepath.Base(p.Home), string(piSource)) + ".pi.jar"
+	p.Archive = name + key(filepath.Base(p.base), filepath.Base(p.pi), string(entrypoint), JavaEnv) + ".oci.tar"
 	return p, nil
 }
 
