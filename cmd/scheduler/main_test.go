@@ -56,11 +56,13 @@ func TestTheShippedConfigurationTurnsThePluginOn(t *testing.T) {
 	for point, enabled := range map[string][]string{
 		"QueueSort": pluginNames(plugins.QueueSort.Enabled), "PreEnqueue": pluginNames(plugins.PreEnqueue.Enabled), "PreFilter": pluginNames(plugins.PreFilter.Enabled),
 		"Filter": pluginNames(plugins.Filter.Enabled), "PostFilter": pluginNames(plugins.PostFilter.Enabled), "Score": pluginNames(plugins.Score.Enabled),
-		"Reserve": pluginNames(plugins.Reserve.Enabled), "PreBind": pluginNames(plugins.PreBind.Enabled), "PostBind": pluginNames(plugins.PostBind.Enabled),
+		"Reserve": pluginNames(plugins.Reserve.Enabled), "Bind": pluginNames(plugins.Bind.Enabled), "PostBind": pluginNames(plugins.PostBind.Enabled),
 	} {
 		require.True(t, names(enabled).Has(plugin.Name), "%s runs %v", point, enabled)
 		require.False(t, names(enabled).HasAny("PrioritySort", "DefaultPreemption"), "%s runs %v", point, enabled)
 	}
+	// A binder after the default one is never asked.
+	require.Equal(t, []string{plugin.Name, "DefaultBinder"}, pluginNames(plugins.Bind.Enabled))
 }
 
 func pluginNames(plugins []config.Plugin) []string {

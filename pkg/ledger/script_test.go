@@ -287,7 +287,7 @@ func (s *script) think(uid types.UID) string {
 	return "fits on " + p.node + slotNodes(p.slots)
 }
 
-// commit is Reserve and PreBind.
+// commit is Reserve and Bind.
 func (s *script) commit(uid types.UID) []string {
 	p := s.plans[string(uid)]
 	admitted := Admitted{uid, p.node, p.slots}

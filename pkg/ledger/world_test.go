@@ -28,7 +28,7 @@ type world struct {
 	pods  map[types.UID]Pod // pods that have not ended, with the node of bound ones
 	// assumed pods have been reserved but not bound: pod -> node.
 	assumed map[types.UID]string
-	// written is what PreBind wrote onto a leader: leader -> reservation.
+	// written is what Bind wrote onto a leader: leader -> reservation.
 	written map[types.UID]*Reservation
 	// defined is the last answer about each leader's gang.
 	defined map[types.UID]Event

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/textlogger"
@@ -28,6 +29,7 @@ import (
 	backend "k8s.io/kubernetes/pkg/scheduler/backend/cache"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/defaultbinder"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/names"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodevolumelimits"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
@@ -162,6 +164,7 @@ func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Ob
 	if _, measured := t.(*testing.B); measured {
 		verbosity = 2
 	}
+	h.client.PrependReactor("create", "pods", h.bindings)
 	logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(h.log), textlogger.Verbosity(verbosity)))
 	h.ctx = klog.NewContext(ctx, logger)
 	factory := scheduler.NewInformerFactory(h.client, 0, nil)
@@ -179,8 +182,8 @@ func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Ob
 		return made, err
 	}
 	for _, register := range []testframework.RegisterPluginFunc{
-		testframework.RegisterPluginAsExtensions(Name, make, "QueueSort", "PreEnqueue", "PreFilter", "Filter", "PostFilter", "Score", "Reserve", "Permit", "PreBind", "PostBind"),
-		testframework.RegisterBindPlugin("Bind", func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) { return binder{h}, nil }),
+		testframework.RegisterPluginAsExtensions(Name, make, "QueueSort", "PreEnqueue", "PreFilter", "Filter", "PostFilter", "Score", "Reserve", "Permit", "Bind", "PostBind"),
+		testframework.RegisterBindPlugin(names.DefaultBinder, defaultbinder.New),
 	} {
 		register(&registry, configuration)
 	}
@@ -213,19 +216,23 @@ func (h *harness) after(d time.Duration) {
 	synctest.Wait()
 }
 
-// binder binds pods as kube-scheduler does.
-type binder struct{ h *harness }
-
-func (binder) Name() string { return "Bind" }
-
-func (b binder) Bind(ctx context.Context, _ fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
-	bound, err := b.h.client.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
-	if err != nil {
-		return fwk.AsStatus(err)
+// bindings gives pods their nodes as the API server does, which merges a binding's annotations into the pod.
+func (h *harness) bindings(action clienttesting.Action) (handled bool, _ runtime.Object, err error) {
+	create, ok := action.(clienttesting.CreateAction)
+	if !ok || create.GetSubresource() != "binding" {
+		return false, nil, nil
 	}
-	bound.Spec.NodeName = node
-	_, err = b.h.client.CoreV1().Pods(pod.Namespace).Update(ctx, bound, metav1.UpdateOptions{})
-	return fwk.AsStatus(err)
+	binding := create.GetObject().(*v1.Binding)
+	object, err := h.client.Tracker().Get(create.GetResource(), create.GetNamespace(), binding.Name)
+	if err != nil {
+		return true, nil, err
+	}
+	bound := object.(*v1.Pod).DeepCopy()
+	bound.Spec.NodeName = binding.Target.Name
+	for key, value := range binding.Annotations {
+		metav1.SetMetaDataAnnotation(&bound.ObjectMeta, key, value)
+	}
+	return true, nil, h.client.Tracker().Update(create.GetResource(), bound, create.GetNamespace())
 }
 
 // attempt is what became of one try of a pod.
@@ -355,16 +362,11 @@ func (h *harness) permit(name string, a *attempt) {
 // bind is a binding cycle.
 func (h *harness) bind(name string, a *attempt) {
 	pod := h.pod(name)
-	a.point = "PreBind"
-	if a.status = h.fw.RunPreBindPreFlights(h.ctx, a.state, pod, a.node); a.status.IsSuccess() {
-		a.status = h.fw.RunPreBindPlugins(h.ctx, a.state, pod, a.node)
-	}
-	if !a.status.IsSuccess() && !a.status.IsSkip() {
+	a.point, a.status = "Bind", h.fw.RunBindPlugins(h.ctx, a.state, pod, a.node)
+	if !a.status.IsSuccess() {
 		h.fw.RunReservePluginsUnreserve(h.ctx, a.state, pod, a.node)
 		return
 	}
-	a.point, a.status = "Bind", h.fw.RunBindPlugins(h.ctx, a.state, pod, a.node)
-	require.True(h.t, a.status.IsSuccess(), "%v", a.status)
 	h.fw.RunPostBindPlugins(h.ctx, a.state, pod, a.node)
 }
 

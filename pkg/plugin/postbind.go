@@ -17,6 +17,7 @@ func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, 
 	if !c.leads() || c.demand.Workers() == 0 {
 		return
 	}
+	p.saveUnlessBound(state, pod)
 	reservation, admitted := p.ledger.Reservation(pod.UID)
 	if !admitted {
 		return

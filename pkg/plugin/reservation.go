@@ -12,8 +12,8 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
-// AnnotationReservation on a leader holds its gang's reservation as JSON. The scheduler writes it before it binds the
-// leader and reads it after a restart.
+// AnnotationReservation on a leader holds its gang's reservation as JSON. The scheduler writes it by the call that binds
+// the leader and reads it after a restart.
 const AnnotationReservation = "retinue.dev/reservation"
 
 // maxReservedWorkers bounds what is read back from an annotation, which whoever may patch the pod can write.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 
 	v1 "k8s.io/api/core/v1"
@@ -170,8 +171,8 @@ func conflict(resource, name, why string) error {
 	return apierrors.NewConflict(schema.GroupResource{Resource: resource}, name, fmt.Errorf("%s", why))
 }
 
-// bind is the subresource by which a scheduler gives a pod its node. by says who asks.
-func (a *api) bind(key string, uid types.UID, node, by string) error {
+// bind is the subresource by which a scheduler gives a pod its node and whatever annotations come with it. by says who asks.
+func (a *api) bind(key string, uid types.UID, node string, annotations map[string]string, by string) error {
 	pod, found := a.pods.get(key)
 	switch {
 	case !found:
@@ -186,6 +187,14 @@ func (a *api) bind(key string, uid types.UID, node, by string) error {
 	bound := a.changePod(pod, func(pod *v1.Pod) {
 		pod.Spec.NodeName = node
 		pod.Status.NominatedNodeName = ""
+		if len(annotations) > 0 {
+			merged := maps.Clone(pod.Annotations)
+			if merged == nil {
+				merged = map[string]string{}
+			}
+			maps.Copy(merged, annotations)
+			pod.Annotations = merged
+		}
 	})
 	a.world.trace.add("api: pod %s bound to %s by %s", key, node, by)
 	a.world.podBound(bound, by)

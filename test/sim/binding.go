@@ -28,6 +28,10 @@ func (b *binding) pod() *v1.Pod { return b.info.Pod }
 // begin writes down where the pod will probably go if binding it takes more than the binding itself.
 func (b *binding) begin() {
 	r := b.replica
+	if !r.world.climate.nominates {
+		b.permit()
+		return
+	}
 	var status *fwk.Status
 	r.call(func() { status = r.framework.RunPreBindPreFlights(r.ctx, b.state, b.pod(), b.node) })
 	switch {

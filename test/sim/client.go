@@ -58,7 +58,7 @@ func (c podClient) Bind(_ context.Context, binding *v1.Binding, _ metav1.CreateO
 	key := c.namespace + "/" + binding.Name
 	w := c.replica.world
 	return w.desk.ask(&call{replica: c.replica, kind: callBind, key: key, serve: func() error {
-		return w.api.bind(key, binding.UID, binding.Target.Name, c.replica.name)
+		return w.api.bind(key, binding.UID, binding.Target.Name, binding.Annotations, c.replica.name)
 	}})
 }
 

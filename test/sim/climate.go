@@ -26,7 +26,10 @@ type climate struct {
 	standby bool
 	// sweeps means that the scheduler tries again now and then what has been unschedulable for long; without it,
 	// nothing but events wakes a pod.
-	sweeps    bool
+	sweeps bool
+	// nominates means that kube-scheduler writes down where a pod will go whose binding waits for anything. The shipped
+	// manifests turn that off.
+	nominates bool
 	placement v1alpha1.Placement
 	args      []byte
 	nodes     int
@@ -38,8 +41,8 @@ func (w *World) drawClimate() climate {
 		length: c.between(time.Minute, 8*time.Minute),
 		pace:   c.between(3*time.Second, 25*time.Second),
 		pools:  c.happens(0.4), zones: c.happens(0.5), dedicated: c.happens(0.3),
-		sweeps: c.happens(0.5),
-		nodes:  c.number(2, 8),
+		sweeps: c.happens(0.5), nominates: c.happens(0.5),
+		nodes: c.number(2, 8),
 	}
 	// A third of the seeds is nearly undisturbed, so that small things are not hidden behind large ones.
 	often := pick(c, 0.1, 0.4, 0.8)
@@ -56,8 +59,8 @@ func (w *World) drawClimate() climate {
 			faults = append(faults, f.String())
 		}
 	}
-	w.trace.add("seed %d: storm of %s, %d nodes, %s, pools %v, zones %v, dedicated %v, sweeps %v, faults %s",
-		w.seed, k.length, k.nodes, k.args, k.pools, k.zones, k.dedicated, k.sweeps, strings.Join(faults, " "))
+	w.trace.add("seed %d: storm of %s, %d nodes, %s, pools %v, zones %v, dedicated %v, sweeps %v, nominates %v, faults %s",
+		w.seed, k.length, k.nodes, k.args, k.pools, k.zones, k.dedicated, k.sweeps, k.nominates, strings.Join(faults, " "))
 	return k
 }
 

@@ -141,7 +141,7 @@ func (r *replica) build() {
 	}
 	profile := &config.KubeSchedulerProfile{
 		SchedulerName: schedulerName,
-		Plugins: &config.Plugins{MultiPoint: config.PluginSet{Enabled: []config.Plugin{
+		Plugins: &config.Plugins{Bind: config.PluginSet{Enabled: []config.Plugin{{Name: plugin.Name}}}, MultiPoint: config.PluginSet{Enabled: []config.Plugin{
 			{Name: names.NodeUnschedulable}, {Name: names.TaintToleration}, {Name: names.NodeAffinity},
 			{Name: names.NodeResourcesFit}, {Name: names.DefaultBinder}, {Name: plugin.Name, Weight: 10},
 		}}},

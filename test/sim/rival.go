@@ -43,7 +43,7 @@ func (w *World) bindAsRival(key string, uid types.UID) {
 		}
 	}
 	if len(nodes) > 0 {
-		_ = w.api.bind(key, uid, pick(w.chance, nodes...), "rival")
+		_ = w.api.bind(key, uid, pick(w.chance, nodes...), nil, "rival")
 	}
 }
 

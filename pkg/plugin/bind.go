@@ -1,0 +1,100 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"retinue.dev/retinue/pkg/ledger"
+)
+
+// boundKey of a cycle's state is there when Bind has bound the leader, and so written its reservation.
+const boundKey fwk.StateKey = Name + "Bound"
+
+// Bind binds the leaders of gangs with workers and leaves every other pod to the next binder. The API server merges the
+// annotations of a binding into the pod, so node and reservation are written by one call, both or neither: a restarted
+// scheduler finds the slots of every bound leader. A patch before the binding would cost every gang two more calls, as
+// kube-scheduler nominates a pod whose binding has anything to wait for.
+func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
+	if c := cycleOf(state); !c.leads() || c.demand.Workers() == 0 {
+		return fwk.NewStatus(fwk.Skip)
+	}
+	reservation, err := p.textOfReservation(pod)
+	if err != nil {
+		return fwk.AsStatus(err)
+	}
+	binding := &v1.Binding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, Annotations: map[string]string{AnnotationReservation: reservation}},
+		Target:     v1.ObjectReference{Kind: "Node", Name: node},
+	}
+	if err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Bind(ctx, binding, metav1.CreateOptions{}); err != nil {
+		return fwk.AsStatus(fmt.Errorf("bind the leader with its reservation: %w", err))
+	}
+	state.Write(boundKey, cycleOf(state))
+	if now, err := p.textOfReservation(pod); err == nil && now != reservation {
+		// A slot has moved meanwhile, and may have been written down before the binding wrote the former reservation.
+		p.effects.add([]ledger.Effect{ledger.Save{Leader: pod}})
+	}
+	return nil
+}
+
+// saveUnlessBound has the reservation written down afterwards when somebody else has bound the leader: an extender, or
+// another plugin that a configuration puts before this one.
+func (p *Plugin) saveUnlessBound(state fwk.CycleState, leader *v1.Pod) {
+	if _, err := state.Read(boundKey); err != nil {
+		p.effects.add([]ledger.Effect{ledger.Save{Leader: leader}})
+	}
+}
+
+// save writes a changed reservation and tells whether that is settled. Failing is not the end: the gang runs, and only
+// after a restart its slots would be where they were before. It is tried again with the next tick.
+func (p *Plugin) save(ctx context.Context, leader *v1.Pod) bool {
+	err := p.writeReservation(ctx, leader)
+	if err == nil || apierrors.IsNotFound(err) || errors.Is(err, errEnded) {
+		return true
+	}
+	p.logger.Error(err, "Reservation not saved", "gang", klog.KObj(leader))
+	return false
+}
+
+// errEnded means that a gang has ended before its reservation was written.
+var errEnded = errors.New("the gang has ended meanwhile")
+
+// textOfReservation is the annotation as it should be now.
+func (p *Plugin) textOfReservation(leader *v1.Pod) (string, error) {
+	reservation, admitted := p.ledger.Reservation(leader.UID)
+	if !admitted {
+		return "", errEnded
+	}
+	text, err := encodeReservation(reservation)
+	if err != nil {
+		return "", fmt.Errorf("encode the reservation: %w", err)
+	}
+	return text, nil
+}
+
+func (p *Plugin) writeReservation(ctx context.Context, leader *v1.Pod) error {
+	text, err := p.textOfReservation(leader)
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid":         leader.UID,
+		"annotations": map[string]string{AnnotationReservation: text},
+	}})
+	if err != nil {
+		return fmt.Errorf("encode the reservation: %w", err)
+	}
+	if _, err := p.handle.ClientSet().CoreV1().Pods(leader.Namespace).Patch(ctx, leader.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("write the reservation: %w", err)
+	}
+	return nil
+}
