@@ -5,11 +5,13 @@ package perf_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -20,7 +22,7 @@ import (
 )
 
 const (
-	namespace = "applications" // of every pod that is measured
+	namespace = "applications" // what the namespaces of all pods begin with that are measured
 	finish    = "finish"       // namespace and name of the pod that ends a workload
 
 	// annotationGroup on a driver names the native PodGroup of its executors; without it they have none.
@@ -34,6 +36,9 @@ const (
 type shape struct {
 	applications int
 	executors    int // of one application, besides its driver
+	queues       int // namespaces that they are spread over
+	// ends means that an application ends when all of it is bound.
+	ends bool
 }
 
 func (s shape) pods() int { return s.applications * (1 + s.executors) }
@@ -42,35 +47,41 @@ func (s shape) pods() int { return s.applications * (1 + s.executors) }
 type observer struct {
 	shape  shape
 	client kubernetes.Interface
-	// drivers are bound and have not created their executors. It holds all, so that the watch is never held up.
-	drivers chan *v1.Pod
-	done    chan struct{} // closed when every pod is bound
+	// drivers are bound and have not created their executors, and whole are one pod each of applications that have ended and
+	// are not deleted. They hold all, so that the watch is never held up.
+	drivers, whole chan *v1.Pod
+	done           chan struct{} // closed when every pod is bound
 
 	// All below belong to the handler of pods, which runs in one goroutine; readers wait for done.
-	bound       map[string]bool // name of pod -> has a node
-	first, last time.Time       // when the first pod was seen, and the last binding
-	starts      map[string]*start
-	node        string // of the last pod
+	bound       map[types.UID]bool // pod -> has a node
+	first, last time.Time          // when the first pod was seen, and the last binding
+	starts      map[string]*start  // namespace/application -> its start
+	node        string             // of the last pod
+	meter       *meter
 }
 
 // start of one application.
 type start struct {
 	created time.Time // its first pod was seen
 	bound   time.Time // its last pod was seen bound, so far
+	pods    int       // that are bound
 }
 
 // observe begins, and ends with the test.
-func observe(tb ktesting.TB, client kubernetes.Interface, shape shape) *observer {
+// profiles is what the names of profiles begin with; empty means that none are kept.
+func observe(tb ktesting.TB, client kubernetes.Interface, shape shape, profiles string) *observer {
 	o := &observer{
 		shape:   shape,
 		client:  client,
 		drivers: make(chan *v1.Pod, shape.applications),
+		whole:   make(chan *v1.Pod, shape.applications),
 		done:    make(chan struct{}),
-		bound:   map[string]bool{},
+		bound:   map[types.UID]bool{},
 		starts:  map[string]*start{},
+		meter:   &meter{profiles: profiles},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
+	factory := informers.NewSharedInformerFactory(client, 0)
 	pods := factory.Core().V1().Pods().Informer()
 	if _, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(pod any) { o.see(pod.(*v1.Pod)) },
@@ -97,6 +108,10 @@ func observe(tb ktesting.TB, client kubernetes.Interface, shape shape) *observer
 					if err := o.createExecutors(ctx, driver); err != nil {
 						fail(err)
 					}
+				case pod := <-o.whole:
+					if err := o.end(ctx, pod); err != nil {
+						fail(err)
+					}
 				}
 			}
 		})
@@ -120,25 +135,46 @@ func observe(tb ktesting.TB, client kubernetes.Interface, shape shape) *observer
 
 // see takes note of a pod.
 func (o *observer) see(pod *v1.Pod) {
+	if !strings.HasPrefix(pod.Namespace, namespace) {
+		return
+	}
 	now := time.Now()
 	if o.first.IsZero() {
 		o.first = now
+		o.meter.start()
 	}
-	application := pod.Labels[spark.LabelGang]
+	application := pod.Namespace + "/" + pod.Labels[spark.LabelGang]
 	if o.starts[application] == nil {
 		o.starts[application] = &start{created: now}
 	}
-	if pod.Spec.NodeName == "" || o.bound[pod.Name] {
+	if pod.Spec.NodeName == "" || o.bound[pod.UID] {
 		return
 	}
-	o.bound[pod.Name] = true
-	o.last, o.starts[application].bound, o.node = now, now, pod.Spec.NodeName
+	o.bound[pod.UID] = true
+	s := o.starts[application]
+	s.pods++
+	o.last, s.bound, o.node = now, now, pod.Spec.NodeName
 	if pod.Annotations[spark.AnnotationRoles] != "" {
 		o.drivers <- pod
 	}
+	if o.shape.ends && s.pods == 1+o.shape.executors {
+		o.whole <- pod
+	}
 	if len(o.bound) == o.shape.pods() {
+		o.meter.stop()
 		close(o.done)
 	}
+}
+
+// end deletes all pods of the application that a pod belongs to.
+func (o *observer) end(ctx context.Context, pod *v1.Pod) error {
+	now := int64(0)
+	err := o.client.CoreV1().Pods(pod.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now},
+		metav1.ListOptions{LabelSelector: spark.LabelGang + "=" + pod.Labels[spark.LabelGang]})
+	if err != nil {
+		return fmt.Errorf("delete an application: %w", err)
+	}
+	return nil
 }
 
 func (o *observer) createExecutors(ctx context.Context, driver *v1.Pod) error {
@@ -176,22 +212,17 @@ func (o *observer) finish(ctx context.Context) error {
 	return nil
 }
 
-// run is what was measured.
-type run struct {
-	podsPerSecond float64
-	starts        []time.Duration // index: application, in no order; from its first pod to its last binding
-}
-
 // result of a workload that has ended; found is false if it has not.
-func (o *observer) result() (result run, found bool) {
+func (o *observer) result() (result run, found bool, err error) {
 	select {
 	case <-o.done:
 	default:
-		return run{}, false
+		return run{}, false, nil
 	}
-	result.podsPerSecond = float64(o.shape.pods()) / o.last.Sub(o.first).Seconds()
+	result = run{pods: o.shape.pods(), applications: o.shape.applications, took: o.last.Sub(o.first)}
 	for _, s := range o.starts {
 		result.starts = append(result.starts, s.bound.Sub(s.created))
 	}
-	return result, true
+	result.usage, err = o.meter.usage()
+	return result, true, err
 }

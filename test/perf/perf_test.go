@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	_ "k8s.io/component-base/logs/json/register"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
@@ -17,11 +19,19 @@ import (
 	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/pkg/plugin"
+	"retinue.dev/retinue/test/perf/figures"
+)
+
+const (
+	rangesFile = "ranges.yaml"
+	document   = "../../docs/performance.md"
 )
 
 var (
-	rounds     = flag.Int("rounds", 3, "how often every workload is run by every scheduler; at least 1")
-	reportFile = flag.String("report", "", "file to write the figures to; standard output if empty")
+	rounds      = flag.Int("rounds", 3, "how often every workload is run by every scheduler; at least 1")
+	reportFile  = flag.String("report", "", "file to write the figures to; standard output if empty")
+	profilesDir = flag.String("profiles", "", "folder to leave CPU, allocation and mutex profiles of every run in; none if empty")
+	record      = flag.Bool("record", false, "write the figures into docs/performance.md and ranges.yaml")
 )
 
 func TestMain(m *testing.M) {
@@ -40,12 +50,74 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if *profilesDir != "" {
+		runtime.SetMutexProfileFraction(10)
+	}
 	os.Exit(m.Run())
 }
 
-// BenchmarkPerfScheduling runs the workloads of performance-config.yaml that -short and -perf-scheduling-label-filter
-// choose, and prints how Retinue compares.
+// BenchmarkPerfScheduling runs the workloads of performance-config.yaml that -short and -bench choose, prints how Retinue
+// compares, and fails if that is outside of ranges.yaml.
 func BenchmarkPerfScheduling(b *testing.B) {
+	trials, err := readSuite(b.TempDir(), testing.Short())
+	if err != nil {
+		b.Fatal(err)
+	}
+	// The first run of a process is slower than all others.
+	b.Run("WarmUp", func(b *testing.B) { compete(b, trials[0].entrants[0], func(run) {}) })
+	var report report
+	for round := range *rounds {
+		for i, trial := range trials {
+			for _, e := range trial.turn(round + i) {
+				b.Run(fmt.Sprintf("Round%d/%s/%s/%s", round+1, trial.form, trial.workload, e.Title), func(b *testing.B) {
+					compete(b, e, func(result run) {
+						result.round = round
+						report.add(trial.String(), e.Title, result)
+						fmt.Fprintf(os.Stderr, "%s round %d %s: %s\n", trial, round+1, e.Title, result)
+					})
+				})
+			}
+		}
+	}
+	publish(b, &report)
+}
+
+// compete runs one trial with one scheduler.
+func compete(b *testing.B, e entrant, done func(run)) {
+	registry := frameworkruntime.Registry{plugin.Name: plugin.Factory(clock.RealClock{}), ceilingName: newCeiling}
+	var current shape
+	schedulerperf.RunBenchmarkPerfScheduling(b, e.file, "retinue", registry,
+		schedulerperf.WithPreRunFn(func(_ ktesting.TContext, w *schedulerperf.Workload) (_ func(), err error) {
+			current, err = shapeOf(w)
+			return nil, err
+		}),
+		schedulerperf.WithPrepareFn(func(tCtx ktesting.TContext) error {
+			tb := tCtx.TB()
+			o := observe(tb, tCtx.Client(), current, profilesPrefix(b))
+			tb.Cleanup(func() {
+				result, found, err := o.result()
+				if err != nil {
+					tb.Errorf("observer: %v", err)
+				}
+				if found {
+					done(result)
+				}
+			})
+			return nil
+		}))
+}
+
+// profilesPrefix is what the names of a run's profiles begin with; empty when none are kept.
+func profilesPrefix(b *testing.B) string {
+	if *profilesDir == "" {
+		return ""
+	}
+	_, name, _ := strings.Cut(b.Name(), "/")
+	return filepath.Join(*profilesDir, strings.ReplaceAll(name, "/", "-"))
+}
+
+// publish prints the report, holds it against the ranges and, if that is wanted, records it.
+func publish(b *testing.B, report *report) {
 	out := os.Stdout
 	if *reportFile != "" {
 		file, err := os.Create(*reportFile)
@@ -55,46 +127,27 @@ func BenchmarkPerfScheduling(b *testing.B) {
 		defer file.Close()
 		out = file
 	}
-	registry := frameworkruntime.Registry{plugin.Name: plugin.Factory(clock.RealClock{}), ceilingName: newCeiling}
-	var report report
-	for round := range *rounds {
-		b.Run(fmt.Sprintf("Round%d", round+1), func(b *testing.B) {
-			var current shape
-			schedulerperf.RunBenchmarkPerfScheduling(b, "performance-config.yaml", "retinue", registry,
-				schedulerperf.WithPreRunFn(func(_ ktesting.TContext, w *schedulerperf.Workload) (_ func(), err error) {
-					current, err = shapeOf(w)
-					return nil, err
-				}),
-				schedulerperf.WithPrepareFn(func(tCtx ktesting.TContext) error {
-					tb := tCtx.TB()
-					o := observe(tb, tCtx.Client(), current)
-					tb.Cleanup(func() {
-						// The name is benchmark/round/test case/workload.
-						parts := strings.Split(tb.Name(), "/")
-						if result, found := o.result(); found && len(parts) >= 2 {
-							report.add(parts[len(parts)-2], parts[len(parts)-1], result)
-						}
-					})
-					return nil
-				}))
-		})
-	}
 	report.print(out)
-}
-
-// shapeOf reads the params of a workload. It asks for all of them, because scheduler_perf takes one that nobody asks for
-// for a mistake.
-func shapeOf(w *schedulerperf.Workload) (shape, error) {
-	s := shape{}
-	pods := 0
-	for name, value := range map[string]*int{"applications": &s.applications, "executors": &s.executors, "pods": &pods} {
-		var err error
-		if *value, err = w.GetParam(name); err != nil {
-			return shape{}, err
+	measured := report.ratios()
+	if *record {
+		if err := figures.WriteMeasured(rangesFile, measured); err != nil {
+			b.Fatal(err)
+		}
+		if err := figures.WriteTargets(document, rangesFile); err != nil {
+			b.Fatal(err)
+		}
+		if err := figures.WriteSection(document, "suite", report.section(figures.Origin(time.Now()))); err != nil {
+			b.Fatal(err)
 		}
 	}
-	if s.applications < 1 || s.executors < 0 || pods != 1+s.executors {
-		return shape{}, fmt.Errorf("applications=%d, executors=%d, pods=%d: want an application at least, and pods one more than executors", s.applications, s.executors, pods)
+	ranges, err := figures.ReadRanges(rangesFile)
+	if err != nil {
+		b.Fatal(err)
 	}
-	return s, nil
+	for _, sentence := range figures.Outside(ranges, measured) {
+		fmt.Fprintf(out, "outside of %s: %s\n", rangesFile, sentence)
+		if !*record {
+			b.Error(sentence)
+		}
+	}
 }

@@ -5,91 +5,199 @@ package perf_test
 import (
 	"fmt"
 	"io"
-	"math"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"retinue.dev/retinue/test/perf/figures"
+	"retinue.dev/retinue/test/perf/shares"
 )
 
-// schedulers are compared in this order; the first with the others.
-var schedulers = []string{"Retinue", "Default", "Native", "Ceiling"}
+// run is what was measured.
+type run struct {
+	round              int
+	pods, applications int
+	took               time.Duration   // from the first pod to the last binding
+	starts             []time.Duration // index: application, in no order; from its first pod to its last binding
+	usage              usage
+}
 
-// workload is one form of one workload, such as AllUpFront 100x10_100Nodes.
-type workload struct{ form, name string }
+func (r run) String() string {
+	return fmt.Sprintf("%.0f pods/s, scheduler %.2f CPU s per 1,000 pods", r.podsPerSecond(), r.schedulerCPU())
+}
+
+func (r run) podsPerSecond() float64  { return float64(r.pods) / r.took.Seconds() }
+func (r run) gangsPerSecond() float64 { return float64(r.applications) / r.took.Seconds() }
+
+// schedulerCPU is in seconds per 1,000 pods, and schedulerAllocs in KiB per pod.
+func (r run) schedulerCPU() float64 {
+	return seconds(r.usage.cpu.Scheduler()) * 1000 / float64(r.pods)
+}
+func (r run) schedulerAllocs() float64 {
+	return float64(r.usage.allocs.Scheduler()) / 1024 / float64(r.pods)
+}
+
+// The ratios that ranges.yaml speaks of: figure -> what of a run is compared.
+var compared = map[string]func(run) float64{
+	"pods/s":                run.podsPerSecond,
+	"scheduler CPU per pod": run.schedulerCPU,
+}
+
+// waitingSuffix ends the name of a workload that is another one with gangs that wait besides; that other one, run by the same
+// scheduler, is its baseline too.
+const waitingSuffix = "Waiting"
 
 // report collects the runs of all schedulers.
 type report struct {
-	order []workload
-	runs  map[workload]map[string][]run // scheduler -> one run per round
+	order []string
+	runs  map[string]map[string][]run // trial -> scheduler -> runs
 }
 
-// add takes a run under the name that scheduler_perf gives it: form_scheduler, and the workload.
-func (r *report) add(testCase, name string, result run) {
-	form, scheduler, _ := strings.Cut(testCase, "_")
-	key := workload{form, name}
+func (r *report) add(trial, scheduler string, result run) {
 	if r.runs == nil {
-		r.runs = map[workload]map[string][]run{}
+		r.runs = map[string]map[string][]run{}
 	}
-	if r.runs[key] == nil {
-		r.order = append(r.order, key)
-		r.runs[key] = map[string][]run{}
+	if r.runs[trial] == nil {
+		r.order = append(r.order, trial)
+		r.runs[trial] = map[string][]run{}
 	}
-	r.runs[key][scheduler] = append(r.runs[key][scheduler], result)
+	r.runs[trial][scheduler] = append(r.runs[trial][scheduler], result)
 }
 
-// print writes a table of figures and one of ratios. Every figure is the least, the median and the largest of all rounds;
-// a ratio is that of two runs of the same round.
-func (r *report) print(w io.Writer) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "workload\tscheduler\tpods/s\tapplication started after, p50\tp99")
-	for _, key := range r.order {
-		for _, scheduler := range schedulers {
-			var rates []float64
-			var starts []time.Duration
-			for _, run := range r.runs[key][scheduler] {
-				rates = append(rates, run.podsPerSecond)
-				starts = append(starts, run.starts...)
-			}
-			if len(rates) == 0 {
-				continue
-			}
-			fmt.Fprintf(table, "%s %s\t%s\t%s\t%.2f s\t%.2f s\n", key.form, key.name, scheduler, spread(rates, "%.0f"),
-				percentile(starts, 0.5).Seconds(), percentile(starts, 0.99).Seconds())
+// ratios of Retinue's figures to those of the others, each of two runs of the same round.
+func (r *report) ratios() map[figures.Key]figures.Spread {
+	ratios := map[figures.Key]figures.Spread{}
+	for _, trial := range r.order {
+		ours := r.runs[trial][contestants[0].Title]
+		baselines := map[string][]run{}
+		for _, other := range contestants[1:] {
+			baselines[other.Title] = r.runs[trial][other.Title]
 		}
-	}
-	fmt.Fprintln(table)
-	fmt.Fprintln(table, "workload\tpods/s of Retinue to those of\tratio")
-	for _, key := range r.order {
-		ours := r.runs[key][schedulers[0]]
-		for _, scheduler := range schedulers[1:] {
-			var ratios []float64
-			for round, theirs := range r.runs[key][scheduler] {
-				if round < len(ours) {
-					ratios = append(ratios, ours[round].podsPerSecond/theirs.podsPerSecond)
+		if without, _, found := cutLast(trial, "_"); found && strings.HasSuffix(trial, waitingSuffix) {
+			baselines[noneWaiting] = r.runs[without][contestants[0].Title]
+		}
+		for baseline, theirs := range baselines {
+			for figure, of := range compared {
+				var values []float64
+				for _, mine := range ours {
+					for _, other := range theirs {
+						if mine.round == other.round && of(other) > 0 {
+							values = append(values, of(mine)/of(other))
+						}
+					}
+				}
+				if len(values) > 0 {
+					ratios[figures.Key{Workload: trial, Figure: figure, Baseline: baseline}] = figures.SpreadOf(values)
 				}
 			}
-			if len(ratios) > 0 {
-				fmt.Fprintf(table, "%s %s\t%s\t%s\n", key.form, key.name, scheduler, spread(ratios, "%.2f"))
+		}
+	}
+	return ratios
+}
+
+const noneWaiting = "none waiting"
+
+func cutLast(text, separator string) (before, after string, found bool) {
+	if i := strings.LastIndex(text, separator); i >= 0 {
+		return text[:i], text[i+len(separator):], true
+	}
+	return text, "", false
+}
+
+// figuresTable has one row for every workload and scheduler; figures are the least, the median and the largest of all rounds.
+func (r *report) figuresTable() [][]string {
+	rows := [][]string{{"workload", "scheduler", "pods/s", "gangs/s", "application whole after, p50", "p99", "scheduler CPU s per 1,000 pods", "scheduler allocates KiB per pod", "heap of the process MiB"}}
+	for _, trial := range r.order {
+		for _, c := range contestants {
+			runs := r.runs[trial][c.Title]
+			if len(runs) == 0 {
+				continue
+			}
+			var starts []time.Duration
+			for _, run := range runs {
+				starts = append(starts, run.starts...)
+			}
+			rows = append(rows, []string{
+				trial, c.Title, over(runs, run.podsPerSecond, "%.0f"), over(runs, run.gangsPerSecond, "%.1f"),
+				fmt.Sprintf("%.2f s", figures.Percentile(starts, 0.5).Seconds()), fmt.Sprintf("%.2f s", figures.Percentile(starts, 0.99).Seconds()),
+				over(runs, run.schedulerCPU, "%.2f"), over(runs, run.schedulerAllocs, "%.0f"),
+				over(runs, func(r run) float64 { return float64(r.usage.heap) / (1 << 20) }, "%.0f"),
+			})
+		}
+	}
+	return rows
+}
+
+func over(runs []run, of func(run) float64, format string) string {
+	var values []float64
+	for _, run := range runs {
+		values = append(values, of(run))
+	}
+	return figures.SpreadOf(values).Format(format)
+}
+
+func (r *report) ratiosTable() [][]string {
+	rows := [][]string{{"workload", "Retinue's … to those of", "pods/s", "scheduler CPU per pod"}}
+	measured := r.ratios()
+	for _, trial := range r.order {
+		for _, baseline := range []string{contestants[1].Title, contestants[2].Title, contestants[3].Title, noneWaiting} {
+			row := []string{trial, baseline}
+			for _, figure := range []string{"pods/s", "scheduler CPU per pod"} {
+				cell := ""
+				if ratio, found := measured[figures.Key{Workload: trial, Figure: figure, Baseline: baseline}]; found {
+					cell = ratio.Format("%.2f")
+				}
+				row = append(row, cell)
+			}
+			if row[2] != "" {
+				rows = append(rows, row)
 			}
 		}
+	}
+	return rows
+}
+
+// sharesTable tells whose work the processor did, in percent of all samples of all runs.
+func (r *report) sharesTable() [][]string {
+	header := []string{"workload", "scheduler"}
+	for _, owner := range shares.Owners {
+		header = append(header, string(owner))
+	}
+	rows := [][]string{header}
+	for _, trial := range r.order {
+		for _, c := range contestants {
+			sum := shares.Shares{}
+			for _, run := range r.runs[trial][c.Title] {
+				for owner, share := range run.usage.cpu {
+					sum[owner] += share
+				}
+			}
+			if sum.Total() == 0 {
+				continue
+			}
+			row := []string{trial, c.Title}
+			for _, owner := range shares.Owners {
+				row = append(row, fmt.Sprintf("%.1f %%", 100*float64(sum[owner])/float64(sum.Total())))
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+func (r *report) print(w io.Writer) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, rows := range [][][]string{r.figuresTable(), r.ratiosTable(), r.sharesTable()} {
+		for _, row := range rows {
+			fmt.Fprintln(table, strings.Join(row, "\t"))
+		}
+		fmt.Fprintln(table)
 	}
 	table.Flush()
 }
 
-// spread is the least, the median and the largest of values, of which there is at least one.
-func spread(values []float64, format string) string {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	median := (sorted[(n-1)/2] + sorted[n/2]) / 2
-	return fmt.Sprintf(strings.Join([]string{format, format, format}, "–"), sorted[0], median, sorted[n-1])
-}
-
-// percentile is the smallest of durations that at least the given part of them does not exceed; zero if there are none.
-func percentile(durations []time.Duration, part float64) time.Duration {
-	if len(durations) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(durations))
-	return sorted[max(0, int(math.Ceil(part*float64(len(sorted))))-1)]
+// section is the report as docs/performance.md has it.
+func (r *report) section(origin string) string {
+	return fmt.Sprintf("%s Least–median–most of %d rounds.\n\nFigures:\n\n%s\nRatios, each of two runs of one round:\n\n%s\nWhose work the processor did:\n\n%s",
+		origin, *rounds, figures.Table(r.figuresTable()), figures.Table(r.ratiosTable()), figures.Table(r.sharesTable()))
 }

@@ -22,8 +22,11 @@ import (
 	"retinue.dev/retinue/test/perf/figures"
 )
 
-// document is where -record writes, from the top of the repository.
-const document = "docs/performance.md"
+// Where -record writes, from the top of the repository.
+const (
+	document   = "docs/performance.md"
+	rangesFile = "test/perf/ranges.yaml"
+)
 
 // shape is how many applications there are, of one driver and so many executors.
 type shape struct{ applications, executors int }
@@ -93,21 +96,41 @@ func measure(ctx context.Context, rounds int, nodes string, parts []string, shap
 			return err
 		}
 	}
+	ranges, err := figures.ReadRanges(rangesFile)
+	if err != nil {
+		return err
+	}
+	var outside []string
 	for _, s := range sections {
 		s.print()
-		if record {
-			if err := figures.WriteSection(document, s.name, figures.Origin(time.Now())+"\n\n"+figures.Table(s.rows)); err != nil {
-				return err
-			}
+		outside = append(outside, figures.Outside(ranges, s.measured)...)
+		if !record {
+			continue
 		}
+		if err := figures.WriteSection(document, s.name, figures.Origin(time.Now())+"\n\n"+figures.Table(s.rows)); err != nil {
+			return err
+		}
+		if err := figures.WriteMeasured(rangesFile, s.measured); err != nil {
+			return err
+		}
+	}
+	for _, sentence := range outside {
+		fmt.Printf("outside of %s: %s\n", rangesFile, sentence)
+	}
+	if record {
+		return figures.WriteTargets(document, rangesFile)
+	}
+	if len(outside) > 0 {
+		return fmt.Errorf("%d figures are outside of %s", len(outside), rangesFile)
 	}
 	return nil
 }
 
 // section is what one part has found.
 type section struct {
-	name string // in the document
-	rows [][]string
+	name     string // in the document
+	rows     [][]string
+	measured map[figures.Key]figures.Spread // what ranges speak of
 }
 
 func (s section) print() {

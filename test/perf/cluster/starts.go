@@ -13,6 +13,9 @@ import (
 	"retinue.dev/retinue/test/perf/figures"
 )
 
+// compared are the figures of which ranges speak, in the order of the table.
+var compared = []string{"time until all are bound", "CPU of the scheduler's process", "memory of the scheduler's process"}
+
 // outcome is one run of a shape by a scheduler.
 type outcome struct {
 	begun
@@ -40,7 +43,7 @@ func (s *stage) starts(ctx context.Context, shapes []shape, rounds int) (section
 			}
 		}
 	}
-	result := section{name: fmt.Sprintf("cluster-%d", s.nodes), rows: [][]string{
+	result := section{name: fmt.Sprintf("cluster-%d", s.nodes), measured: map[figures.Key]figures.Spread{}, rows: [][]string{
 		{"shape, nodes", "scheduler", "all bound after s", "ratio", "one application after, p50", "p99", "scheduler CPU s per 1,000 pods", "ratio", "memory at most MiB", "ratio"}}}
 	for _, shape := range shapes {
 		for _, scheduler := range schedulers {
@@ -62,7 +65,9 @@ func (s *stage) starts(ctx context.Context, shapes []shape, rounds int) (section
 				}
 				ratio := ""
 				if scheduler != cluster.DefaultScheduler {
-					ratio = figures.SpreadOf(ratios).Format("%.2f")
+					spread := figures.SpreadOf(ratios)
+					ratio = spread.Format("%.2f")
+					result.measured[figures.Key{Workload: fmt.Sprintf("%s on %d nodes", shape, s.nodes), Figure: compared[i], Baseline: titles[cluster.DefaultScheduler]}] = spread
 				}
 				row = append(row, figures.SpreadOf(values).Format([]string{"%.2f", "%.2f", "%.0f"}[i]), ratio)
 				if i == 0 {

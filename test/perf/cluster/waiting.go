@@ -68,7 +68,12 @@ func (s *stage) waiting(ctx context.Context, rounds int) (section, error) {
 	for i := range took[0] {
 		ratios = append(ratios, took[1][i]/took[0][i])
 	}
-	return section{name: "waiting", rows: [][]string{
+	workload := fmt.Sprintf("%d gangs waiting on %d nodes", waitingGangs, waitingNodes)
+	measured := map[figures.Key]figures.Spread{
+		{Workload: workload, Figure: "pods/s", Baseline: "none waiting"}:                     figures.SpreadOf(ratios),
+		{Workload: workload, Figure: "idle scheduler", Baseline: "one processor in percent"}: figures.SpreadOf(idle[1]),
+	}
+	return section{name: "waiting", measured: measured, rows: [][]string{
 		{fmt.Sprintf("%s on %d nodes", shapes[0], waitingNodes), "none waiting", fmt.Sprintf("%d gangs waiting", waitingGangs), "ratio"},
 		{"pods/s", figures.SpreadOf(took[0]).Format("%.0f"), figures.SpreadOf(took[1]).Format("%.0f"), figures.SpreadOf(ratios).Format("%.2f")},
 		{"idle scheduler, % of one processor", figures.SpreadOf(idle[0]).Format("%.2f"), figures.SpreadOf(idle[1]).Format("%.2f"), ""},

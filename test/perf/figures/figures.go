@@ -133,6 +133,33 @@ func WriteMeasured(file string, measured map[Key]Spread) error {
 	return os.WriteFile(file, []byte(text.String()), 0o644)
 }
 
+// WriteTargets writes the ranges and what was measured into the section targets of a document.
+func WriteTargets(document, file string) error {
+	ranges, err := ReadRanges(file)
+	if err != nil {
+		return err
+	}
+	rows := [][]string{{"workload", "Retinue's", "to that of", "limit", "measured", ""}}
+	for _, r := range ranges {
+		limit, measured, verdict := "", "", ""
+		if r.AtLeast != nil {
+			limit = fmt.Sprintf("≥ %v", *r.AtLeast)
+		}
+		if r.AtMost != nil {
+			limit = fmt.Sprintf("≤ %v", *r.AtMost)
+		}
+		if r.Measured != nil {
+			measured = r.Measured.Format("%.2f")
+			verdict = "holds"
+			if len(Outside([]Range{r}, map[Key]Spread{r.Key(): *r.Measured})) > 0 {
+				verdict = "**missed**"
+			}
+		}
+		rows = append(rows, []string{r.Workload, r.Figure, r.Baseline, limit, measured, verdict})
+	}
+	return WriteSection(document, "targets", Table(rows))
+}
+
 func round(value float64) float64 { return math.Round(value*100) / 100 }
 
 // WriteSection replaces a section of a Markdown document: what stands between the comments "begin NAME" and "end NAME".

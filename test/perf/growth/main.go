@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -11,11 +12,21 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
+	"time"
+
+	"retinue.dev/retinue/test/perf/figures"
 )
 
 func main() {
-	if err := run(os.Stdin, os.Stdout); err != nil {
+	record := flag.String("record", "", "document to write the table into, section benchmarks; none if empty")
+	flag.Parse()
+	rows, err := run(os.Stdin, os.Stdout)
+	if err == nil && *record != "" {
+		err = figures.WriteSection(*record, "benchmarks", figures.Origin(time.Now())+"\n\n"+figures.Table(rows))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "growth:", err)
 		os.Exit(1)
 	}
@@ -30,7 +41,8 @@ var (
 // point is one benchmark of a family, which differ in one parameter.
 type point struct{ work, time, bytes float64 }
 
-func run(in io.Reader, out io.Writer) error {
+// run returns the rows of the table that it prints.
+func run(in io.Reader, out io.Writer) ([][]string, error) {
 	families := map[string][]point{} // name with * for the parameter -> points
 	var order []string
 	lines := bufio.NewScanner(in)
@@ -57,10 +69,9 @@ func run(in io.Reader, out io.Writer) error {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\nbenchmark\tfrom\tto\ttime\tbytes\t×10 costs time\tbytes")
+	rows := [][]string{{"benchmark", "from", "to", "time", "bytes", "×10 costs time", "bytes"}}
 	for _, family := range order {
 		points := families[family]
 		slices.SortFunc(points, func(a, b point) int { return int(a.work - b.work) })
@@ -68,10 +79,18 @@ func run(in io.Reader, out io.Writer) error {
 		if first.work == 0 || first.work == last.work {
 			continue
 		}
-		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.0f → %.0f ns\t%.0f → %.0f\t%s\t%s\n", family, first.work, last.work, first.time, last.time,
-			first.bytes, last.bytes, tenfold(last.work/first.work, first.time, last.time), tenfold(last.work/first.work, first.bytes, last.bytes))
+		rows = append(rows, []string{
+			strings.TrimPrefix(family, "Benchmark"), fmt.Sprintf("%.0f", first.work), fmt.Sprintf("%.0f", last.work),
+			fmt.Sprintf("%.0f → %.0f ns", first.time, last.time), fmt.Sprintf("%.0f → %.0f", first.bytes, last.bytes),
+			tenfold(last.work/first.work, first.time, last.time), tenfold(last.work/first.work, first.bytes, last.bytes),
+		})
 	}
-	return table.Flush()
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table)
+	for _, row := range rows {
+		fmt.Fprintln(table, strings.Join(row, "\t"))
+	}
+	return rows, table.Flush()
 }
 
 // tenfold is by what cost is multiplied when work is multiplied by ten.
