@@ -36,7 +36,7 @@ func (e *effects) outstanding(leader *v1.Pod, queued []ledger.Evict) bool {
 	if !leads(leader) {
 		return false
 	}
-	key := e.plugin.describe(leader).Gang
+	key := gangOf(leader)
 	follows := func(evict ledger.Evict) bool {
 		pod := evict.Pod
 		if pod.UID == leader.UID || pod.Namespace != leader.Namespace || !e.leaves(pod.UID) {
@@ -46,8 +46,8 @@ func (e *effects) outstanding(leader *v1.Pod, queued []ledger.Evict) bool {
 			return true
 		}
 		// Workers that only a selector of the leader's roles makes its own say nothing of their gang: any of them may be.
-		described := e.plugin.describe(pod)
-		return described.Gang == key || described.Kind == ledger.Lone && lists(leader)
+		own := gangOf(pod)
+		return own == key || own == gang.Key{} && lists(leader)
 	}
 	if slices.ContainsFunc(queued, follows) {
 		return true
@@ -85,19 +85,20 @@ func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
 		err = pods.EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}, DeleteOptions: &options})
 	}
 	switch {
+	case err == nil:
+		p.handle.EventRecorder().Eventf(pod, nil, v1.EventTypeNormal, string(gang.Reclaimed), "Evicting", "%s", evict.Verdict.Message)
+		p.logger.V(2).Info("Pod evicted", "pod", klog.KObj(pod), "forced", evict.Forced, "verdict", evict.Verdict.String())
+		return true
 	case apierrors.IsNotFound(err):
 		return true
 	case apierrors.IsTooManyRequests(err) || apierrors.IsConflict(err) || ctx.Err() != nil:
 		// A conflict means that another has its name, too: then the ledger soon knows that this one need not go.
 		p.logger.V(2).Info("Eviction put off", "pod", klog.KObj(pod), "reason", err)
 		return false
-	case err != nil:
+	default:
 		p.logger.Error(err, "Pod not evicted", "pod", klog.KObj(pod))
 		return false
 	}
-	p.handle.EventRecorder().Eventf(pod, nil, v1.EventTypeNormal, string(gang.Reclaimed), "Evicting", "%s", evict.Verdict.Message)
-	p.logger.V(2).Info("Pod evicted", "pod", klog.KObj(pod), "forced", evict.Forced, "verdict", evict.Verdict.String())
-	return true
 }
 
 // disrupt writes on a pod why it goes, for the controllers that make another: the Eviction API does so by itself.

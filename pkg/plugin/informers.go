@@ -121,6 +121,7 @@ func last[T any](object any) (T, bool) {
 // podDiffers compares what the ledger looks at; status changes come all the time.
 func podDiffers(a, b *v1.Pod) bool {
 	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || leads(a) != leads(b) ||
+		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil) ||
 		a.Annotations[spark.LabelUser] != b.Annotations[spark.LabelUser] || !maps.Equal(a.Labels, b.Labels)
 }
 

@@ -39,10 +39,10 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		described.Shape = shapeOf(pod)
 	}
 	_, together := pod.Annotations[spark.AnnotationWorkers]
+	described.Gang = gangOf(pod)
 	switch {
 	case leads(pod):
 		described.Kind = ledger.Leader
-		described.Gang = gang.Key{Namespace: pod.Namespace, Name: nameOfGang(pod)}
 		described.Reservation = p.reservationOf(pod)
 	case spark.IsExecutor(pod):
 		described.Kind = ledger.Worker
@@ -51,21 +51,29 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 			// Executors of other resource profiles are not known before they come: they have no role, and no slots.
 			described.Role, described.Labels = "", nil
 		}
-		described.Gang = gang.Key{Namespace: pod.Namespace, Name: spark.AppID(pod)}
 		if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "Pod" {
 			described.Leader = owner.UID
 		}
 		if together && described.Role != "" {
 			p.joinUpfront(&described)
 		}
-	case together:
-		described.Gang = gang.Key{Namespace: pod.Namespace, Name: nameOfGang(pod)}
-		p.joinUpfront(&described)
-	case groupNameOf(pod) != "":
-		described.Gang = groupKey(pod.Namespace, groupNameOf(pod))
+	case together || groupNameOf(pod) != "":
 		p.joinUpfront(&described)
 	}
 	return described
+}
+
+// gangOf is the gang that a pod says it is of; the zero Key if it says nothing.
+func gangOf(pod *v1.Pod) gang.Key {
+	_, together := pod.Annotations[spark.AnnotationWorkers]
+	switch {
+	case leads(pod), spark.IsExecutor(pod), together:
+		return gang.Key{Namespace: pod.Namespace, Name: nameOfGang(pod)}
+	case groupNameOf(pod) != "":
+		return groupKey(pod.Namespace, groupNameOf(pod))
+	default:
+		return gang.Key{}
+	}
 }
 
 // joinUpfront describes a pod whose gang has no leader. It counts only when nothing but its gang keeps it from being
@@ -109,9 +117,9 @@ func lists(pod *v1.Pod) bool {
 	return written
 }
 
-// nameOfGang is the name that a leader's gang has in its namespace.
-func nameOfGang(leader *v1.Pod) string {
-	return cmp.Or(spark.AppID(leader), leader.Labels[spark.LabelGang], leader.Name)
+// nameOfGang is the name that the gang of a leader, or of whoever belongs to one, has in its namespace.
+func nameOfGang(pod *v1.Pod) string {
+	return cmp.Or(spark.AppID(pod), pod.Labels[spark.LabelGang], pod.Name)
 }
 
 // shapeOf is equal for pods that may go to the same nodes, resources aside. It stays as it is when the pod is bound.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	v1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -59,6 +60,28 @@ func (c podClient) Bind(_ context.Context, binding *v1.Binding, _ metav1.CreateO
 	w := c.replica.world
 	return w.desk.ask(&call{replica: c.replica, kind: callBind, key: key, serve: func() error {
 		return w.api.bind(key, binding.UID, binding.Target.Name, binding.Annotations, c.replica.name)
+	}})
+}
+
+// EvictV1 takes a pod back; no PodDisruptionBudget is there to object.
+func (c podClient) EvictV1(ctx context.Context, eviction *policyv1.Eviction) error {
+	return c.Delete(ctx, eviction.Name, *eviction.DeleteOptions)
+}
+
+// Delete deletes a pod of which the caller knows the UID.
+func (c podClient) Delete(_ context.Context, name string, options metav1.DeleteOptions) error {
+	key := c.namespace + "/" + name
+	w := c.replica.world
+	return w.desk.ask(&call{replica: c.replica, kind: callDeletePod, key: key, serve: func() error {
+		pod, found := w.api.pods.get(key)
+		switch {
+		case !found:
+			return notFound("pods", key)
+		case pod.UID != *options.Preconditions.UID:
+			return conflict("pods", key, "the UID in the precondition is another one")
+		}
+		w.deletePod(pod)
+		return nil
 	}})
 }
 

@@ -39,12 +39,13 @@ const (
 	callPatchPod
 	callPatchStatus
 	callBind
+	callDeletePod
 	// callDone is the end of a background task.
 	callDone
 )
 
 func (k callKind) String() string {
-	return [...]string{"local", "activate", "get configmap", "patch", "patch status", "bind", "done"}[k]
+	return [...]string{"local", "activate", "get configmap", "patch", "patch status", "bind", "delete", "done"}[k]
 }
 
 // desk is where the calls of goroutines arrive.
