@@ -3,6 +3,8 @@ package integration_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -33,6 +36,8 @@ type stage struct {
 	client    kubernetes.Interface
 	chronicle *chronicle.Chronicle
 	submitter sparksim.Submitter
+	// namespaces are those of the test besides default.
+	namespaces []string
 }
 
 // newStage gives the test so many nodes of so many CPUs. When the test ends, no gang may ever have been half-started
@@ -87,16 +92,23 @@ func (s *stage) tell() {
 func (s *stage) clear() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	pods := s.client.CoreV1().Pods(metav1.NamespaceDefault)
-	err := wait.PollUntilContextCancel(ctx, look, true, func(ctx context.Context) (bool, error) {
-		if err := pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
-			return false, err
+	for _, namespace := range append(s.namespaces, metav1.NamespaceDefault) {
+		pods := s.client.CoreV1().Pods(namespace)
+		err := wait.PollUntilContextCancel(ctx, look, true, func(ctx context.Context) (bool, error) {
+			if err := pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+				return false, err
+			}
+			list, err := pods.List(ctx, metav1.ListOptions{Limit: 1})
+			return err == nil && len(list.Items) == 0, err
+		})
+		if err != nil {
+			s.t.Errorf("delete the pods of %s: %v", namespace, err)
 		}
-		list, err := pods.List(ctx, metav1.ListOptions{Limit: 1})
-		return err == nil && len(list.Items) == 0, err
-	})
-	if err != nil {
-		s.t.Errorf("delete the pods: %v", err)
+	}
+	for _, namespace := range s.namespaces {
+		if err := s.client.CoreV1().Namespaces().Delete(ctx, namespace, metav1.DeleteOptions{}); err != nil {
+			s.t.Errorf("delete the namespace %s: %v", namespace, err)
+		}
 	}
 }
 
@@ -204,6 +216,38 @@ func (s *stage) annotate(driver *v1.Pod, key, value string) {
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, key, value)
 	_, err := s.client.CoreV1().Pods(driver.Namespace).Patch(s.t.Context(), driver.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	require.NoError(s.t, err)
+}
+
+// annotateIfThere does so unless the driver has gone.
+func (s *stage) annotateIfThere(namespace, driver, key, value string) {
+	s.t.Helper()
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, key, value)
+	_, err := s.client.CoreV1().Pods(namespace).Patch(s.t.Context(), driver, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	if !apierrors.IsNotFound(err) {
+		require.NoError(s.t, err)
+	}
+}
+
+// namespace makes one, which goes with all that is in it when the test ends.
+func (s *stage) namespace(name string) {
+	s.t.Helper()
+	_, err := s.client.CoreV1().Namespaces().Create(s.t.Context(), &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	require.NoError(s.t, err)
+	s.namespaces = append(s.namespaces, name)
+}
+
+// apply creates objects of any kind; they go when the test ends.
+func (s *stage) apply(manifests string) {
+	s.t.Helper()
+	file := filepath.Join(s.t.TempDir(), "objects.yaml")
+	require.NoError(s.t, os.WriteFile(file, []byte(manifests), 0o600))
+	out, err := s.cluster.Kubectl(s.t.Context(), "apply", "--validate=strict", "-f", file)
+	require.NoError(s.t, err, "%s", out)
+	s.t.Cleanup(func() {
+		if out, err := s.cluster.Kubectl(context.Background(), "delete", "--ignore-not-found", "-f", file); err != nil {
+			s.t.Errorf("delete the objects: %v\n%s", err, out)
+		}
+	})
 }
 
 // finish ends an application in good order.
