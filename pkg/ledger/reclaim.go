@@ -67,6 +67,12 @@ func (v *victim) eachRoom(f func(node string, amount resource.Vector)) {
 // reclaimLocked makes room for those who may take it back from others: of every queue the first in turn, and who comes after
 // it if it may not.
 func (l *Ledger) reclaimLocked() {
+	for _, c := range slices.Clone(l.collections) {
+		if c.reclaim != nil && !c.complete() && !l.comesLocked(c.reclaim) {
+			l.waiting.byPod[c.waiter].claimed = time.Time{}
+			l.abandonLocked(c)
+		}
+	}
 	var victims map[types.UID]*victim
 	looked, claimed := 0, map[string]bool{} // queue -> has taken something back in this tick
 	for _, asks := range l.queues.Firsts(func(id types.UID) bool { return l.collectionOfLocked(id) == nil }) {
@@ -90,6 +96,12 @@ func (l *Ledger) reclaimLocked() {
 			}
 		}
 	}
+}
+
+// comesLocked tells whether somebody still has to leave. Otherwise what they left has gone to another claim on the same node,
+// which then needed less of what was to leave for it.
+func (l *Ledger) comesLocked(r *reclaim) bool {
+	return slices.ContainsFunc(r.pods, func(p *pod) bool { return l.pods[p.UID] == p && p.placed != "" })
 }
 
 // wishLocked is what a waiter lacks that others may have to give; false if it lacks something else, or nobody has to.

@@ -22,7 +22,7 @@ import (
 // cluster is a ledger with queues on which something runs. A namespace is the queue of the same name.
 type cluster struct {
 	*Ledger
-	t   *testing.T
+	t   require.TestingT
 	now time.Time
 	// said are the effects since they were last looked at.
 	said []Effect
@@ -30,7 +30,7 @@ type cluster struct {
 
 // newCluster has nodes of four cores each, and two queues that are guaranteed half of it each: own takes back what it has
 // lent, other does not.
-func newCluster(t *testing.T, nodes ...string) *cluster {
+func newCluster(t require.TestingT, nodes ...string) *cluster {
 	c := &cluster{Ledger: New("", placement.Pack), t: t, now: start}
 	for _, name := range nodes {
 		c.tell(NodeSeen{newNode(name, 4)})
@@ -53,7 +53,6 @@ func (c *cluster) arrange(specs ...quota.Spec) {
 }
 
 func (c *cluster) tell(event Event) {
-	c.t.Helper()
 	effects, err := c.Apply(c.now, event)
 	require.NoError(c.t, err)
 	c.said = append(c.said, effects...)

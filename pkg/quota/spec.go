@@ -23,6 +23,9 @@ func (a Amounts) Of(name v1.ResourceName) (int64, bool) {
 	return 0, false
 }
 
+// Vector is the amounts as they are; what is absent is zero.
+func (a Amounts) Vector() resource.Vector { return resource.OfAmounts(a) }
+
 // or0 is the amount of a resource, zero if it is absent: what is not guaranteed is guaranteed to be zero.
 func (a Amounts) or0(name v1.ResourceName) int64 {
 	value, _ := a.Of(name)

@@ -102,7 +102,7 @@ func (t *Tree) Usage(queue string) (Usage, bool) {
 
 // borrowed is what a queue uses beyond its guarantee.
 func (n *node) borrowed() resource.Vector {
-	return resource.Vector{}.Max(n.used.Sub(resource.OfAmounts(n.guaranteed)))
+	return resource.Vector{}.Max(n.used.Sub(n.guaranteed.Vector()))
 }
 
 func (n *node) eachLeaf(visit func(*node)) {
