@@ -40,8 +40,8 @@ func (l *Ledger) gateLocked(p *pod) gang.Verdict {
 		return l.gateLeaderLocked(p)
 	case Worker:
 		verdict := l.gateWorkerLocked(p)
-		if !verdict.Passes() {
-			// It does not wait for room any more, so it must not be tried when room comes back.
+		if e := l.gangOfLocked(p); !verdict.Passes() || e != nil && e.tries(p) {
+			// It does not wait by itself any more, so it must not be tried for itself when its turn would come.
 			l.endWaitLocked(p.UID)
 			return verdict
 		}
@@ -76,14 +76,10 @@ func (l *Ledger) gateLeaderLocked(p *pod) gang.Verdict {
 // gateWaitingLocked parks a gang behind those of its shape, unless it is the one being tried. Where there are queues, it is
 // their order that decides, for everybody.
 func (l *Ledger) gateWaitingLocked(e *entry) gang.Verdict {
-	w := l.waiting.byPod[e.leader.UID]
-	if w == nil {
-		if !l.queued() && l.waiting.shapes[shapeOf(e)] == nil {
-			return gang.Verdict{}
-		}
-		w = l.parkLocked(e)
+	if !l.queued() && l.waiting.byPod[e.leader.UID] == nil && l.waiting.shapes[shapeOf(e)] == nil {
+		return gang.Verdict{}
 	}
-	return l.turnLocked(w)
+	return l.turnLocked(l.parkLocked(e))
 }
 
 // gateAloneLocked lets a pod that claims no slot through when it is its turn.

@@ -53,7 +53,7 @@ func (l *Ledger) seePodLocked(seen Pod) {
 
 // updateLocked takes the new state of a pod seen before.
 func (l *Ledger) updateLocked(p *pod, seen Pod) {
-	defer l.chargePodLocked(p)
+	defer l.chargeAgainLocked(p, p.User)
 	if p.placed != "" && !p.Requests.Equal(seen.Requests) {
 		l.useLocked(p.placed, seen.Requests.Sub(p.Requests))
 	}
@@ -98,6 +98,7 @@ func (l *Ledger) joinLocked(p *pod) {
 	a.leaders = append(a.leaders, e)
 	switch owner := a.leaders[0]; {
 	case owner == e:
+		l.chargeWorkersLocked(a)
 		l.formLocked(e)
 	case owner.upfront != nil:
 		l.endGangLocked(owner) // there is a leader after all
@@ -119,6 +120,7 @@ func (l *Ledger) contestLocked(a *app, e *entry) {
 	owner.Gang = gang.New(owner.Key, owner.leader.UID)
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
 	a.leaders = slices.Insert(a.leaders, 0, e)
+	l.chargeWorkersLocked(a)
 	l.formLocked(e)
 }
 

@@ -22,8 +22,11 @@ type charge struct {
 }
 
 func (c charge) equal(other charge) bool {
-	a, b := c.demand, other.demand
-	return c.queue == other.queue && a.User == b.User && a.Gangs == b.Gangs && a.Amount.Equal(b.Amount) && a.Leader.Equal(b.Leader)
+	return c.queue == other.queue && equalDemands(c.demand, other.demand)
+}
+
+func equalDemands(a, b quota.Demand) bool {
+	return a.User == b.User && a.Gangs == b.Gangs && a.Amount.Equal(b.Amount) && a.Leader.Equal(b.Leader)
 }
 
 // nothing tells whether no sum would change.
@@ -88,11 +91,29 @@ func (l *Ledger) rankLocked(p *pod) {
 	}
 }
 
+// chargeAgainLocked charges a pod that has changed, and the gang that it leads.
+func (l *Ledger) chargeAgainLocked(p *pod, formerUser string) {
+	l.chargePodLocked(p)
+	if e := l.gangs[p.UID]; e != nil {
+		l.chargeGangLocked(e, nil)
+		if p.User != formerUser {
+			l.chargeWorkersLocked(l.apps[p.Gang])
+		}
+	}
+}
+
+// chargeWorkersLocked charges the pods of an application after its leader has become another, whose user they are of.
+func (l *Ledger) chargeWorkersLocked(a *app) {
+	for _, p := range a.workers {
+		l.chargePodLocked(p)
+	}
+}
+
 // demandOfPodLocked is what a pod asks its queue for that claims no slot. A pod by itself is a gang of one, unless another
 // scheduler places it.
 func (l *Ledger) demandOfPodLocked(p *pod) quota.Demand {
 	d := quota.Demand{User: p.User, Amount: p.Requests}
-	if e := l.gangOfLocked(p); e != nil {
+	if e := l.gangOfLocked(p); e != nil && e.upfront == nil {
 		d.User = e.leader.User
 	}
 	if p.Kind == Lone && !p.Foreign {
@@ -165,7 +186,7 @@ func verdictOf(v quota.Verdict) gang.Verdict {
 	return gang.Verdict{Reason: gang.Reason(v.Reason), Message: v.String()}
 }
 
-// parkLocked makes a gang wait; one that waits already keeps its place.
+// parkLocked makes a gang wait; one that waits already keeps its place, unless it asks for something else now.
 func (l *Ledger) parkLocked(e *entry) *waiter {
 	w := l.waitLocked(shapeOf(e), demandOf(e), turnOf(e.leader), quota.Waiter{
 		ID: e.leader.UID, Queue: l.queueOfLocked(e.Key.Namespace), Priority: e.leader.Priority, Since: e.leader.Created, Demand: demandOnQueue(e),
@@ -177,19 +198,26 @@ func (l *Ledger) parkLocked(e *entry) *waiter {
 // parkAloneLocked makes a pod wait by itself: one that belongs to nothing, or a worker beyond the slots of its gang.
 func (l *Ledger) parkAloneLocked(p *pod) *waiter {
 	asks := quota.Waiter{ID: p.UID, Queue: l.queueOfLocked(p.Namespace), Priority: p.Priority, Since: p.Created, Demand: l.demandOfPodLocked(p)}
+	kind := "pod"
+	if p.Kind == Worker {
+		kind = "worker" // asks its queue for something else than a pod by itself, which counts as a gang
+	}
 	if e := l.gangOfLocked(p); e != nil {
 		// Its workers are as good as equal.
 		asks.Elastic, asks.Held = true, e.leaderPart().Add(p.Requests.Scale(e.Live()))
 	}
 	turn := turnOf(p)
 	turn.gang.Namespace = p.Namespace
-	w := l.waitLocked("pod "+p.Shape+" "+p.Requests.String(), p.Requests, turn, asks)
+	w := l.waitLocked(kind+" "+p.Shape+" "+p.Requests.String(), p.Requests, turn, asks)
 	w.meek = p.Meek
 	return w
 }
 
 func (l *Ledger) waitLocked(shape string, demand resource.Vector, turn turn, asks quota.Waiter) *waiter {
 	asks.Shape = shape
+	if known := l.waiting.byPod[asks.ID]; known != nil && (known.asks.Shape != shape || !equalDemands(known.asks.Demand, asks.Demand)) {
+		l.endWaitLocked(asks.ID)
+	}
 	added := &waiter{asks: asks, turn: turn, since: l.now}
 	w := l.waiting.add(added, shape, demand)
 	if w == added {

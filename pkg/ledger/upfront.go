@@ -348,7 +348,7 @@ func (l *Ledger) gateMemberLocked(e *entry, p *pod) gang.Verdict {
 		return l.gateWaitingLocked(e)
 	}
 	if w := l.waiting.byPod[e.leader.UID]; w != nil {
-		return w.shape.verdict
+		return l.verdictLocked(w)
 	}
 	return gang.Verdict{Reason: gang.BehindOthers, Message: "its gang is tried as a whole, with another of its pods"}
 }
