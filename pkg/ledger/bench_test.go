@@ -48,7 +48,7 @@ func (s *scale) pod(kind Kind, app string, cpu int64) Pod {
 		Labels: map[string]string{"spark-app-selector": app, "spark-role": "executor", "spark-exec-id": "1", "spark-version": "4.1.0"},
 		Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: string(uid), UID: uid}},
 	}
-	p.play(partOf(kind, app, ""))
+	p.play(partOf(kind, "ns", app, ""))
 	return p
 }
 

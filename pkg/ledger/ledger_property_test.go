@@ -212,13 +212,32 @@ func TestEveryPodStandsInItsPlaceWhateverHappens(t *testing.T) {
 	whatever(t, func(t *rapid.T, w *world) { w.checkBooks(t) })
 }
 
-// Seen failing when endGangLocked left the degraded mark, when leaveLocked left the application, and when endWaitLocked
-// left the probe.
+// Every queue, with all below it, is charged for the pods that have a node and for the slots of admitted gangs, and lets in
+// only what it may.
+//
+// Seen failing when a gang was charged for all its slots and not only for open ones, when a namespace that moved took nothing
+// along, when a leader that was resized counted as before, when workers that were there before their leader stayed with their
+// own users, when neither Admitted nor Placed asked the queue, and when Fits counted gangs only of the queue itself.
+func TestQueuesHoldWhatRunsWhateverHappens(t *testing.T) {
+	whatever(t, func(t *rapid.T, w *world) { w.checkQueues(t) })
+}
+
+// Whoever the ledger tries next is the first who may start, by the order of the queues, of those whose shape is ready.
+//
+// Seen failing when a worker without a leader and a pod by itself, which counts as a gang, were one shape, when nobody was
+// woken whose shape is ready again, when those who waited stayed in the queue that their namespace had left, when whoever did
+// not fit was forgotten by the queues, and when the ledger was idle although a queue had released something.
+func TestWhoIsTriedNextIsTheFirstInTurnWhateverHappens(t *testing.T) {
+	whatever(t, func(t *rapid.T, w *world) { w.checkNext(t) })
+}
+
+// Seen failing when endGangLocked left the degraded mark, when losePodLocked left the charge, when leaveLocked left the
+// application, and when endWaitLocked left the probe.
 func TestNothingIsHeldWhenNothingRuns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
+		w := drawWorld(t)
 		_ = w.apply(Synced{})
-		for range rapid.IntRange(1, 60).Draw(t, "events") {
+		for range w.drawEvents(t) {
 			w.step(t)
 		}
 		for uid := range w.pods {
@@ -229,6 +248,11 @@ func TestNothingIsHeldWhenNothingRuns(t *testing.T) {
 		for i := range view.Len() {
 			row := w.Ledger.nodes.table.at(i)
 			require.True(t, row.used.IsZero() && row.held.IsZero(), "node %s keeps %v used and %v held", row.name, row.used, row.held)
+		}
+		standings, _ := w.Queues()
+		for _, queue := range standings {
+			require.True(t, queue.Used.IsZero() && queue.Leaders.IsZero() && queue.Gangs == 0 && len(queue.Users) == 0 && queue.Waiting == 0,
+				"queue %s is charged for nothing: %+v", queue.Name, queue.Usage)
 		}
 		require.Equal(t, Census{Synced: true}, w.Census())
 		require.Empty(t, w.waiting.shapes)
@@ -241,9 +265,9 @@ func TestNothingIsHeldWhenNothingRuns(t *testing.T) {
 // Seen failing when admitLocked took an admission for a gang that was not waiting.
 func TestALeaderIsPlacedOnlyWithASlotForEveryWorkerOfTheStart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
+		w := drawWorld(t)
 		_ = w.apply(Synced{})
-		for range rapid.IntRange(1, 60).Draw(t, "events") {
+		for range w.drawEvents(t) {
 			before := map[types.UID]gang.Phase{}
 			for uid, e := range w.gangs {
 				before[uid] = e.Phase
@@ -266,10 +290,12 @@ func TestALeaderIsPlacedOnlyWithASlotForEveryWorkerOfTheStart(t *testing.T) {
 // one short, and when callOffLocked rejected only one of the pods.
 func TestUpfrontGangsStartTogetherOrNotAtAll(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
-		w.happens = upfrontHappened
+		w := drawWorld(t)
+		if w.happens = upfrontHappened; len(w.namespaces) > 0 {
+			w.happens = append(slices.Clone(upfrontHappened), "queues")
+		}
 		_ = w.apply(Synced{})
-		for range rapid.IntRange(1, 80).Draw(t, "events") {
+		for range w.drawEvents(t) {
 			before := map[types.UID]gang.Phase{}
 			for uid, e := range w.gangs {
 				before[uid] = e.Phase
@@ -303,13 +329,13 @@ func TestUpfrontGangsStartTogetherOrNotAtAll(t *testing.T) {
 // A restarted scheduler is told what exists, in any order, and must hold what its predecessor held, as far as nodes
 // still exist. Gangs that were only assumed start anew.
 //
-// Seen failing when a slot dropped above the minimum was not written down, and when slots were claimed only by workers
+// Seen failing when a slot dropped above the minimum was not written down, when a leader that was resized counted as before, and when slots were claimed only by workers
 // seen after their leader.
 func TestRebuildingFromPodsHoldsWhatWasHeld(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
+		w := drawWorld(t)
 		_ = w.apply(Synced{})
-		for range rapid.IntRange(1, 60).Draw(t, "events") {
+		for range w.drawEvents(t) {
 			w.step(t)
 		}
 		for uid := range w.assumed {
@@ -317,7 +343,11 @@ func TestRebuildingFromPodsHoldsWhatWasHeld(t *testing.T) {
 			delete(w.assumed, uid)
 		}
 		rebuilt := newWorld()
-		rebuilt.pods, rebuilt.nodes = w.pods, w.nodes
+		rebuilt.pods, rebuilt.nodes, rebuilt.arranged = w.pods, w.nodes, w.arranged
+		late := rapid.Bool().Draw(t, "queues are told last")
+		if !late {
+			_ = rebuilt.apply(QueuesSeen{w.arranged})
+		}
 		told := make([]Pod, 0, len(w.pods))
 		for _, p := range w.pods {
 			told = append(told, p)
@@ -327,6 +357,9 @@ func TestRebuildingFromPodsHoldsWhatWasHeld(t *testing.T) {
 		}
 		for _, node := range w.nodes {
 			_ = rebuilt.apply(NodeSeen{node})
+		}
+		if late {
+			_ = rebuilt.apply(QueuesSeen{w.arranged})
 		}
 		_ = rebuilt.apply(Synced{})
 		for uid, answer := range w.defined {
@@ -338,6 +371,7 @@ func TestRebuildingFromPodsHoldsWhatWasHeld(t *testing.T) {
 		rebuilt.checkSums(t)
 		rebuilt.checkRepaired(t)
 		rebuilt.checkBooks(t)
+		rebuilt.checkQueues(t)
 		bound := map[gang.Key]int{} // leaders; a label edited by hand can make two
 		for _, p := range w.pods {
 			if p.Kind == Leader && p.Node != "" {
@@ -354,15 +388,35 @@ func TestRebuildingFromPodsHoldsWhatWasHeld(t *testing.T) {
 			claimedAgain, openAgain := again.Counts()
 			require.Equal(t, []int{claimed, open, e.Live()}, []int{claimedAgain, openAgain, again.Live()}, "claimed, open, live")
 		}
+		for uid, e := range w.gangs {
+			if e.upfront != nil || e.Phase.Admitted() && w.pods[uid].Reservation == nil || bound[e.Key] > 1 {
+				return // what such a gang holds is not written down
+			}
+			if e.Phase.Admitted() && fmt.Sprint(sizes(e)) != fmt.Sprint(sizes(rebuilt.gangs[uid])) {
+				return // which of its workers was the first, by whose size all are measured, is written nowhere
+			}
+		}
+		standings, _ := w.Queues()
+		again, _ := rebuilt.Queues()
+		for i, queue := range standings {
+			require.Equal(t, fmt.Sprint(queue.Used, queue.Leaders, queue.Gangs, queue.Users), fmt.Sprint(again[i].Used, again[i].Leaders, again[i].Gangs, again[i].Users), "queue %s", queue.Name)
+		}
 	})
+}
+
+func sizes(e *entry) (sizes []resource.Vector) {
+	for _, role := range e.Gang.Definition.Roles {
+		sizes = append(sizes, role.Requests)
+	}
+	return sizes
 }
 
 // Seen failing when workers claimed slots in the order of a map, and when claims were chosen in it.
 func TestTheSameEventsHaveTheSameEffects(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
+		w := drawWorld(t)
 		_ = w.apply(Synced{})
-		for range rapid.IntRange(1, 60).Draw(t, "events") {
+		for range w.drawEvents(t) {
 			w.step(t)
 		}
 		replay := func() (said []string, l *Ledger) {
@@ -399,10 +453,10 @@ func TestAViewNeverChanges(t *testing.T) {
 		return lines
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
+		w := drawWorld(t)
 		_ = w.apply(Synced{})
 		views, copies := []*View{}, [][]line{}
-		for range rapid.IntRange(1, 60).Draw(t, "events") {
+		for range w.drawEvents(t) {
 			w.step(t)
 			if rapid.Bool().Draw(t, "look") {
 				view := w.View()

@@ -15,6 +15,7 @@ func TestScenarios(t *testing.T) {
 			said, err := s.run(line)
 			s.checkSums(t)
 			s.checkBooks(t)
+			s.checkQueues(t)
 			return said, err
 		}
 	})

@@ -42,6 +42,20 @@ import (
 //	wait DURATION, tick DURATION                  slots unclaimed for as long are released
 //	tick DURATION collect [domain]                room is collected for what has waited for as long, in one domain
 //	show                                          all gangs and nodes
+//
+// Of what follows only what users are told is shown, not what wakes whom:
+//
+//	queue NAME [parent=NAME] [namespaces=a,b] [cpu=GUARANTEED/LIMIT] [gpu=…] [weight=N] [gangs=N] [leaders=PERCENT] [order=Fair]
+//	           [priority=N] [state=…] [minimum=PERCENT] [user-cpu=N]
+//	                                              a queue is made or changed; a part of GUARANTEED/LIMIT may be missing
+//	queue-gone NAME, move NAMESPACE QUEUE
+//	app NAME [in=NAMESPACE] [user=NAME] [priority=N] driver=N [executors=N cpu=N minimum=N]
+//	                                              a driver, and what its executors will be
+//	start                                         whoever may, starts in turn and is bound; why the others wait
+//	end NAME…                                     a pod ends, and the executors of a driver with it
+//	queues                                        what every queue holds, and why how many wait in it
+//
+// Pods are in=NAMESPACE, which is "ns" unless it is said, and of user=NAME.
 type script struct {
 	*world
 	plans map[string]planned // by pod
@@ -149,14 +163,16 @@ func (s *script) run(line string) (said []string, err error) {
 		}
 		_ = s.apply(tick)
 	case "group":
-		group := Group{Key: groupKey(name), Minimum: int(w.number("minimum")), Problem: w.keys["problem"]}
+		group := Group{Key: groupKey(s.namespaceOf(w), name), Minimum: int(w.number("minimum")), Problem: w.keys["problem"]}
 		group.Resources.CPU = w.number("free") * 1000
 		group.Timeout, err = time.ParseDuration(cmp.Or(w.keys["timeout"], "0"))
 		_ = s.apply(GroupSeen{group})
 	case "group-gone":
-		_ = s.apply(GroupGone{groupKey(name)})
+		_ = s.apply(GroupGone{groupKey("ns", name)})
 	case "show":
 		said = s.show()
+	case "queue", "queue-gone", "move", "app", "end", "start", "queues":
+		return s.runQueues(w, name)
 	default:
 		return nil, errors.New("no such command")
 	}
@@ -183,7 +199,7 @@ func (s *script) podOf(w words, name string) Pod {
 	uid := types.UID(name)
 	p, known := s.world.pods[uid]
 	if !known {
-		p = Pod{UID: uid, Namespace: "ns", Created: s.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, UID: uid}}}
+		p = Pod{UID: uid, Namespace: s.namespaceOf(w), User: w.keys["user"], Created: s.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, UID: uid}}}
 	}
 	if w.has("cpu") {
 		p.Requests = cores(w.number("cpu"))
@@ -220,14 +236,14 @@ func (s *script) podOf(w words, name string) Pod {
 	}
 	switch w.list[0] {
 	case "driver":
-		p.play(partOf(Leader, app, ""))
+		p.play(partOf(Leader, p.Namespace, app, ""))
 	case "executor":
-		p.play(partOf(Worker, app, types.UID(w.keys["of"])))
+		p.play(partOf(Worker, p.Namespace, app, types.UID(w.keys["of"])))
 		if w.has("role") {
 			p.Role = w.keys["role"]
 		}
 	case "member":
-		p.play(part{kind: Worker, gang: groupKey(w.keys["group"]), role: fmt.Sprint("of ", p.Requests.CPU/1000), upfront: true})
+		p.play(part{kind: Worker, gang: groupKey(p.Namespace, w.keys["group"]), role: fmt.Sprint("of ", p.Requests.CPU/1000), upfront: true})
 	default:
 		p.play(part{})
 	}
@@ -287,7 +303,7 @@ func (s *script) think(uid types.UID) string {
 	return "fits on " + p.node + slotNodes(p.slots)
 }
 
-// commit is Reserve and Bind.
+// commit is Reserve and PreBind.
 func (s *script) commit(uid types.UID) []string {
 	p := s.plans[string(uid)]
 	admitted := Admitted{uid, p.node, p.slots}
@@ -324,7 +340,11 @@ func (s *script) try(uid types.UID, w words) ([]string, error) {
 	s.world.effects = nil
 	thought := s.think(uid)
 	plan := s.plans[string(uid)]
-	if _, waiting := s.Demand(uid); waiting {
+	if d, waiting := s.Demand(uid); waiting {
+		if !d.Verdict.Passes() {
+			_ = s.apply(Refused{UID: uid, Epoch: plan.view.Epoch, Verdict: d.Verdict})
+			return []string{wordsOf(d.Verdict)}, nil
+		}
 		if plan.fits {
 			return s.commit(uid), nil
 		}
@@ -332,6 +352,10 @@ func (s *script) try(uid types.UID, w words) ([]string, error) {
 		return []string{thought}, nil
 	}
 	seats := s.Seats(uid, 4)
+	if seats.Verdict.OfQueue() {
+		_ = s.apply(Refused{UID: uid, Epoch: plan.view.Epoch, Verdict: seats.Verdict})
+		return []string{wordsOf(seats.Verdict)}, nil
+	}
 	for i := range plan.view.Len() {
 		name := plan.view.Name(i)
 		own, seated := seats.Slots[name]

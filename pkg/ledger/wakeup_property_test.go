@@ -23,10 +23,11 @@ type queue struct {
 	undefined   []types.UID // leaders whose definition was asked for
 	active      []types.UID // passed the Gate, in the order in which they will be tried
 	// asleep pods were refused by the Gate or by an attempt.
-	asleep map[types.UID]bool
-	flying types.UID // the one being tried; empty means none
-	again  bool      // it was activated meanwhile
-	view   *View     // that its attempt looks at
+	asleep  map[types.UID]bool
+	flying  types.UID    // the one being tried; empty means none
+	again   bool         // it was activated meanwhile
+	view    *View        // that its attempt looks at
+	verdict gang.Verdict // of its queue, at the start of the attempt
 	// accompanied is whether its attempt sees a pod that leaders who seek company want to be near.
 	accompanied bool
 	// happens is what step draws from.
@@ -37,12 +38,25 @@ type queue struct {
 
 var (
 	queued        = []string{"gang", "gang", "member", "member", "member", "group", "lone", "executor", "define", "take", "take", "land", "land", "land", "error", "bind", "bind", "fail", "end", "end", "label", "node", "node lost", "time"}
+	queuedDivided = []string{"large", "gang", "gang", "lone", "lone", "executor", "executor", "define", "take", "take", "land", "land", "land", "error", "bind", "bind", "fail", "end", "end", "time"}
 	queuedUpfront = []string{"member", "member", "member", "member", "group", "lone", "take", "take", "land", "land", "land", "land", "bind", "bind", "fail", "end", "node", "time"}
 )
 
 func newQueue() *queue {
 	q := &queue{happens: queued, world: newWorld(), definitions: map[types.UID]gang.Definition{}, asleep: map[types.UID]bool{}, attempts: map[types.UID]int{}}
 	q.tell(Synced{})
+	return q
+}
+
+// drawCluster is one of some kind, every second one with queues.
+func drawCluster(t *rapid.T) *queue {
+	q := newQueue()
+	q.happens = rapid.SampledFrom([][]string{queued, queuedUpfront, queuedDivided}).Draw(t, "kind of cluster")
+	if rapid.Bool().Draw(t, "queues") {
+		q.divide(t)
+		q.perform(q.world.effects)
+		q.happens = append(slices.Clone(q.happens), "queues", "user")
+	}
 	return q
 }
 
@@ -109,6 +123,11 @@ func (q *queue) take() {
 	q.active = q.active[1:]
 	if _, exists := q.world.pods[uid]; exists {
 		q.flying, q.again, q.view, q.accompanied = uid, false, q.ViewFor(uid), q.company()
+		if d, waiting := q.Demand(uid); waiting {
+			q.verdict = d.Verdict
+		} else {
+			q.verdict = q.Seats(uid, 4).Verdict
+		}
 		q.attempts[uid]++
 	}
 }
@@ -137,6 +156,10 @@ func (q *queue) land(fails bool) {
 
 // try places the pod, or tells that it does not fit.
 func (q *queue) try(p Pod) (placed bool) {
+	if q.verdict.OfQueue() {
+		q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: q.verdict})
+		return false
+	}
 	if d, waiting := q.Demand(p.UID); waiting {
 		node, slots, fits := q.plan(q.view, p, d)
 		if fits && p.Shape == sociable && !q.accompanied {
@@ -170,7 +193,7 @@ func (q *queue) try(p Pod) (placed bool) {
 		return false
 	}
 	seats := q.Seats(p.UID, 4)
-	if !seats.Verdict.Passes() {
+	if !q.verdict.Passes() || !seats.Verdict.Passes() && !seats.Verdict.OfQueue() {
 		q.again = true
 		return false
 	}
@@ -187,7 +210,11 @@ func (q *queue) try(p Pod) (placed bool) {
 // place is Reserve and Permit.
 func (q *queue) place(uid types.UID, node string) bool {
 	q.assumed[uid] = node
-	q.tell(Placed{uid, node})
+	if err := q.tell(Placed{uid, node}); err != nil {
+		delete(q.assumed, uid)
+		q.again = true
+		return false
+	}
 	waits, verdict := q.Barrier(uid)
 	if !verdict.Passes() {
 		delete(q.assumed, uid)
@@ -240,6 +267,7 @@ func (q *queue) step(t *rapid.T) {
 	bound := func(p Pod) bool { return p.Node != "" }
 	placed := func(p Pod) bool { return p.Node != "" || q.assumed[p.UID] != "" }
 	assumed := func(p Pod) bool { return q.assumed[p.UID] != "" && !q.barred[p.UID] }
+	q.drawWhose(t)
 	switch rapid.SampledFrom(q.happens).Draw(t, "event") {
 	case "gang":
 		p := q.newPod(Leader, rapid.SampledFrom([]string{"u", "v", "w", "x", "y", "z"}).Draw(t, "app"), rapid.Int64Range(1, 2).Draw(t, "cpu"))
@@ -252,7 +280,7 @@ func (q *queue) step(t *rapid.T) {
 	case "member":
 		q.arrive(q.newMember(drawApp.Draw(t, "group"), rapid.Int64Range(1, 2).Draw(t, "cpu")))
 	case "group":
-		q.tell(GroupSeen{Group{Key: groupKey(drawApp.Draw(t, "group")), Minimum: rapid.IntRange(1, 4).Draw(t, "minimum")}})
+		q.tell(GroupSeen{Group{Key: groupKey(q.namespace, drawApp.Draw(t, "group")), Minimum: rapid.IntRange(1, 4).Draw(t, "minimum")}})
 	case "lone":
 		p := q.newPod(Lone, "", rapid.Int64Range(1, 3).Draw(t, "cpu"))
 		q.arrive(labelled(p, rapid.Bool().Draw(t, "labelled")))
@@ -263,10 +291,23 @@ func (q *queue) step(t *rapid.T) {
 		}
 	case "executor":
 		if leader, ok := q.pick(t, func(p Pod) bool { return bound(p) && p.Kind == Leader }, "leader"); ok {
+			q.namespace = leader.Namespace
 			p := q.newPod(Worker, leader.Gang.Name, rapid.Int64Range(1, 3).Draw(t, "cpu"))
 			p.Leader = leader.UID
 			q.arrive(p)
 		}
+	case "user":
+		if p, ok := q.pick(t, any, "pod"); ok {
+			p.User = q.user
+			q.world.pods[p.UID] = p
+			q.tell(PodSeen{p})
+			if q.asleep[p.UID] {
+				q.enter(p.UID)
+			}
+		}
+	case "queues":
+		q.arrange(t)
+		q.perform(q.world.effects)
 	case "define":
 		q.define()
 	case "take":
@@ -289,6 +330,8 @@ func (q *queue) step(t *rapid.T) {
 		}
 	case "node":
 		q.tell(NodeSeen{newNode(drawNode.Draw(t, "node"), rapid.Int64Range(2, 8).Draw(t, "cpu"))})
+	case "large":
+		q.tell(NodeSeen{newNode(drawNode.Draw(t, "node"), 40)})
 	case "node lost":
 		q.tell(NodeGone{drawNode.Draw(t, "node")})
 	case "time":
@@ -374,13 +417,13 @@ func (q *queue) each(f func(p Pod, d Demand)) {
 // Seen failing when an attempt was judged by the epoch of its end instead of its start, when a shape that had failed
 // in an older epoch was left out, when room of a lost slot did not open an epoch, and when next said that it was idle
 // without having looked at every shape, when a slot that opened did not call those of its own who wait, when a pod that
-// came did not open an epoch for those who seek company, and when nobody was tried any more for an up-front gang that had
-// been called off.
+// came did not open an epoch for those who seek company, when nobody was tried any more for an up-front gang that had
+// been called off, when where there are queues a pod of an up-front gang that was let through had to wait for its own turn,
+// and when the others of the gang were let through while its queue kept it waiting.
 func TestNobodySleepsWhoFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		q := newQueue()
-		q.happens = rapid.SampledFrom([][]string{queued, queuedUpfront}).Draw(t, "kind of cluster")
-		for range rapid.IntRange(1, 80).Draw(t, "events") {
+		q := drawCluster(t)
+		for range q.drawEvents(t) {
 			q.step(t)
 		}
 		q.settle(t)
@@ -390,7 +433,7 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 		view := q.View()
 		q.each(func(p Pod, d Demand) {
 			_, _, fits := q.plan(view, p, d)
-			fits = fits && (p.Shape != sociable || q.company())
+			fits = fits && (p.Shape != sociable || q.company()) && q.allows(p, q.charges())
 			require.False(t, fits, "%s %v waits although it fits", p.UID, p.part())
 			if p.Kind != Worker || q.gangs[p.Leader] == nil {
 				return
@@ -409,9 +452,8 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 // Seen failing when a gang that had never fitted was not tried again after the nodes had changed.
 func TestEverybodyStartsWhenOthersEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		q := newQueue()
-		q.happens = rapid.SampledFrom([][]string{queued, queuedUpfront}).Draw(t, "kind of cluster")
-		for range rapid.IntRange(1, 80).Draw(t, "events") {
+		q := drawCluster(t)
+		for range q.drawEvents(t) {
 			q.step(t)
 		}
 		for {
@@ -430,7 +472,7 @@ func TestEverybodyStartsWhenOthersEnd(t *testing.T) {
 		view := q.View().Empty()
 		q.each(func(p Pod, d Demand) {
 			_, _, fits := q.plan(view, p, d)
-			require.False(t, fits && p.Shape != sociable, "%s %v never starts", p.UID, p.part())
+			require.False(t, fits && p.Shape != sociable && q.allows(p, nil), "%s %v never starts", p.UID, p.part())
 		})
 	})
 }
@@ -458,7 +500,7 @@ func TestABigGangStartsThoughSmallOnesKeepComing(t *testing.T) {
 		fill()
 		var started func() bool
 		if rapid.Bool().Draw(t, "up front") {
-			q.tell(GroupSeen{Group{Key: groupKey("big"), Minimum: 6}})
+			q.tell(GroupSeen{Group{Key: groupKey("ns", "big"), Minimum: 6}})
 			for range 6 {
 				q.arrive(q.newMember("big", 2))
 			}

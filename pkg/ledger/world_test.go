@@ -28,7 +28,7 @@ type world struct {
 	pods  map[types.UID]Pod // pods that have not ended, with the node of bound ones
 	// assumed pods have been reserved but not bound: pod -> node.
 	assumed map[types.UID]string
-	// written is what Bind wrote onto a leader: leader -> reservation.
+	// written is what PreBind wrote onto a leader: leader -> reservation.
 	written map[types.UID]*Reservation
 	// defined is the last answer about each leader's gang.
 	defined map[types.UID]Event
@@ -40,6 +40,13 @@ type world struct {
 	serial           int
 	// happens is what step draws from.
 	happens []string
+	// namespaces and users are what step draws those of new pods from; namespace and user are those of the next one.
+	namespaces, users []string
+	namespace, user   string
+	// arranged are the queues that the ledger was told of.
+	arranged Queues
+	// trespasses are what it let in although a queue forbids it.
+	trespasses []string
 	// effects are those of the last event.
 	effects []Effect
 	// log is everything the ledger was told, for telling it again.
@@ -47,7 +54,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{happens: happened, Ledger: New("label", placement.Pack), clock: start, pods: map[types.UID]Pod{}, assumed: map[types.UID]string{}, written: map[types.UID]*Reservation{}, defined: map[types.UID]Event{}, nodes: map[string]*v1.Node{},
+	return &world{happens: happened, namespace: "ns", Ledger: New("label", placement.Pack), clock: start, pods: map[types.UID]Pod{}, assumed: map[types.UID]string{}, written: map[types.UID]*Reservation{}, defined: map[types.UID]Event{}, nodes: map[string]*v1.Node{},
 		groups: map[gang.Key]Group{}, barred: map[types.UID]bool{}, rejected: map[types.UID]bool{}}
 }
 
@@ -58,12 +65,17 @@ func (w *world) apply(event Event) error {
 		effects, err := l.Apply(now, event)
 		return fmt.Sprint(show(effects), err)
 	})
+	audit := w.auditor(event)
 	effects, err := w.Apply(now, event)
+	if err == nil {
+		audit()
+	}
 	w.save(effects)
 	return err
 }
 
 func (w *world) gate(p Pod) gang.Verdict {
+	w.clock = w.clock.Add(time.Millisecond)
 	now := w.clock
 	w.log = append(w.log, func(l *Ledger) string {
 		verdict, effects := l.Gate(now, p)
@@ -144,28 +156,30 @@ func cores(n int64) resource.Vector { return resource.Vector{CPU: n * 1000, Pods
 func (w *world) newPod(kind Kind, app string, cpu int64) Pod {
 	w.serial++
 	uid := types.UID(fmt.Sprintf("%03d", w.serial))
-	pod := Pod{UID: uid, Namespace: "ns", Kind: kind, Requests: cores(cpu), Created: w.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod-" + string(uid), UID: uid}}}
-	pod.play(partOf(kind, app, ""))
+	pod := Pod{UID: uid, Namespace: w.namespace, User: w.user, Kind: kind, Requests: cores(cpu), Created: w.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod-" + string(uid), UID: uid}}}
+	pod.play(partOf(kind, w.namespace, app, ""))
 	return pod
 }
 
 // groupKey is the key of an up-front gang, apart from those of applications.
-func groupKey(name string) gang.Key { return gang.Key{Namespace: "ns", Name: "podgroup/" + name} }
+func groupKey(namespace, name string) gang.Key {
+	return gang.Key{Namespace: namespace, Name: "podgroup/" + name}
+}
 
 // newMember is a pod of an up-front gang that a Group declares.
 func (w *world) newMember(group string, cpu int64) Pod {
 	pod := w.newPod(Worker, "", cpu)
-	pod.Gang, pod.Role, pod.Upfront = groupKey(group), fmt.Sprint("of ", cpu), true
+	pod.Gang, pod.Role, pod.Upfront = groupKey(w.namespace, group), fmt.Sprint("of ", cpu), true
 	return pod
 }
 
 // partOf is what a pod shows to be in an application.
-func partOf(kind Kind, app string, leader types.UID) part {
+func partOf(kind Kind, namespace, app string, leader types.UID) part {
 	switch kind {
 	case Leader:
-		return part{kind: Leader, gang: gang.Key{Namespace: "ns", Name: app}}
+		return part{kind: Leader, gang: gang.Key{Namespace: namespace, Name: app}}
 	case Worker:
-		return part{kind: Worker, gang: gang.Key{Namespace: "ns", Name: app}, leader: leader, role: "executor"}
+		return part{kind: Worker, gang: gang.Key{Namespace: namespace, Name: app}, leader: leader, role: "executor"}
 	default:
 		return part{}
 	}
@@ -257,17 +271,28 @@ var upfrontHappened = []string{
 	"node", "member", "member", "member", "group", "reject", "schedule", "schedule", "schedule", "schedule", "schedule", "schedule", "bind", "bind", "fail", "end", "tick",
 }
 
+// divided makes queues stand in the way rather than nodes.
+var divided = []string{
+	"large", "leader", "leader", "define", "define", "worker", "lone", "lone", "foreign", "member", "group", "reject",
+	"schedule", "schedule", "schedule", "schedule", "schedule", "schedule", "schedule", "schedule", "bind", "bind", "bind", "fail", "end", "resize", "user", "queues", "tick",
+}
+
 // step lets one random thing happen.
 func (w *world) step(t *rapid.T) {
 	leads := func(p Pod) bool { return p.Kind == Leader }
 	any := func(Pod) bool { return true }
 	assumed := func(p Pod) bool { return w.assumed[p.UID] != "" && !w.barred[p.UID] }
 	cpu := func(most int64) int64 { return rapid.Int64Range(1, most).Draw(t, "cpu") }
+	w.drawWhose(t)
 
 	switch rapid.SampledFrom(w.happens).Draw(t, "event") {
 	case "node":
 		node := newNode(drawNode.Draw(t, "node"), rapid.Int64Range(2, 8).Draw(t, "cpu"))
 		node.Spec.Unschedulable = rapid.IntRange(0, 4).Draw(t, "cordoned") == 0
+		w.nodes[node.Name] = node
+		_ = w.apply(NodeSeen{node})
+	case "large":
+		node := newNode(drawNode.Draw(t, "node"), 40)
 		w.nodes[node.Name] = node
 		_ = w.apply(NodeSeen{node})
 	case "node lost":
@@ -290,10 +315,12 @@ func (w *world) step(t *rapid.T) {
 			w.answer(p.UID, Refuted{p.UID, "no such thing"})
 		}
 	case "worker":
-		worker := w.newPod(Worker, drawApp.Draw(t, "app"), cpu(3))
-		if p, ok := w.pick(t, leads, "owner"); ok {
-			worker.Leader = p.UID
+		owner, owned := w.pick(t, leads, "owner")
+		if owned {
+			w.namespace = owner.Namespace
 		}
+		worker := w.newPod(Worker, drawApp.Draw(t, "app"), cpu(3))
+		worker.Leader = owner.UID
 		w.see(worker)
 	case "labelled":
 		pod := w.newPod(Lone, "", cpu(3))
@@ -303,7 +330,7 @@ func (w *world) step(t *rapid.T) {
 		w.see(w.newPod(Lone, "", cpu(3)))
 	case "foreign":
 		pod := w.newPod(Lone, "", cpu(3))
-		pod.Node = drawNode.Draw(t, "node")
+		pod.Node, pod.Foreign = drawNode.Draw(t, "node"), rapid.Bool().Draw(t, "of another scheduler")
 		w.see(pod)
 	case "member":
 		w.see(w.newMember(drawApp.Draw(t, "group"), cpu(2)))
@@ -312,14 +339,14 @@ func (w *world) step(t *rapid.T) {
 		pod.Upfront, pod.Together, pod.Role = true, 2, fmt.Sprint("of ", pod.Requests.CPU)
 		w.see(pod)
 	case "group":
-		group := Group{Key: groupKey(drawApp.Draw(t, "group")), Minimum: rapid.IntRange(1, 3).Draw(t, "minimum")}
+		group := Group{Key: groupKey(w.namespace, drawApp.Draw(t, "group")), Minimum: rapid.IntRange(1, 3).Draw(t, "minimum")}
 		if rapid.IntRange(0, 9).Draw(t, "wrong") == 0 {
 			group.Problem = "no such thing"
 		}
 		w.groups[group.Key] = group
 		_ = w.apply(GroupSeen{group})
 	case "group lost":
-		key := groupKey(drawApp.Draw(t, "group"))
+		key := groupKey(w.namespace, drawApp.Draw(t, "group"))
 		delete(w.groups, key)
 		_ = w.apply(GroupGone{key})
 	case "reject":
@@ -359,7 +386,12 @@ func (w *world) step(t *rapid.T) {
 	case "relabel":
 		if p, ok := w.pick(t, any, "pod"); ok {
 			kind := rapid.SampledFrom([]Kind{Lone, Leader, Worker}).Draw(t, "kind")
-			p.play(partOf(kind, drawApp.Draw(t, "app"), ""))
+			p.play(partOf(kind, p.Namespace, drawApp.Draw(t, "app"), ""))
+			w.see(p)
+		}
+	case "user":
+		if p, ok := w.pick(t, any, "pod"); ok {
+			p.User = w.user
 			w.see(p)
 		}
 	case "resize":
@@ -372,6 +404,8 @@ func (w *world) step(t *rapid.T) {
 			p.Ready = true
 			w.see(p)
 		}
+	case "queues":
+		w.arrange(t)
 	case "tick":
 		w.clock = w.clock.Add(time.Minute)
 		_ = w.apply(Tick{Unclaimed: time.Minute, Collect: time.Minute})
@@ -421,11 +455,17 @@ func (w *world) end(uid types.UID) {
 
 // schedule is one scheduling cycle, as the plugin's extension points run it.
 func (w *world) schedule(t *rapid.T, p Pod) {
-	if verdict := w.gate(p); !verdict.Passes() {
+	// Now and then the Gate and the queue were asked before something else happened.
+	hasty := rapid.IntRange(0, 3).Draw(t, "asked earlier") == 0
+	if verdict := w.gate(p); !verdict.Passes() && !hasty {
 		return
 	}
 	view := w.ViewFor(p.UID)
 	if d, waiting := w.Demand(p.UID); waiting {
+		if !d.Verdict.Passes() && !hasty {
+			_ = w.apply(Refused{UID: p.UID, Epoch: view.Epoch, Verdict: d.Verdict})
+			return
+		}
 		node, slots, fits := w.plan(view, p, d)
 		if !fits {
 			_ = w.apply(Refused{UID: p.UID, Epoch: view.Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull}})
@@ -439,6 +479,11 @@ func (w *world) schedule(t *rapid.T, p Pod) {
 	}
 	seats := w.Seats(p.UID, 4)
 	if !seats.Verdict.Passes() {
+		if seats.Verdict.OfQueue() && hasty && view.Len() > 0 {
+			w.place(p.UID, view.Name(0))
+		} else if seats.Verdict.OfQueue() {
+			_ = w.apply(Refused{UID: p.UID, Epoch: view.Epoch, Verdict: seats.Verdict})
+		}
 		return
 	}
 	for i := range view.Len() {
@@ -454,6 +499,14 @@ func (w *world) schedule(t *rapid.T, p Pod) {
 
 // admit is Reserve and what comes after it.
 func (w *world) admit(t require.TestingT, uid types.UID, d Demand, node string, slots []gang.Slot) {
+	if !d.Verdict.Passes() {
+		admitted := Admitted{Leader: d.Leader, Slots: slots}
+		if !d.Upfront {
+			admitted.Node = node
+		}
+		require.ErrorIs(t, w.apply(admitted), ErrOverQuota)
+		return
+	}
 	if d.Upfront {
 		require.NoError(t, w.apply(Admitted{Leader: d.Leader, Slots: slots}))
 		w.place(uid, node)
@@ -467,7 +520,10 @@ func (w *world) admit(t require.TestingT, uid types.UID, d Demand, node string, 
 // place is Reserve and Permit.
 func (w *world) place(uid types.UID, node string) {
 	w.assumed[uid] = node
-	_ = w.apply(Placed{uid, node})
+	if err := w.apply(Placed{uid, node}); err != nil {
+		delete(w.assumed, uid)
+		return
+	}
 	switch waits, verdict := w.Barrier(uid); {
 	case !verdict.Passes():
 		w.takeBack(uid)
@@ -488,13 +544,13 @@ func sortedPods(pods []Pod) []Pod {
 // whatever lets random things happen to a world, some before all that existed has been told, and checks it after each.
 func whatever(t *testing.T, check func(*rapid.T, *world)) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
+		w := drawWorld(t)
 		for range rapid.IntRange(0, 10).Draw(t, "early events") {
 			w.step(t)
 		}
 		_ = w.apply(Synced{})
 		check(t, w)
-		for range rapid.IntRange(1, 60).Draw(t, "events") {
+		for range w.drawEvents(t) {
 			w.step(t)
 			check(t, w)
 		}
