@@ -13,6 +13,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -21,6 +22,8 @@ import (
 // the waiter is tried with that room free for it; it may be laid out otherwise then.
 type collection struct {
 	waiter types.UID
+	// queue is that of the waiter if it is within its guarantee with it; quota.Unassigned if not.
+	queue string
 	// reclaim is what others give back for it; nil means that it waits for what comes.
 	reclaim *reclaim
 	wants   []want
@@ -44,14 +47,16 @@ type collection struct {
 	after time.Duration
 }
 
-// patientLocked is the collection for somebody who has waited long; nil means that there is none. There is one at most.
-func (l *Ledger) patientLocked() *collection {
+// patientLocked are the collections for those who have waited long: at most one for every queue within its guarantee, and
+// one for all others.
+func (l *Ledger) patientLocked() []*collection {
+	var patient []*collection
 	for _, c := range l.collections {
 		if c.reclaim == nil {
-			return c
+			patient = append(patient, c)
 		}
 	}
-	return nil
+	return patient
 }
 
 // collectionOfLocked is what is collected for a waiter; nil means nothing.
@@ -103,37 +108,51 @@ func (c *collection) complete() bool { return c.missing == 0 }
 // turn comes. When all was collected and the waiter does not fit all the same, all is given back and everybody tried
 // again: so that this does not go on all the time, nothing is collected for as long after it.
 func (l *Ledger) tickCollectionLocked(after time.Duration) {
-	patient := l.patientLocked()
+	taken := map[string]bool{} // queue -> collects already
+	for _, c := range l.patientLocked() {
+		taken[c.queue] = true
+	}
 	for _, c := range slices.Clone(l.collections) {
 		if !c.complete() && l.now.Sub(c.progressed) >= c.after {
 			l.chooseOthersLocked(c)
 		}
 	}
-	if patient != nil || len(l.degraded) > 0 || l.now.Before(l.vainUntil) {
+	if len(l.degraded) > 0 || l.now.Before(l.vainUntil) {
 		return
 	}
-	var best *waiter
+	first := map[string]*waiter{} // queue -> the first of those who may collect for it
 	for _, w := range l.waiting.byPod {
 		waited, lately := l.now.Sub(w.turn.created) >= after, l.now.Sub(w.passed) < after
-		if waited && !lately && l.wantsRoomLocked(w) && l.collectionOfLocked(w.uid()) == nil && (best == nil || cmp.Or(w.passed.Compare(best.passed), w.turn.compare(best.turn)) < 0) {
-			best = w
+		if !waited || lately || !l.wantsRoomLocked(w) || l.collectionOfLocked(w.uid()) != nil {
+			continue
+		}
+		queue := quota.Unassigned
+		if l.queues.WithinGuarantee(w.asks.Queue, w.asks.Demand) {
+			queue = w.asks.Queue
+		}
+		if best := first[queue]; !taken[queue] && (best == nil || cmp.Or(w.passed.Compare(best.passed), w.turn.compare(best.turn)) < 0) {
+			first[queue] = w
 		}
 	}
-	if best == nil {
-		return
+	for _, queue := range slices.Sorted(maps.Keys(first)) {
+		l.beginLocked(first[queue], queue, after)
 	}
-	c := newCollection(best.uid(), l.wantsLocked(best.uid()), l.now)
-	c.after = after
-	if l.strategyLocked(best.turn.gang.Namespace) == placement.SingleZone {
+}
+
+// beginLocked begins to collect for a waiter.
+func (l *Ledger) beginLocked(w *waiter, queue string, after time.Duration) {
+	c := newCollection(w.uid(), l.wantsLocked(w.uid()), l.now)
+	c.queue, c.after = queue, after
+	if l.strategyLocked(w.turn.gang.Namespace) == placement.SingleZone {
 		c.left = map[string]bool{}
-		if c.domain = l.roomiestLocked(best.shape.demand, c.left); c.domain == "" {
-			best.passed = l.now
+		if c.domain = l.roomiestLocked(w.shape.demand, c.left); c.domain == "" {
+			w.passed = l.now
 			return
 		}
 	}
 	l.collections = append(l.collections, c)
-	l.effects = append(l.effects, Tell{l.objectLocked(best.uid()), gang.Verdict{Reason: gang.Collecting,
-		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, best.shape.verdict)}})
+	l.effects = append(l.effects, Tell{l.objectLocked(w.uid()), gang.Verdict{Reason: gang.Collecting,
+		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, w.shape.verdict)}})
 }
 
 // wantsRoomLocked tells whether a waiter lacks nothing but room.

@@ -265,8 +265,10 @@ func (l *Ledger) settleLocked() []Effect {
 	if l.synced {
 		l.repairLocked()
 		gained := l.nodeChanged || l.gainedLocked()
-		if patient := l.patientLocked(); patient != nil && len(l.degraded) > 0 {
-			l.abandonLocked(patient) // those that are admitted go first
+		if len(l.degraded) > 0 {
+			for _, patient := range l.patientLocked() {
+				l.abandonLocked(patient) // those that are admitted go first
+			}
 		}
 		l.rehomeLocked()
 		l.collectLocked()

@@ -388,3 +388,24 @@ func TestALimitAboveIsMadeRoomBelow(t *testing.T) {
 	c.ends("x4", "x5")
 	assert.Contains(t, show(c.said), "activate y")
 }
+
+// Of every queue within its guarantee one gang collects at a time, and one of all the others.
+func TestEveryQueueCollectsForOne(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	c.arrange(quota.Spec{Name: "own", Guaranteed: cpu(4)}, quota.Spec{Name: "other", Guaranteed: cpu(4)}, quota.Spec{Name: "poor"})
+	c.runs("nobody's", "x", 1, "a", "a", "a", "a")
+	c.runs("nobody's", "w", 1, "b", "b", "b", "b")
+	c.waits("own", "first", 1)
+	c.waits("own", "second", 2)
+	c.waits("own", "large", 4)
+	c.waits("other", "third", 3)
+	c.waits("poor", "fourth", 5)
+	c.now = c.now.Add(time.Hour)
+	c.tell(Tick{Collect: time.Hour})
+	c.tell(Tick{Collect: time.Hour})
+	collecting := map[string]string{} // queue -> for whom
+	for _, collection := range c.collections {
+		collecting[collection.queue] = string(collection.waiter)
+	}
+	assert.Equal(t, map[string]string{"own": "first", "other": "third", "": "large"}, collecting)
+}

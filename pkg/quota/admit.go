@@ -88,6 +88,25 @@ func (t *Tree) Fits(queue string, d Demand) Verdict {
 	return t.leaf(queue).fits(d)
 }
 
+// WithinGuarantee tells whether a queue uses no more than it is guaranteed when something starts in it, of all it is guaranteed
+// that is asked for.
+func (t *Tree) WithinGuarantee(queue string, d Demand) bool {
+	t.settle()
+	n := t.leaf(queue)
+	if n.ofParent() {
+		n = n.parent
+	}
+	within := false
+	for _, amount := range n.guaranteed {
+		if asked := d.Amount.Of(amount.Name); asked > 0 {
+			if within = n.used.Of(amount.Name)+asked <= amount.Value; !within {
+				return false
+			}
+		}
+	}
+	return within
+}
+
 func (n *node) fits(d Demand) Verdict {
 	for _, above := range n.path {
 		if v := above.everFits(d); v.Reason != "" {
