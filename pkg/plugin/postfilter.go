@@ -4,10 +4,12 @@ import (
 	"context"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/placement"
 )
 
 // clearNomination takes back a nomination for a node that an attempt before may have left on the pod.
@@ -19,25 +21,52 @@ func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod
 	if c := cycleOf(state); c != nil {
 		refused.Epoch, refused.Verdict = c.view.Epoch, c.shortage
 		refused.Rehearsed, refused.Company, refused.Took = c.rehearsed, c.company, c.took
-		if refused.Verdict.Passes() && p.refusedAny(statuses) {
-			refused.Verdict = gang.Verdict{Reason: gang.Fragmented, Message: "the nodes that have room keep it for workers of other applications"}
+		if refused.Verdict.Passes() {
+			refused.Verdict, refused.Rehearsed = p.shortOfRoom(c, pod, statuses)
+			refused.Company = refused.Rehearsed
 		}
 	}
 	p.tell(refused)
 	return clearNomination, fwk.NewStatus(fwk.Unschedulable)
 }
 
-// refusedAny tells whether this plugin's Filter refused some node.
-func (p *Plugin) refusedAny(statuses fwk.NodeToStatusReader) bool {
-	nodes, err := statuses.NodesForStatusCode(p.handle.SnapshotSharedLister().NodeInfos(), fwk.Unschedulable)
+// Filters of kube-scheduler, by what the ledger knows of what they look at.
+const filterOfRoom = "NodeResourcesFit"
+
+var filtersOfNodes = sets.New("NodeName", "NodeUnschedulable", "TaintToleration", "NodeAffinity")
+
+// shortOfRoom tells why a pod by itself did not fit, if it is room that it lacks on some node; otherwise the verdict
+// passes. elsewise means that some node has refused it for what the ledger does not hear of.
+func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusReader) (verdict gang.Verdict, elsewise bool) {
+	infos, err := p.handle.SnapshotSharedLister().NodeInfos().List()
 	if err != nil {
 		p.logger.Error(err, "Nodes of a failed attempt cannot be read")
-		return false
+		return gang.Verdict{}, false
 	}
-	for _, node := range nodes {
-		if statuses.Get(node.Node().Name).Plugin() == Name {
-			return true
+	short := sets.New[string]() // names of nodes
+	kept := false
+	for _, info := range infos {
+		name := info.Node().Name
+		switch plugin := statuses.Get(name).Plugin(); {
+		case plugin == Name || plugin == filterOfRoom:
+			short.Insert(name)
+			kept = kept || plugin == Name
+		case !filtersOfNodes.Has(plugin):
+			elsewise = true
 		}
 	}
-	return false
+	if short.Len() == 0 {
+		return gang.Verdict{}, false
+	}
+	asked := placement.Gang{Leader: &placement.Member{Name: "pod", Request: c.request, Eligible: func(node int) bool { return short.Has(c.view.Name(node)) }}}
+	_, shortage := p.solver.Fit(c.view, asked)
+	switch {
+	case shortage != nil:
+		return p.explain(c, asked, shortage), elsewise
+	case kept:
+		return gang.Verdict{Reason: gang.Fragmented, Message: "the nodes that have room keep it for workers of other applications"}, elsewise
+	default:
+		// The ledger has heard of room that the scheduler's snapshot does not show yet.
+		return gang.Verdict{}, false
+	}
 }
