@@ -21,8 +21,13 @@ import (
 	"retinue.dev/retinue/pkg/quota"
 )
 
-// readingDelay gathers changes that come together, such as all namespaces at the start, into one reading.
-const readingDelay = 200 * time.Millisecond
+const (
+	// readingDelay gathers changes that come together, such as all namespaces at the start, into one reading.
+	readingDelay = 200 * time.Millisecond
+	// readingPause is how many times as long as the last reading has taken the next one is put off: thousands of namespaces
+	// that come and go, and as many queues that select them, must not keep a processor busy.
+	readingPause = 10
+)
 
 var queuesResource = v1alpha1.SchemeGroupVersion.WithResource("queues")
 
@@ -40,6 +45,8 @@ type queues struct {
 	told atomic.Bool
 	// latest is what the ledger has been told; nil before.
 	latest atomic.Pointer[reading]
+	// took is how long the last reading has taken, in nanoseconds.
+	took atomic.Int64
 }
 
 // reading is what Queues, ElasticQuotas and namespaces say, all at one time.
@@ -79,7 +86,9 @@ func newQueues(p *Plugin, ofQueues, ofElastic *kind) (*queues, error) {
 }
 
 // changed asks for a reading.
-func (q *queues) changed() { q.changes.AddAfter(struct{}{}, readingDelay) }
+func (q *queues) changed() {
+	q.changes.AddAfter(struct{}{}, max(readingDelay, readingPause*time.Duration(q.took.Load())))
+}
 
 // run works until the context ends.
 func (q *queues) run(ctx context.Context) {
@@ -114,7 +123,7 @@ func (q *queues) run(ctx context.Context) {
 
 // read tells the ledger of the queues if something about them has changed.
 func (q *queues) read() {
-	logger := q.plugin.logger
+	logger, began := q.plugin.logger, q.plugin.clock.Now()
 	namespaces, err := q.namespaces.List(labels.Everything())
 	if err != nil {
 		logger.Error(err, "Namespaces cannot be listed")
@@ -125,6 +134,7 @@ func (q *queues) read() {
 		labelled[namespace.Name] = namespace.Labels
 	}
 	r := readQueues(q.queues.all(), q.elastic.all(), labelled)
+	q.took.Store(int64(q.plugin.clock.Since(began)))
 	latest := q.latest.Load()
 	for name, why := range r.unreadable {
 		if latest == nil || latest.unreadable[name] != why {
