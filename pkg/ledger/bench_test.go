@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/quota"
 )
 
 // scale is a large cluster for measuring.
@@ -304,5 +306,45 @@ func BenchmarkRestart(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(events)), "ns/event")
 		})
+	}
+}
+
+// BenchmarkReclaim is a tick in which a gang of 100 is looked at that may take back what others have borrowed, on nodes that
+// are all taken by gangs of 100: enough of them to take, or nothing.
+func BenchmarkReclaim(b *testing.B) {
+	for _, nodes := range []int{500, 5000} {
+		for name, guaranteed := range map[string]int64{"all they have": 16 * 5000, "nothing": 0} {
+			b.Run(fmt.Sprintf("nodes=%d/guaranteed=%s", nodes, name), func(b *testing.B) {
+				s := newScale(nodes)
+				layout := Queues{Namespaces: map[string]string{"ns": "lent", "own": "own"}, Specs: []quota.Spec{
+					{Name: "own", Guaranteed: cpu(2000), Reclaim: quota.Reclaim{Enabled: true}}, {Name: "lent", Guaranteed: cpu(guaranteed)},
+				}}
+				for i := range nodes / 10 {
+					s.run(fmt.Sprint("app-", i), 100, 10*i)
+					for j := range 100 {
+						p := s.pod(Worker, fmt.Sprint("app-", i), 1)
+						p.Node = nodeName(10*i + j/10)
+						s.tell(PodSeen{p})
+					}
+				}
+				s.tell(QueuesSeen{layout})
+				leader := s.pod(Leader, "y", 16)
+				leader.Namespace, leader.Gang.Namespace = "own", "own"
+				s.tell(PodSeen{leader})
+				s.tell(Defined{leader.UID, sparkGang("y", 100, 16)})
+				s.Gate(s.now, leader)
+				s.tell(Refused{UID: leader.UID, Epoch: s.View().Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull, Message: "no room"}})
+				b.ReportAllocs()
+				for b.Loop() {
+					s.now = s.now.Add(claimPause)
+					s.tell(Tick{})
+					b.StopTimer()
+					for _, c := range slices.Clone(s.collections) {
+						s.abandonLocked(c)
+					}
+					b.StartTimer()
+				}
+			})
+		}
 	}
 }

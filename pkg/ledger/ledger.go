@@ -40,6 +40,8 @@ type Ledger struct {
 	// layout is what is known of queues, and queues is what they use and who waits in them.
 	layout Queues
 	queues *quota.Tree
+	// reclaims are the queues that take back what they have lent.
+	reclaims map[string]bool
 	// budgets are the PodDisruptionBudgets: namespace -> those in it.
 	budgets map[string][]Budget
 	// priorities counts the pods that may be taken back: priority -> pods.
@@ -149,6 +151,7 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 		claims:   map[label][]claim{},
 		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
 		queues:   quota.New(nil),
+		reclaims: map[string]bool{},
 		budgets:  map[string][]Budget{}, priorities: map[int32]int{}, leaving: map[types.UID]*pod{},
 		before: map[int]resource.Vector{},
 

@@ -39,6 +39,12 @@ func (c charge) nothing() bool {
 func (l *Ledger) arrangeLocked(layout Queues) {
 	l.layout = layout
 	l.queues = quota.New(layout.Specs)
+	clear(l.reclaims)
+	for _, spec := range layout.Specs {
+		if spec.Reclaim.Enabled {
+			l.reclaims[spec.Name] = true
+		}
+	}
 	l.queues.SetCapacity(l.nodes.capacity)
 	recharge := func(c *charge, namespace string) {
 		if !c.nothing() {

@@ -75,25 +75,25 @@ func (l *Ledger) reclaimLocked() {
 	}
 	var victims map[types.UID]*victim
 	looked, claimed := 0, map[string]bool{} // queue -> has taken something back in this tick
-	for _, asks := range l.queues.Firsts(func(id types.UID) bool { return l.collectionOfLocked(id) == nil }) {
+	lowest := l.lowestLocked()
+	for _, asks := range l.queues.Firsts(func(asks quota.Waiter) bool { return l.mayClaimLocked(asks, lowest) }) {
 		w := l.waiting.byPod[asks.ID]
-		if asks.Elastic || claimed[asks.Queue] || !w.claimed.IsZero() && l.now.Sub(w.claimed) < claimPause {
+		wish, wants := l.wishLocked(w, lowest)
+		if claimed[asks.Queue] || !wants {
 			continue
 		}
-		wish, wants := l.wishLocked(w)
-		if !wants {
-			continue
+		w.claimed = l.now
+		var hopeless bool
+		l.foreseeLocked(func() { hopeless = !wish.Preempts && l.queues.Choose(wish, nil, nil).Obstacle != quota.NotEnough })
+		if hopeless {
+			continue // whatever runs
 		}
 		if victims == nil {
 			victims = l.victimsLocked()
 		}
-		w.claimed = l.now
-		taken, obstacle := l.claimLocked(w, wish, victims)
-		claimed[asks.Queue] = taken
-		if obstacle == quota.NotEnough || taken {
-			if looked++; looked == claimsPerTick {
-				return
-			}
+		claimed[asks.Queue] = l.claimLocked(w, wish, victims)
+		if looked++; looked == claimsPerTick {
+			return
 		}
 	}
 }
@@ -104,12 +104,21 @@ func (l *Ledger) comesLocked(r *reclaim) bool {
 	return slices.ContainsFunc(r.pods, func(p *pod) bool { return l.pods[p.UID] == p && p.placed != "" })
 }
 
+// mayClaimLocked tells whether somebody may have to leave for a waiter, whatever it lacks.
+func (l *Ledger) mayClaimLocked(asks quota.Waiter, lowest int32) bool {
+	w := l.waiting.byPod[asks.ID]
+	if asks.Elastic || !w.claimed.IsZero() && l.now.Sub(w.claimed) < claimPause {
+		return false
+	}
+	return (asks.Priority > lowest && !w.meek || l.reclaims[asks.Queue]) && l.collectionOfLocked(asks.ID) == nil
+}
+
 // wishLocked is what a waiter lacks that others may have to give; false if it lacks something else, or nobody has to.
-func (l *Ledger) wishLocked(w *waiter) (quota.Claim, bool) {
+func (l *Ledger) wishLocked(w *waiter, lowest int32) (quota.Claim, bool) {
 	spec, _ := l.queues.Spec(w.asks.Queue)
 	wish := quota.Claim{
 		Queue: w.asks.Queue, Demand: w.asks.Demand.Amount, Priority: w.asks.Priority,
-		Preempts: !w.meek && w.asks.Priority > l.lowestLocked(), Early: l.now.Sub(w.since) < spec.Reclaim.After,
+		Preempts: !w.meek && w.asks.Priority > lowest, Early: l.now.Sub(w.since) < spec.Reclaim.After,
 	}
 	if !wish.Preempts && (wish.Early || !spec.Reclaim.Enabled) {
 		return wish, false
@@ -169,7 +178,7 @@ func (l *Ledger) lowestLocked() int32 {
 }
 
 // claimLocked takes back what makes a waiter fit, if there is something, and tells whether it has.
-func (l *Ledger) claimLocked(w *waiter, wish quota.Claim, all map[types.UID]*victim) (bool, quota.Obstacle) {
+func (l *Ledger) claimLocked(w *waiter, wish quota.Claim, all map[types.UID]*victim) bool {
 	t := l.trialLocked(w, all)
 	candidates := make([]quota.Victim, 0, len(all))
 	for _, v := range all {
@@ -183,19 +192,19 @@ func (l *Ledger) claimLocked(w *waiter, wish quota.Claim, all map[types.UID]*vic
 		}
 	})
 	if len(t.choice.Victims) == 0 {
-		return false, t.choice.Obstacle
+		return false
 	}
 	slots, fits := t.plan()
 	if !fits {
-		return false, quota.NotEnough
+		return false
 	}
 	spec, _ := l.queues.Spec(w.asks.Queue)
 	if spec.Reclaim.DryRun {
 		l.tellLocked(w, gang.Verdict{Reason: gang.WouldReclaim, Message: "would take back " + t.summary()})
-		return false, ""
+		return false
 	}
 	l.takeLocked(w, t, slots, spec.Reclaim.Grace)
-	return true, ""
+	return true
 }
 
 // leaves tells whether something of it is on its way out already.

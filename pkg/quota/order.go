@@ -244,14 +244,14 @@ func (t *Tree) Next() (Waiter, bool) {
 
 // Firsts are the first of every queue, user and shape, parked ones included, of those that somebody asks for: first those of
 // the queue that is next, and within a queue in turn.
-func (t *Tree) Firsts(wanted func(types.UID) bool) []Waiter {
+func (t *Tree) Firsts(wanted func(Waiter) bool) []Waiter {
 	t.settle()
 	t.even()
 	var firsts []*waiter
 	for _, g := range t.groups {
 		var first *waiter
 		for _, w := range g.waiters { // a heap: as a rule the first is the one
-			if wanted(w.ID) && (first == nil || w.before(first)) {
+			if wanted(w.Waiter) && (first == nil || w.before(first)) {
 				first = w
 			}
 			if first == g.waiters[0] {
