@@ -82,6 +82,11 @@ func TestSecondReplicaTakesOverWhenTheLeaderIsKilled(t *testing.T) {
 	noPermissionIsMissing(t, c, StandbyScheduler)
 
 	t.Run("the production manifests are accepted", func(t *testing.T) { manifestsAreAccepted(t, c) })
+	for _, component := range []Component{Scheduler, StandbyScheduler} { // they would write over a status that is written by hand
+		if err := c.StopComponent(ctx, component); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Run("queues are checked", func(t *testing.T) { queuesAreChecked(t, c) })
 }
 

@@ -234,11 +234,11 @@ type QueueStatus struct {
 
 	// Running gangs.
 	// +optional
-	Running int64 `json:"running,omitempty"`
+	Running int64 `json:"running"`
 
 	// Waiting gangs.
 	// +optional
-	Waiting int64 `json:"waiting,omitempty"`
+	Waiting int64 `json:"waiting"`
 
 	// TopReason is why most of those who wait do.
 	// +optional
