@@ -588,9 +588,9 @@ func (t *trial) summary() string {
 	for _, queue := range slices.Sorted(maps.Keys(from)) {
 		p := from[queue]
 		var kinds []string
-		for kind, word := range []string{quota.Slot: "gangs' unclaimed slots", quota.Elastic: "expendable workers", quota.Gang: "whole gangs"} {
+		for kind, word := range []string{quota.Slot: "gangs whose slots nobody has claimed", quota.Elastic: "expendable workers", quota.Gang: "whole gangs"} {
 			if p.kinds[kind] > 0 {
-				kinds = append(kinds, fmt.Sprintf("%d %s", p.kinds[kind], word))
+				kinds = append(kinds, fmt.Sprintf("%s: %d", word, p.kinds[kind]))
 			}
 		}
 		parts = append(parts, fmt.Sprintf("%s from %s (%s)", p.amount, titleOf(queue), strings.Join(kinds, ", ")))

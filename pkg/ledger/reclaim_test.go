@@ -213,7 +213,7 @@ func TestSlotsThatNobodyClaimsGoFirst(t *testing.T) {
 	c.pass(time.Second)
 	assert.Empty(t, c.evicted())
 	assert.Equal(t, "0", c.free())
-	assert.Contains(t, c.collections[0].reclaim.verdict.Message, "1 gangs' unclaimed slots")
+	assert.Contains(t, c.collections[0].reclaim.verdict.Message, "gangs whose slots nobody has claimed: 1")
 }
 
 func TestNothingIsTakenBack(t *testing.T) {
@@ -252,7 +252,7 @@ func TestNothingIsTakenBack(t *testing.T) {
 			assert.Empty(t, c.evicted())
 			assert.Empty(t, c.collections)
 			if name == "in a dry run" {
-				assert.Contains(t, words, "tell y: WouldReclaim: would take back cpu 2 from queue other (2 expendable workers)")
+				assert.Contains(t, words, "tell y: WouldReclaim: would take back cpu 2 from queue other (expendable workers: 2)")
 			}
 		})
 	}

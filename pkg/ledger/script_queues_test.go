@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -26,7 +27,7 @@ func (s *script) runQueues(w words, name string) (said []string, err error) {
 	var told []string
 	note := func() {
 		for _, line := range show(s.world.effects) {
-			if strings.HasPrefix(line, "tell ") {
+			if strings.HasPrefix(line, "tell ") || strings.HasPrefix(line, "evict ") {
 				told = append(told, line)
 			}
 		}
@@ -65,6 +66,8 @@ func (s *script) runQueues(w words, name string) (said []string, err error) {
 				}
 			}
 		}
+	case "pass":
+		said, err = s.pass(name)
 	case "start":
 		said, err = s.start(note)
 	case "queues":
@@ -72,6 +75,21 @@ func (s *script) runQueues(w words, name string) (said []string, err error) {
 	}
 	note()
 	return append(said, told...), err
+}
+
+// pass lets time pass second by second and notes what users are told, and when.
+func (s *script) pass(duration string) (said []string, err error) {
+	d, err := time.ParseDuration(duration)
+	for second := time.Second; second <= d; second += time.Second {
+		s.clock = s.clock.Add(time.Second)
+		effects, _ := s.Apply(s.clock, Tick{})
+		for _, line := range show(effects) {
+			if strings.HasPrefix(line, "tell ") || strings.HasPrefix(line, "evict ") {
+				said = append(said, fmt.Sprintf("after %s: %s", second, line))
+			}
+		}
+	}
+	return said, err
 }
 
 func (s *script) assign(namespace, queue string) {
@@ -164,8 +182,10 @@ func specOf(name string, w words) quota.Spec {
 	spec := quota.Spec{
 		Name: name, Parent: w.keys["parent"], Weight: maybe("weight"), MaxRunningGangs: maybe("gangs"), MaxLeaderShare: maybe("leaders"),
 		Order: quota.Order(w.keys["order"]), Priority: int32(w.number("priority")), State: quota.State(w.keys["state"]),
-		Users: quota.Users{MinimumShare: maybe("minimum")},
+		Users:   quota.Users{MinimumShare: maybe("minimum")},
+		Reclaim: quota.Reclaim{Enabled: w.has("reclaim"), Budget: maybe("budget"), DeadZone: w.number("dead-zone"), Exempt: w.has("exempt"), DryRun: w.has("dry-run")},
 	}
+	spec.Reclaim.After, _ = time.ParseDuration(w.keys["after"])
 	amounts := func(resourceName v1.ResourceName, unit int64) {
 		guaranteed, limit, _ := strings.Cut(w.keys[string(resourceName)], "/")
 		if guaranteed != "" {

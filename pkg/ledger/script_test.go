@@ -47,11 +47,13 @@ import (
 //
 //	queue NAME [parent=NAME] [namespaces=a,b] [cpu=GUARANTEED/LIMIT] [gpu=…] [weight=N] [gangs=N] [leaders=PERCENT] [order=Fair]
 //	           [priority=N] [state=…] [minimum=PERCENT] [user-cpu=N]
+//	           [reclaim [after=D] [budget=PERCENT] [dry-run]] [dead-zone=PERCENT] [exempt]
 //	                                              a queue is made or changed; a part of GUARANTEED/LIMIT may be missing
 //	queue-gone NAME, move NAMESPACE QUEUE
 //	app NAME [in=NAMESPACE] [user=NAME] [priority=N] driver=N [executors=N cpu=N minimum=N]
 //	                                              a driver, and what its executors will be
 //	start                                         whoever may, starts in turn and is bound; why the others wait
+//	pass DURATION                                 what happens meanwhile, and when
 //	end NAME…                                     a pod ends, and the executors of a driver with it
 //	queues                                        what every queue holds, and why how many wait in it
 //
@@ -171,7 +173,7 @@ func (s *script) run(line string) (said []string, err error) {
 		_ = s.apply(GroupGone{groupKey("ns", name)})
 	case "show":
 		said = s.show()
-	case "queue", "queue-gone", "move", "app", "end", "start", "queues":
+	case "queue", "queue-gone", "move", "app", "end", "start", "pass", "queues":
 		return s.runQueues(w, name)
 	default:
 		return nil, errors.New("no such command")
@@ -199,7 +201,7 @@ func (s *script) podOf(w words, name string) Pod {
 	uid := types.UID(name)
 	p, known := s.world.pods[uid]
 	if !known {
-		p = Pod{UID: uid, Namespace: s.namespaceOf(w), User: w.keys["user"], Created: s.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, UID: uid}}}
+		p = Pod{UID: uid, Namespace: s.namespaceOf(w), User: w.keys["user"], Created: s.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespaceOf(w), Name: name, UID: uid}}}
 	}
 	if w.has("cpu") {
 		p.Requests = cores(w.number("cpu"))

@@ -126,6 +126,12 @@ func show(effects []Effect) []string {
 		switch effect := effect.(type) {
 		case Activate:
 			lines = append(lines, "activate "+effect.Pod.Name)
+		case Evict:
+			force := ""
+			if effect.Forced {
+				force = " by force"
+			}
+			lines = append(lines, fmt.Sprintf("evict %s%s: %s", effect.Pod.Name, force, effect.Verdict))
 		case Define:
 			lines = append(lines, "define "+effect.Leader.Name)
 		case Save:
