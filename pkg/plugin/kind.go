@@ -37,14 +37,16 @@ type kind struct {
 	client    dynamic.Interface
 	discovery discovery.DiscoveryInterface
 	logger    klog.Logger
+	// after are to be synced before anything is read: a replica that waits for the lease reads nothing.
+	after []cache.InformerSynced
 	// told is set when the followers know all that existed at the start, or that the cluster has none.
 	told atomic.Bool
 	// lister reads what is known; nil while the cluster does not have the kind.
 	lister atomic.Pointer[cache.GenericLister]
 }
 
-// kinds makes kinds with the clients they share.
-func kinds(p *Plugin, config *rest.Config) (func(schema.GroupVersionResource) *kind, error) {
+// kinds makes kinds with what they share.
+func kinds(p *Plugin, config *rest.Config, after []cache.InformerSynced) (func(schema.GroupVersionResource) *kind, error) {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, err
@@ -54,13 +56,17 @@ func kinds(p *Plugin, config *rest.Config) (func(schema.GroupVersionResource) *k
 		return nil, err
 	}
 	return func(resource schema.GroupVersionResource) *kind {
-		return &kind{resource: resource, client: client, discovery: found, logger: klog.LoggerWithValues(p.logger, "kind", resource.GroupResource().String())}
+		logger := klog.LoggerWithValues(p.logger, "kind", resource.GroupResource().String())
+		return &kind{resource: resource, client: client, discovery: found, logger: logger, after: after}
 	}, nil
 }
 
 // follow calls seen with every object that is there, comes or changes, together with what it was before or nil, and gone
 // with the last known state of those that are deleted, until the context ends.
 func (k *kind) follow(ctx context.Context, seen func(before, object *unstructured.Unstructured), gone func(*unstructured.Unstructured)) {
+	if !cache.WaitForCacheSync(ctx.Done(), k.after...) {
+		return
+	}
 	exist := false
 	_ = wait.PollUntilContextCancel(ctx, searchPeriod, true, func(context.Context) (bool, error) {
 		var err error

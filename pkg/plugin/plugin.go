@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/klog/v2"
@@ -73,8 +74,12 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 		}
 		p.effects = newEffects(p)
 		p.definer = newDefiner(p)
+		synced, err := p.listen()
+		if err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		}
 		if config := handle.KubeConfig(); config != nil { // in tests of one cycle there is no API server to ask
-			kind, err := kinds(p, config)
+			kind, err := kinds(p, config, slices.Clone(synced))
 			if err != nil {
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)
 			}
@@ -82,17 +87,8 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 			if p.queues, err = newQueues(p, kind(queuesResource), kind(elasticQuotasResource)); err != nil {
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)
 			}
-		}
-		synced, err := p.listen()
-		if err != nil {
-			return nil, fmt.Errorf("plugin %s: %w", Name, err)
-		}
-		if p.groups != nil {
-			synced = append(synced, p.groups.told.Load)
+			synced = append(synced, p.groups.told.Load, p.queues.told.Load)
 			go p.groups.run(ctx)
-		}
-		if p.queues != nil {
-			synced = append(synced, p.queues.told.Load)
 			go p.queues.run(ctx)
 		}
 		go p.effects.run(ctx)
