@@ -282,8 +282,12 @@ func (l *Ledger) verdictLocked(w *waiter) gang.Verdict {
 
 // tellLocked lets the user of a waiter know why it waits, if that is another reason than before.
 func (l *Ledger) tellLocked(w *waiter, verdict gang.Verdict) {
-	if w.told != verdict.Reason {
-		w.told = verdict.Reason
+	told := &w.told
+	if verdict.Reason == gang.WouldReclaim {
+		told = &w.foretold // it goes on waiting for what it was told
+	}
+	if *told != verdict.Reason {
+		*told = verdict.Reason
 		l.effects = append(l.effects, Tell{l.objectLocked(w.uid()), verdict})
 	}
 }

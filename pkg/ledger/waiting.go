@@ -39,6 +39,8 @@ type waiter struct {
 	failed bool
 	// told is the reason that its user has heard last; empty means none.
 	told gang.Reason
+	// foretold is the same for what would be taken back for it where nothing is.
+	foretold gang.Reason
 }
 
 func (w *waiter) uid() types.UID { return w.asks.ID }
@@ -189,9 +191,9 @@ func (s *shape) due(since epochs) bool {
 
 // ready tells whether it may be worth while to try a shape: something has happened since it failed, and its demand is at
 // most what is free in all, which is necessary though not sufficient. One that was never tried is, so that its users hear
-// what it lacks.
+// what it lacks; and so is one that could never fit the nodes as they were, because room is made only for what may fit.
 func (w *waiting) ready(s *shape, now time.Time, since epochs, free resource.Vector) bool {
-	return s.failed.IsZero() || !w.restsNow(s, now) && s.due(since) && s.demand.Fits(free)
+	return s.failed.IsZero() || !w.restsNow(s, now) && s.due(since) && (s.demand.Fits(free) || s.verdict.Permanent())
 }
 
 // restsNow tells whether a shape is not rehearsed yet.

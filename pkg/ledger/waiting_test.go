@@ -121,7 +121,7 @@ func naiveNext(l *Ledger) *waiter {
 		if s.verdict.Permanent() {
 			epoch = l.since.nodes
 		}
-		if !s.failed.IsZero() && (s.tried >= epoch || !s.demand.Fits(l.nodes.total)) {
+		if !s.failed.IsZero() && (s.tried >= epoch || !s.demand.Fits(l.nodes.total) && !s.verdict.Permanent()) {
 			continue
 		}
 		if first == nil || cmp.Or(cmp.Compare(s.stalls, first.shape.stalls), cmp.Compare(first.turn.priority, candidate.turn.priority),
