@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -20,10 +21,13 @@ const (
 	executor  = "executor"
 )
 
-// Gangs describes the applications under observation, which are all alike: then counting is exact, and no search for
-// a placement is needed.
+// NeedsLabel is on drivers whose application needs another number of executors than most.
+const NeedsLabel = "executors-needed"
+
+// Gangs describes the applications under observation, whose executors are all alike: then counting is exact, and no
+// search for a placement is needed.
 type Gangs struct {
-	Executors int                 // of one application
+	Executors int                 // that an application needs, if its driver does not say otherwise
 	Request   corev1.ResourceList // of one executor
 }
 
@@ -69,7 +73,7 @@ func (r *Record) judgeStart(pod *corev1.Pod) {
 	missing := 0
 	for _, other := range r.pods {
 		if isRole(other, driver) && holdsRoom(other) {
-			missing += r.gangs.Executors - r.boundExecutors(other.Labels[AppLabel])
+			missing += r.missingExecutors(other)
 		}
 	}
 	if room := r.roomForExecutors(); room < missing {
@@ -77,10 +81,10 @@ func (r *Record) judgeStart(pod *corev1.Pod) {
 	}
 }
 
-// judgeStranded is about an executor that does not fit although its driver runs.
+// judgeStranded is about an executor that does not fit although its driver runs and needs it.
 func (r *Record) judgeStranded(pod *corev1.Pod) {
 	for _, other := range r.pods {
-		if isRole(other, driver) && other.Labels[AppLabel] == pod.Labels[AppLabel] && holdsRoom(other) {
+		if isRole(other, driver) && other.Labels[AppLabel] == pod.Labels[AppLabel] && holdsRoom(other) && r.missingExecutors(other) > 0 {
 			r.violation(pod, "found no node, but its driver %s runs", other.Name)
 		}
 	}
@@ -91,6 +95,18 @@ func (r *Record) violation(pod *corev1.Pod, format string, args ...any) {
 		Scheduler: pod.Spec.SchedulerName,
 		What:      fmt.Sprintf("%s (resource version %s): %s", pod.Name, pod.ResourceVersion, fmt.Sprintf(format, args...)),
 	})
+}
+
+// missingExecutors is how many of those that a driver needs have no node.
+func (r *Record) missingExecutors(pod *corev1.Pod) int {
+	needed := r.gangs.Executors
+	if label, ok := pod.Labels[NeedsLabel]; ok {
+		var err error
+		if needed, err = strconv.Atoi(label); err != nil {
+			r.violation(pod, "has the label %s: %v", NeedsLabel, err)
+		}
+	}
+	return max(0, needed-r.boundExecutors(pod.Labels[AppLabel]))
 }
 
 func (r *Record) boundExecutors(app string) int {
@@ -152,7 +168,7 @@ func bound(pod *corev1.Pod) bool { return pod.Spec.NodeName != "" }
 
 // holdsRoom is true of a pod that takes room on a node.
 func holdsRoom(pod *corev1.Pod) bool {
-	return bound(pod) && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+	return bound(pod) && !ended(pod)
 }
 
 func unschedulable(pod *corev1.Pod) bool {

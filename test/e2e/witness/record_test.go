@@ -39,7 +39,12 @@ func pod(name, node string, change ...func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-func ended(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }
+func succeeded(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }
+
+// needing says how many executors a driver needs.
+func needing(executors string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.Labels[NeedsLabel] = executors }
+}
 
 func noNode(p *corev1.Pod) {
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}}
@@ -66,15 +71,27 @@ func TestViolations(t *testing.T) {
 			want: []string{"y-driver (", "y-executor-2 (resource version ): found no node, but its driver y-driver runs"},
 		},
 		"the second starts after the first has ended and its executors are gone": {
-			pods:    []*corev1.Pod{pod("x-driver", "a"), pod("x-executor-1", "a"), pod("x-executor-2", "a"), pod("x-executor-3", "b"), pod("x-driver", "a", ended), pod("y-driver", "b")},
+			pods:    []*corev1.Pod{pod("x-driver", "a"), pod("x-executor-1", "a"), pod("x-executor-2", "a"), pod("x-executor-3", "b"), pod("x-driver", "a", succeeded), pod("y-driver", "b")},
 			deleted: []*corev1.Pod{pod("x-executor-1", "a"), pod("x-executor-2", "a"), pod("x-executor-3", "b")},
 		},
 		"the second starts after the first driver has ended, while its executors still run": {
-			pods: []*corev1.Pod{pod("x-driver", "a"), pod("x-executor-1", "a"), pod("x-executor-2", "a"), pod("x-executor-3", "b"), pod("x-driver", "a", ended), pod("y-driver", "b")},
+			pods: []*corev1.Pod{pod("x-driver", "a"), pod("x-executor-1", "a"), pod("x-executor-2", "a"), pod("x-executor-3", "b"), pod("x-driver", "a", succeeded), pod("y-driver", "b")},
 			want: []string{"y-driver (resource version ): bound to b while 3 executors of running gangs are missing and only 2 more fit"},
 		},
+		"a driver that needs one executor has it, and another finds no node": {
+			pods: []*corev1.Pod{pod("x-driver", "a", needing("1")), pod("x-executor-1", "a"), pod("x-executor-2", "", noNode)},
+		},
+		"a driver that needs one executor does not get it": {
+			pods: []*corev1.Pod{pod("x-driver", "a", needing("1")), pod("x-executor-1", "", noNode)},
+			want: []string{"x-executor-1 (resource version ): found no node, but its driver x-driver runs"},
+		},
+		"a second driver starts in the room of more executors than the first one needs": {
+			pods: []*corev1.Pod{
+				pod("x-driver", "a", needing("1")), pod("x-executor-1", "a"), pod("x-executor-2", "a"), pod("x-executor-3", "b"), pod("y-driver", "b", needing("1")),
+			},
+		},
 		"an executor of an ended driver finds no node": {
-			pods: []*corev1.Pod{pod("x-driver", "a"), pod("x-driver", "a", ended), pod("x-executor-1", "", noNode)},
+			pods: []*corev1.Pod{pod("x-driver", "a"), pod("x-driver", "a", succeeded), pod("x-executor-1", "", noNode)},
 		},
 		"somebody else's pods take the room": {
 			pods: []*corev1.Pod{pod("p-plain-1", "a"), pod("p-plain-2", "a"), pod("p-plain-3", "a"), pod("x-driver", "b")},

@@ -23,6 +23,7 @@ type Witness struct {
 	mu     sync.Mutex // guards everything below
 	record *Record
 	births births
+	lives  lives
 	err    error // a watch that failed; what was seen is then incomplete
 }
 
@@ -36,7 +37,7 @@ func Watch(ctx context.Context, client kubernetes.Interface, gangs Gangs) (*Witn
 	for _, node := range nodes.Items {
 		allocatable[node.Name] = node.Status.Allocatable
 	}
-	w := &Witness{record: NewRecord(gangs, allocatable), births: newBirths()}
+	w := &Witness{record: NewRecord(gangs, allocatable), births: newBirths(), lives: lives{}}
 	core := client.CoreV1()
 	for _, watched := range []struct {
 		list  func(context.Context) (runtime.Object, error)
@@ -106,6 +107,11 @@ func (w *Witness) see(kind watch.EventType, object Object, at time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	pod, isPod := object.(*corev1.Pod)
+	if isPod {
+		if err := w.lives.add(pod, kind == watch.Deleted, at); err != nil {
+			return err
+		}
+	}
 	if kind == watch.Deleted {
 		if isPod {
 			w.record.Deleted(pod)
@@ -148,4 +154,12 @@ func (w *Witness) Applications() []Births {
 	}
 	slices.SortFunc(all, func(x, y Births) int { return int(x.Driver.Version) - int(y.Driver.Version) })
 	return all
+}
+
+// Lives are what became of the pods of one application, by its id, in the order of their birth. An error means that the
+// witness did not see everything.
+func (w *Witness) Lives(app string) ([]Life, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lives.of(app), w.err
 }
