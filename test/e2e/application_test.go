@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"retinue.dev/retinue/test/e2e/distribution"
 )
 
 const (
@@ -25,7 +27,7 @@ func TestSparkPiRunsOnTheJVM(t *testing.T) {
 
 func TestSparkPiRunsInPython(t *testing.T) {
 	keepEvidence(t)
-	submit(t, application{name: "pi-python", scheduler: retinue, python: true})
+	submit(t, application{name: "pi-python", scheduler: retinue, python: distribution.PiPython})
 	requirePi(t, awaitSuccess(t, "pi-python"))
 	requireNoViolation(t)
 	capture(t, "pi-python", "-python")

@@ -30,9 +30,10 @@ func keepEvidence(t *testing.T) {
 			return
 		}
 		for file, arguments := range map[string]string{
-			"nodes.txt":  "describe nodes",
-			"pods.yaml":  "get pods --all-namespaces -o yaml --show-managed-fields=false",
-			"events.txt": "get events --all-namespaces --sort-by=.metadata.creationTimestamp",
+			"nodes.txt":   "describe nodes",
+			"pods.yaml":   "get pods --all-namespaces -o yaml --show-managed-fields=false",
+			"events.txt":  "get events --all-namespaces --sort-by=.metadata.creationTimestamp",
+			"queues.yaml": "get queues.retinue.dev -o yaml",
 		} {
 			output, err := box.control.Kubectl(ctx, strings.Fields(arguments)...)
 			if err != nil {
@@ -43,14 +44,14 @@ func keepEvidence(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		pods, err := box.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		pods, err := box.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		for i := range pods.Items {
-			name := pods.Items[i].Name
-			if err := os.WriteFile(filepath.Join(dir, name+".log"), []byte(logOf(ctx, name)), 0o644); err != nil {
+			pod := &pods.Items[i]
+			if err := os.WriteFile(filepath.Join(dir, pod.Name+".log"), []byte(logOf(ctx, pod)), 0o644); err != nil {
 				t.Error(err)
 			}
 		}

@@ -5,9 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
-	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,9 +17,9 @@ import (
 
 func TestTheSecondApplicationWaitsWhole(t *testing.T) {
 	keepEvidence(t)
-	url, release := releaseURL(t)
-	submit(t, application{name: "first", scheduler: retinue, release: url})
-	awaitRunning(t, "first")
+	end := newGate(t)
+	submit(t, application{name: "first", scheduler: retinue, gates: []string{end.url}})
+	awaitRunning(t, "first", executors)
 
 	// There is room for the driver and one executor of the second.
 	submit(t, application{name: "second", scheduler: retinue})
@@ -45,7 +42,7 @@ func TestTheSecondApplicationWaitsWhole(t *testing.T) {
 	runBystander(t)
 	requireWaiting(t, "second")
 
-	release()
+	end.open()
 	requirePi(t, awaitSuccess(t, "first"))
 	requirePi(t, awaitSuccess(t, "second"))
 	requireNoViolation(t)
@@ -54,10 +51,10 @@ func TestTheSecondApplicationWaitsWhole(t *testing.T) {
 // The witness is no proof without this: given the same two applications, it catches the scheduler of Kubernetes.
 func TestTheDefaultSchedulerStartsHalfOfTheSecond(t *testing.T) {
 	keepEvidence(t)
-	url, _ := releaseURL(t)
-	submit(t, application{name: "first-default", scheduler: kubernetesDefault, release: url})
-	awaitRunning(t, "first-default")
-	submit(t, application{name: "second-default", scheduler: kubernetesDefault, release: url})
+	never := newGate(t)
+	submit(t, application{name: "first-default", scheduler: kubernetesDefault, gates: []string{never.url}})
+	awaitRunning(t, "first-default", executors)
+	submit(t, application{name: "second-default", scheduler: kubernetesDefault, gates: []string{never.url}})
 	var violations []string
 	eventually(t, "the witness sees half a gang", func(context.Context) (string, error) {
 		var err error
@@ -73,25 +70,6 @@ func TestTheDefaultSchedulerStartsHalfOfTheSecond(t *testing.T) {
 	for _, app := range []string{"first-default", "second-default"} {
 		remove(t, app)
 	}
-}
-
-// releaseURL makes a URL for SparkPi that answers when release was called.
-func releaseURL(t *testing.T) (url string, release func()) {
-	t.Helper()
-	listener, err := net.Listen("tcp", net.JoinHostPort(gateway.Addr().String(), "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	released := make(chan struct{})
-	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) {
-		select {
-		case <-released:
-		case <-request.Context().Done():
-		}
-	})}
-	go func() { _ = server.Serve(listener) }() // ends with Close, and says so in its error
-	t.Cleanup(func() { server.Close() })
-	return "http://" + listener.Addr().String(), sync.OnceFunc(func() { close(released) })
 }
 
 // runBystander runs a small pod that has nothing to do with Spark, and returns when it is bound.
@@ -152,7 +130,7 @@ func remove(t *testing.T, app string) {
 	if err != nil || driver == nil {
 		t.Fatalf("%s: no driver to delete: %v", app, err)
 	}
-	if err := box.client.CoreV1().Pods(namespace).Delete(t.Context(), driver.Name, *metav1.NewDeleteOptions(0)); err != nil {
+	if err := box.client.CoreV1().Pods(driver.Namespace).Delete(t.Context(), driver.Name, *metav1.NewDeleteOptions(0)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, app+": removed", func(ctx context.Context) (string, error) {

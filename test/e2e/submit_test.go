@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -25,14 +26,15 @@ const patience = 5 * time.Minute
 
 // application is what a test asks spark-submit to run.
 type application struct {
-	name      string // of the application; no two tests use the same
-	scheduler string // spark.kubernetes.scheduler.name
-	python    bool   // Spark's own example in Python instead of SparkPi on the JVM
-	release   string // URL that tells SparkPi when to end; empty means after one round
+	name      string   // of the application; no two tests use the same
+	namespace string   // empty means spark-apps
+	scheduler string   // spark.kubernetes.scheduler.name
+	python    string   // path of a program in Python; empty means SparkPi on the JVM
+	gates     []string // URLs that let it go on, one after another; without one SparkPi ends after one round
 	conf      map[string]string
 }
 
-// tasks per round of SparkPi: several for each executor.
+// tasks per round of SparkPi, or per stage of another program: several for each executor.
 const tasks = 12
 
 // submit runs `spark-submit --deploy-mode cluster` as the account `spark`, and returns when it has created everything
@@ -40,7 +42,7 @@ const tasks = 12
 func submit(t *testing.T, app application) {
 	t.Helper()
 	conf := map[string]string{
-		"spark.kubernetes.namespace":                              namespace,
+		"spark.kubernetes.namespace":                              cmp.Or(app.namespace, namespace),
 		"spark.kubernetes.scheduler.name":                         app.scheduler,
 		"spark.kubernetes.container.image":                        box.spark.Image,
 		"spark.kubernetes.authenticate.driver.serviceAccountName": serviceAccount,
@@ -58,14 +60,12 @@ func submit(t *testing.T, app application) {
 	for key, value := range conf {
 		arguments = append(arguments, "--conf", key+"="+value)
 	}
-	if app.python {
-		arguments = append(arguments, "local://"+distribution.PiPython, strconv.Itoa(tasks))
+	if app.python != "" {
+		arguments = append(arguments, "local://"+app.python, strconv.Itoa(tasks))
 	} else {
 		arguments = append(arguments, "--class="+distribution.PiClass, "local://"+distribution.PiJar, strconv.Itoa(tasks))
 	}
-	if app.release != "" {
-		arguments = append(arguments, app.release)
-	}
+	arguments = append(arguments, app.gates...)
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -104,7 +104,7 @@ func executorsOf(ctx context.Context, driver *corev1.Pod) ([]corev1.Pod, error) 
 }
 
 func podsWith(ctx context.Context, selector string) ([]corev1.Pod, error) {
-	list, err := box.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	list, err := box.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, err
 	}
@@ -130,16 +130,16 @@ func eventually(t *testing.T, what string, condition func(ctx context.Context) (
 	t.Logf("%s after %.1f s", what, time.Since(began).Seconds())
 }
 
-// awaitRunning waits until the driver and every executor run.
-func awaitRunning(t *testing.T, app string) {
+// awaitRunning waits until the driver and so many executors run.
+func awaitRunning(t *testing.T, app string, executors int) {
 	t.Helper()
-	eventually(t, app+": driver and executors run", func(ctx context.Context) (string, error) {
+	eventually(t, fmt.Sprintf("%s: driver and %d executors run", app, executors), func(ctx context.Context) (string, error) {
 		driver, err := driverOf(ctx, app)
 		if err != nil || driver == nil {
 			return "no driver yet", err
 		}
 		if over(driver) {
-			return "", fmt.Errorf("driver %s has ended: %s\n%s", driver.Name, driver.Status.Phase, logOf(ctx, driver.Name))
+			return "", fmt.Errorf("driver %s has ended: %s\n%s", driver.Name, driver.Status.Phase, logOf(ctx, driver))
 		}
 		running := 0
 		pods, err := executorsOf(ctx, driver)
@@ -167,7 +167,7 @@ func awaitSuccess(t *testing.T, app string) string {
 		if !over(driver) {
 			return fmt.Sprintf("driver %s is %s", driver.Name, driver.Status.Phase), nil
 		}
-		log = logOf(ctx, driver.Name)
+		log = logOf(ctx, driver)
 		if driver.Status.Phase != corev1.PodSucceeded {
 			return "", fmt.Errorf("driver %s is %s; its log:\n%s", driver.Name, driver.Status.Phase, log)
 		}
@@ -181,8 +181,8 @@ func over(pod *corev1.Pod) bool {
 }
 
 // logOf is a pod's log as `kubectl logs` gives it: through the API server, from the kubelet.
-func logOf(ctx context.Context, pod string) string {
-	content, err := box.client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(ctx)
+func logOf(ctx context.Context, pod *corev1.Pod) string {
+	content, err := box.client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
 	if err != nil {
 		return fmt.Sprintf("(no log: %v)", err)
 	}
