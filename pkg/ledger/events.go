@@ -62,7 +62,9 @@ type Pod struct {
 	// Shape is equal for pods that ask for the same of a node, apart from Requests: affinity, tolerations and so on.
 	Shape    string
 	Priority int32
-	Created  time.Time
+	// Rank is where its user wants a gang among those of its queue and priority; higher goes first.
+	Rank    int32
+	Created time.Time
 	// Reservation is what a bound leader carries from the time when it was admitted; nil means nothing.
 	Reservation *Reservation
 	// Ready is the pod's condition of that name.

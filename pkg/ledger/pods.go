@@ -69,10 +69,14 @@ func (l *Ledger) updateLocked(p *pod, seen Pod) {
 		l.reviseLocked(p)
 		return
 	}
-	ready := seen.Ready && !p.Ready
+	ready, ranked := seen.Ready && !p.Ready, seen.Rank != p.Rank
 	p.Pod = seen
-	if e := l.gangs[p.UID]; e != nil && ready {
+	e := l.gangs[p.UID]
+	if e != nil && ready {
 		e.progress = l.now
+	}
+	if ranked && l.waiting.byPod[p.UID] != nil {
+		l.reviseLocked(p) // it waits elsewhere now
 	}
 }
 

@@ -195,7 +195,7 @@ func verdictOf(v quota.Verdict) gang.Verdict {
 // parkLocked makes a gang wait; one that waits already keeps its place, unless it asks for something else now.
 func (l *Ledger) parkLocked(e *entry) *waiter {
 	w := l.waitLocked(shapeOf(e), demandOf(e), turnOf(e.leader), quota.Waiter{
-		ID: e.leader.UID, Queue: l.queueOfLocked(e.Key.Namespace), Priority: e.leader.Priority, Since: e.leader.Created, Demand: demandOnQueue(e),
+		ID: e.leader.UID, Queue: l.queueOfLocked(e.Key.Namespace), Priority: e.leader.Priority, Rank: e.leader.Rank, Since: e.leader.Created, Demand: demandOnQueue(e),
 	})
 	w.meek = e.leader.Meek
 	return w
@@ -203,7 +203,7 @@ func (l *Ledger) parkLocked(e *entry) *waiter {
 
 // parkAloneLocked makes a pod wait by itself: one that belongs to nothing, or a worker beyond the slots of its gang.
 func (l *Ledger) parkAloneLocked(p *pod) *waiter {
-	asks := quota.Waiter{ID: p.UID, Queue: l.queueOfLocked(p.Namespace), Priority: p.Priority, Since: p.Created, Demand: l.demandOfPodLocked(p)}
+	asks := quota.Waiter{ID: p.UID, Queue: l.queueOfLocked(p.Namespace), Priority: p.Priority, Rank: p.Rank, Since: p.Created, Demand: l.demandOfPodLocked(p)}
 	kind := "pod"
 	if p.Kind == Worker {
 		kind = "worker" // asks its queue for something else than a pod by itself, which counts as a gang
@@ -221,7 +221,7 @@ func (l *Ledger) parkAloneLocked(p *pod) *waiter {
 
 func (l *Ledger) waitLocked(shape string, demand resource.Vector, turn turn, asks quota.Waiter) *waiter {
 	asks.Shape = shape
-	if known := l.waiting.byPod[asks.ID]; known != nil && (known.asks.Shape != shape || !equalDemands(known.asks.Demand, asks.Demand)) {
+	if known := l.waiting.byPod[asks.ID]; known != nil && (known.asks.Shape != shape || known.asks.Rank != asks.Rank || !equalDemands(known.asks.Demand, asks.Demand)) {
 		l.endWaitLocked(asks.ID)
 	}
 	added := &waiter{asks: asks, turn: turn, since: l.now}
@@ -261,6 +261,22 @@ func (l *Ledger) nextLocked() *waiter {
 	return nil
 }
 
+// reasonLocked is the reason of verdictLocked, without its numbers.
+func (l *Ledger) reasonLocked(w *waiter) gang.Reason {
+	if c := l.collectionOfLocked(w.uid()); c != nil && c.reclaim != nil {
+		return c.reclaim.verdict.Reason
+	}
+	v, parked := l.queues.Parked(w.uid())
+	switch s := w.shape; {
+	case parked && !v.Passes():
+		return gang.Reason(v.Reason)
+	case !s.failed.IsZero() && (w.failed || s.count == 1 || s.verdict.Permanent()):
+		return s.verdict.Reason
+	default:
+		return gang.BehindOthers
+	}
+}
+
 // verdictLocked is why a waiter waits.
 func (l *Ledger) verdictLocked(w *waiter) gang.Verdict {
 	v, parked := l.queues.Parked(w.uid())
@@ -296,7 +312,7 @@ func (l *Ledger) tellLocked(w *waiter, verdict gang.Verdict) {
 func (l *Ledger) sweepTellsLocked() {
 	var stale []*waiter
 	for _, w := range l.waiting.byPod {
-		if verdict := l.verdictLocked(w); verdict.Reason != w.told {
+		if l.reasonLocked(w) != w.told {
 			stale = append(stale, w)
 		}
 	}
@@ -320,7 +336,7 @@ func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 	defer l.mu.Unlock()
 	reasons := map[string]map[gang.Reason]int{} // queue -> reason -> waiters
 	for _, w := range l.waiting.byPod {
-		reason := l.verdictLocked(w).Reason
+		reason := l.reasonLocked(w)
 		for name := w.asks.Queue; ; {
 			if reasons[name] == nil {
 				reasons[name] = map[gang.Reason]int{}

@@ -148,12 +148,25 @@ func (l *Ledger) wishLocked(w *waiter, lowest int32) (quota.Claim, bool) {
 			wish.Lacking = l.pieceLocked(w, spec)
 		}
 	}
+	if spec.Reclaim.Enabled && !wish.Preempts && !l.utilizedLocked(wish.Lacking, spec.Reclaim.Utilization) {
+		return wish, false
+	}
 	for _, c := range l.collections {
 		if c.reclaim != nil && c.reclaim.queue == wish.Queue {
 			wish.Taken = wish.Taken.Add(c.reclaim.taken)
 		}
 	}
 	return wish, !wish.Lacking.IsZero()
+}
+
+// utilizedLocked tells whether so many percent of the nodes are in use, of some resource that is lacking.
+func (l *Ledger) utilizedLocked(lacking resource.Vector, percent int64) bool {
+	for name := range lacking.List() {
+		if all := l.nodes.capacity.Of(name); lacking.Of(name) > 0 && all-l.nodes.total.Of(name) >= all/100*percent {
+			return true
+		}
+	}
+	return percent == 0
 }
 
 // pieceLocked is a bit of everything that a waiter may lack for which enough is free in all, but not in one piece. What its
@@ -226,7 +239,7 @@ func (l *Ledger) takeLocked(w *waiter, t *trial, slots []placement.Slots, grace 
 		if chosen.Queue != w.asks.Queue {
 			c.reclaim.taken = c.reclaim.taken.Add(chosen.Amount)
 		}
-		if v.entry != nil && v.Kind != quota.Elastic {
+		if v.Kind == quota.Slot {
 			l.stepLocked(v.entry, gang.Released{})
 			delete(l.degraded, v.entry)
 			l.saveLocked(v.entry)
@@ -321,16 +334,36 @@ func (l *Ledger) foreseeLocked(f func()) {
 	for _, asks := range coming {
 		l.queues.Charge(asks.Queue, asks.Demand)
 	}
-	for _, p := range l.leaving {
-		l.queues.Release(p.charged.queue, p.charged.demand)
+	going := l.goingLocked()
+	for _, c := range going {
+		l.queues.Release(c.queue, c.demand)
 	}
 	f()
-	for _, p := range l.leaving {
-		l.queues.Charge(p.charged.queue, p.charged.demand)
+	for _, c := range going {
+		l.queues.Charge(c.queue, c.demand)
 	}
 	for _, asks := range coming {
 		l.queues.Release(asks.Queue, asks.Demand)
 	}
+}
+
+// goingLocked is what is charged for pods on their way out, and for the slots of gangs that go as a whole.
+func (l *Ledger) goingLocked() []charge {
+	var going []charge
+	for _, p := range l.leaving {
+		going = append(going, p.charged)
+	}
+	for _, c := range l.collections {
+		if c.reclaim == nil {
+			continue
+		}
+		for _, e := range c.reclaim.gangs {
+			if e.taker == c.waiter {
+				going = append(going, e.charged)
+			}
+		}
+	}
+	return going
 }
 
 // victimsLocked is everything that may be taken back from somebody, rules of queues aside.

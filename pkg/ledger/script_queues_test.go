@@ -49,7 +49,7 @@ func (s *script) runQueues(w words, name string) (said []string, err error) {
 		_ = s.apply(QueuesSeen{s.arranged})
 	case "app":
 		driver := split("driver " + name + " app=" + name + " cpu=" + w.keys["driver"])
-		for _, key := range []string{"in", "user", "priority"} {
+		for _, key := range []string{"in", "user", "priority", "rank"} {
 			if w.has(key) {
 				driver.keys[key] = w.keys[key]
 			}
@@ -182,8 +182,8 @@ func specOf(name string, w words) quota.Spec {
 	spec := quota.Spec{
 		Name: name, Parent: w.keys["parent"], Weight: maybe("weight"), MaxRunningGangs: maybe("gangs"), MaxLeaderShare: maybe("leaders"),
 		Order: quota.Order(w.keys["order"]), Priority: int32(w.number("priority")), State: quota.State(w.keys["state"]),
-		Users:   quota.Users{MinimumShare: maybe("minimum")},
-		Reclaim: quota.Reclaim{Enabled: w.has("reclaim"), Budget: maybe("budget"), DeadZone: w.number("dead-zone"), Exempt: w.has("exempt"), DryRun: w.has("dry-run")},
+		Users:   quota.Users{MinimumShare: maybe("minimum"), MaxRunningGangs: maybe("user-gangs")},
+		Reclaim: quota.Reclaim{Enabled: w.has("reclaim"), Budget: maybe("budget"), DeadZone: w.number("dead-zone"), Utilization: w.number("utilization"), Exempt: w.has("exempt"), DryRun: w.has("dry-run")},
 	}
 	spec.Reclaim.After, _ = time.ParseDuration(w.keys["after"])
 	amounts := func(resourceName v1.ResourceName, unit int64) {

@@ -46,11 +46,11 @@ import (
 // Of what follows only what users are told is shown, not what wakes whom:
 //
 //	queue NAME [parent=NAME] [namespaces=a,b] [cpu=GUARANTEED/LIMIT] [gpu=…] [weight=N] [gangs=N] [leaders=PERCENT] [order=Fair]
-//	           [priority=N] [state=…] [minimum=PERCENT] [user-cpu=N]
-//	           [reclaim [after=D] [budget=PERCENT] [dry-run]] [dead-zone=PERCENT] [exempt]
+//	           [priority=N] [state=…] [minimum=PERCENT] [user-cpu=N] [user-gangs=N]
+//	           [reclaim [after=D] [budget=PERCENT] [utilization=PERCENT] [dry-run]] [dead-zone=PERCENT] [exempt]
 //	                                              a queue is made or changed; a part of GUARANTEED/LIMIT may be missing
 //	queue-gone NAME, move NAMESPACE QUEUE
-//	app NAME [in=NAMESPACE] [user=NAME] [priority=N] driver=N [executors=N cpu=N minimum=N]
+//	app NAME [in=NAMESPACE] [user=NAME] [priority=N] [rank=N] driver=N [executors=N cpu=N minimum=N]
 //	                                              a driver, and what its executors will be
 //	start                                         whoever may, starts in turn and is bound; why the others wait
 //	pass DURATION                                 what happens meanwhile, and when
@@ -218,6 +218,9 @@ func (s *script) podOf(w words, name string) Pod {
 	}
 	if w.has("priority") {
 		p.Priority = int32(w.number("priority"))
+	}
+	if w.has("rank") {
+		p.Rank = int32(w.number("rank"))
 	}
 	if w.has("workers") {
 		p.Labels = map[string]string{"workers": w.keys["workers"]}

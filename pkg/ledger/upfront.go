@@ -140,7 +140,7 @@ func (l *Ledger) lineUpLocked(a *app, e *entry) {
 // standFor makes the leader of an up-front gang stand for one of its pods.
 func (e *entry) standFor(p *pod) {
 	e.leader.Object, e.leader.Priority, e.leader.Created = p.Object, p.Priority, p.Created
-	e.leader.User, e.leader.Meek, e.leader.Foreign = p.User, p.Meek, p.Foreign
+	e.leader.User, e.leader.Rank, e.leader.Meek, e.leader.Foreign = p.User, p.Rank, p.Meek, p.Foreign
 }
 
 // enrolLocked defines a gang by those of its pods that start together: those that have a node, and then the first in

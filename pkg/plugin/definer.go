@@ -149,6 +149,9 @@ func (p *Plugin) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 			return gang.Definition{}, err
 		}
 	}
+	if _, err := spark.Rank(leader); err != nil {
+		definition.Warnings = append(definition.Warnings, err.Error())
+	}
 	for i := range definition.Roles {
 		definition.Roles[i].Shape = shapeOf(definition.Roles[i].Pod)
 	}

@@ -122,7 +122,7 @@ func last[T any](object any) (T, bool) {
 func podDiffers(a, b *v1.Pod) bool {
 	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || leads(a) != leads(b) ||
 		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil) ||
-		a.Annotations[spark.LabelUser] != b.Annotations[spark.LabelUser] || !maps.Equal(a.Labels, b.Labels)
+		a.Annotations[spark.LabelUser] != b.Annotations[spark.LabelUser] || a.Annotations[spark.AnnotationRank] != b.Annotations[spark.AnnotationRank] || !maps.Equal(a.Labels, b.Labels)
 }
 
 // redefines tells whether a leader that is not bound yet says something else of its workers: its user has mended a

@@ -18,6 +18,7 @@ import (
 
 // describe is what the ledger needs to know of a pod. Pods of other schedulers take room like any lone pod.
 func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
+	rank, _ := spark.Rank(pod) // a wrong one counts as none; the definer tells
 	described := ledger.Pod{
 		UID:       pod.UID,
 		Namespace: pod.Namespace,
@@ -27,6 +28,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		Created:   pod.CreationTimestamp.Time,
 		Ready:     ready(pod),
 		User:      spark.User(pod),
+		Rank:      rank,
 		Meek:      pod.Spec.PreemptionPolicy != nil && *pod.Spec.PreemptionPolicy == v1.PreemptNever,
 		Object:    pod,
 	}

@@ -31,8 +31,9 @@ type Verdict struct {
 	Reason Reason
 	// Queue that stands in the way: the one asked about, or one above it.
 	Queue string
-	// User whose limit it is; empty for limits of the whole queue.
-	User string
+	// User whose limit it is, if PerUser; the user without a name is one as well.
+	User    string
+	PerUser bool
 	// State of a closed queue.
 	State State
 	// Resource the numbers are of, in the unit of resource.Vector; empty when they count gangs.
@@ -56,7 +57,7 @@ func (v Verdict) String() string {
 		return fmt.Sprintf("%s %s", v.Resource, quantity(v.Resource, value))
 	}
 	whose := ""
-	if v.User != "" {
+	if v.PerUser {
 		whose = " for each user"
 	}
 	switch v.Reason {
@@ -67,12 +68,15 @@ func (v Verdict) String() string {
 	case QueueClosed:
 		return fmt.Sprintf("queue %s is %s", v.Queue, map[State]string{Draining: "draining: no gang starts", Stopped: "stopped: nothing starts"}[v.State])
 	case QueueMaxGangs:
+		if v.PerUser {
+			return fmt.Sprintf("user %q runs %d of at most %d gangs for each user in queue %s", v.User, v.Used, v.Limit, v.Queue)
+		}
 		return fmt.Sprintf("queue %s runs %d of at most %d gangs", v.Queue, v.Used, v.Limit)
 	case LeaderShare:
 		return fmt.Sprintf("the leaders in queue %s hold %s of at most %s, and this one asks for %s",
 			v.Queue, number(v.Used), quantity(v.Resource, v.Limit), quantity(v.Resource, v.Asked))
 	case UserLimit:
-		return fmt.Sprintf("user %s holds %s in queue %s, of at most %s for each user, and asks for %s more",
+		return fmt.Sprintf("user %q holds %s in queue %s, of at most %s for each user, and asks for %s more",
 			v.User, number(v.Used), v.Queue, quantity(v.Resource, v.Limit), quantity(v.Resource, v.Asked))
 	default:
 		return fmt.Sprintf("queue %s holds %s of at most %s, and %s more is asked for; %s too much",
@@ -152,7 +156,7 @@ func (n *node) everFits(d Demand) Verdict {
 		return Verdict{Reason: NeverFitsQueue, Queue: n.Name, Resource: limit.Name, Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
 	}
 	if limit, exceeded := exceeds(n.Users.Limit, &resource.Vector{}, &d.Amount); exceeded {
-		return Verdict{Reason: NeverFitsQueue, Queue: n.Name, User: d.User, Resource: limit.Name, Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
+		return Verdict{Reason: NeverFitsQueue, Queue: n.Name, User: d.User, PerUser: true, Resource: limit.Name, Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
 	}
 	return Verdict{}
 }
@@ -167,10 +171,23 @@ func (n *node) closed() Verdict {
 }
 
 func (n *node) countFits(d Demand) Verdict {
-	if n.MaxRunningGangs == nil || d.Gangs == 0 || n.gangs+d.Gangs <= *n.MaxRunningGangs {
+	if d.Gangs == 0 {
 		return Verdict{}
 	}
-	return Verdict{Reason: QueueMaxGangs, Queue: n.Name, Used: n.gangs, Asked: d.Gangs, Limit: *n.MaxRunningGangs}
+	if most := n.MaxRunningGangs; most != nil && n.gangs+d.Gangs > *most {
+		return Verdict{Reason: QueueMaxGangs, Queue: n.Name, Used: n.gangs, Asked: d.Gangs, Limit: *most}
+	}
+	if most := n.Users.MaxRunningGangs; most != nil && n.gangsOf(d.User)+d.Gangs > *most {
+		return Verdict{Reason: QueueMaxGangs, Queue: n.Name, User: d.User, PerUser: true, Used: n.gangsOf(d.User), Asked: d.Gangs, Limit: *most}
+	}
+	return Verdict{}
+}
+
+func (n *node) gangsOf(user string) int64 {
+	if a := n.users[user]; a != nil {
+		return a.gangs
+	}
+	return 0
 }
 
 func (n *node) leaderFits(d Demand) Verdict {
@@ -196,7 +213,7 @@ func (n *node) userFits(d Demand) Verdict {
 		return Verdict{} // the demand alone has passed already
 	}
 	if limit, exceeded := exceeds(n.Users.Limit, &a.used, &d.Amount); exceeded {
-		return Verdict{Reason: UserLimit, Queue: n.Name, User: d.User, Resource: limit.Name, Used: a.used.Of(limit.Name), Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
+		return Verdict{Reason: UserLimit, Queue: n.Name, User: d.User, PerUser: true, Resource: limit.Name, Used: a.used.Of(limit.Name), Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
 	}
 	return Verdict{}
 }

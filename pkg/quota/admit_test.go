@@ -64,7 +64,7 @@ func TestAVerdictSaysWhatIsMissingWithNumbers(t *testing.T) {
 		},
 		"the user's limit": {
 			spec: Spec{Users: Users{Limit: cpu(10)}}, running: []Demand{gang("ann", 8, 1)}, asked: gang("ann", 4, 1),
-			reason: UserLimit, want: "user ann holds cpu 8 in queue etl, of at most 10 for each user, and asks for 4 more",
+			reason: UserLimit, want: "user \"ann\" holds cpu 8 in queue etl, of at most 10 for each user, and asks for 4 more",
 		},
 		"another user's": {
 			spec: Spec{Users: Users{Limit: cpu(10)}}, running: []Demand{gang("ann", 8, 1)}, asked: gang("bob", 4, 1), want: "fits",

@@ -63,6 +63,8 @@ func explainWaiters(a, b *waiter) string {
 		return fmt.Sprintf("priority %d goes before %d", a.Priority, b.Priority)
 	case a.Elastic != b.Elastic:
 		return "a gang that starts goes before workers that one which runs asks for in addition"
+	case a.Rank != b.Rank:
+		return fmt.Sprintf("its user ranks it %d, and %d the other", a.Rank, b.Rank)
 	case la.below != lb.below:
 		return fmt.Sprintf("user %s holds less of queue %s than each user's minimum, user %s does not", la.user, a.Queue, lb.user)
 	case la.share.compare(lb.share) != 0:

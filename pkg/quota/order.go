@@ -17,6 +17,8 @@ type Waiter struct {
 	Queue string
 	// Priority of its pods; higher goes first within the queue.
 	Priority int32
+	// Rank among the whole gangs of one priority, as its user wants it; higher goes first.
+	Rank int32
 	// Elastic marks a worker beyond those its gang started with: it goes after the whole gangs of its priority.
 	Elastic bool
 	// Held is what its application holds already; in a Fair queue less goes first. Nothing for a gang that starts.
@@ -40,7 +42,7 @@ const (
 // groupKey is what the waiters of a group have in common.
 type groupKey struct {
 	queue, user, shape string
-	priority           int32
+	priority, rank     int32
 	elastic            bool
 }
 
@@ -135,7 +137,7 @@ func (n *node) before(other *node) bool {
 	return cmp.Or(n.turn.key.compare(other.turn.key), n.turn.first.Since.Compare(other.turn.first.Since), cmp.Compare(n.Name, other.Name)) < 0
 }
 
-// before tells whether a user goes before another: the first waiters by priority and gangs before elastic workers, then
+// before tells whether a user goes before another: the first waiters by priority, gangs before elastic workers, and rank, then
 // whoever is below the minimum, then, in a Fair queue, whoever holds less, then as waiters.
 func (l *lane) before(other *lane) bool {
 	a, b := l.groups[0].waiters[0], other.groups[0].waiters[0]
@@ -147,7 +149,7 @@ func (w *waiter) before(other *waiter) bool {
 }
 
 func (w *waiter) compareRank(other *waiter) int {
-	return cmp.Or(cmp.Compare(other.Priority, w.Priority), compareBool(w.Elastic, other.Elastic))
+	return cmp.Or(cmp.Compare(other.Priority, w.Priority), compareBool(w.Elastic, other.Elastic), cmp.Compare(other.Rank, w.Rank))
 }
 
 func (w *waiter) compareAge(other *waiter) int {
@@ -173,7 +175,7 @@ func (t *Tree) Push(w Waiter) {
 	}
 	t.settle()
 	leaf := t.leaf(w.Queue)
-	k := groupKey{leaf.Name, w.Demand.User, w.Shape, w.Priority, w.Elastic}
+	k := groupKey{leaf.Name, w.Demand.User, w.Shape, w.Priority, w.Rank, w.Elastic}
 	g := t.groups[k]
 	if g == nil {
 		l := leaf.line.users[k.user]

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -31,7 +30,7 @@ func OfQueue(queue *v1alpha1.Queue) Spec {
 		State:           State(in.State),
 	}
 	if users := in.Users; users != nil {
-		spec.Users = Users{MinimumShare: wide(users.MinimumShare), Limit: amountsOf(users.Limit)}
+		spec.Users = Users{MinimumShare: wide(users.MinimumShare), Limit: amountsOf(users.Limit), MaxRunningGangs: wide(users.MaxRunningGangs)}
 	}
 	if reclaim := in.Reclaim; reclaim != nil {
 		spec.Reclaim = Reclaim{Enabled: reclaim.Enabled, Budget: wide(reclaim.Budget), Exempt: reclaim.Exempt, DryRun: reclaim.DryRun}
@@ -44,6 +43,7 @@ func OfQueue(queue *v1alpha1.Queue) Spec {
 		if reclaim.DeadZone != nil {
 			spec.Reclaim.DeadZone = int64(*reclaim.DeadZone)
 		}
+		spec.Reclaim.Utilization = int64(reclaim.Utilization)
 	}
 	return spec
 }
@@ -65,7 +65,7 @@ func amountsOf(list v1alpha1.Amounts) Amounts {
 		if negative {
 			quantity.Neg()
 		}
-		value := resource.OfList(v1.ResourceList{name: quantity}).Of(name)
+		value := resource.LimitOf(name, quantity)
 		if negative {
 			value = -value
 		}

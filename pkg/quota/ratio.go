@@ -46,14 +46,14 @@ func share(amount, part, whole int64) int64 {
 	return int64(quotient)
 }
 
-// percent of an amount, rounded down and at most resource.Cap times a hundred.
+// percent of an amount, rounded down and at most resource.LimitCap times a hundred.
 func percent(amount, percent int64) int64 {
 	high, low := bits.Mul64(uint64(amount), uint64(percent))
 	if high >= 100 {
-		return 100 * resource.Cap
+		return 100 * resource.LimitCap
 	}
 	quotient, _ := bits.Div64(high, low, 100)
-	return int64(min(quotient, uint64(100*resource.Cap)))
+	return int64(min(quotient, uint64(100*resource.LimitCap)))
 }
 
 // dominant is the resource of which used, beyond what is guaranteed, is the largest part of the capacity.

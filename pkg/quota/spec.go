@@ -90,6 +90,8 @@ type Users struct {
 	MinimumShare *int64
 	// Limit is what one user never exceeds in the queue and all below it. A resource that is absent is not limited.
 	Limit Amounts
+	// MaxRunningGangs is how many gangs of one user run at most in the queue and all below it; nil means any number.
+	MaxRunningGangs *int64
 }
 
 // Reclaim is how lent resources come back.
@@ -106,6 +108,9 @@ type Reclaim struct {
 	// DeadZone is the percentage of its guarantee by which the queue may exceed it before anything is taken from it.
 	// Zero means that everything beyond the guarantee may be.
 	DeadZone int64
+	// Utilization is the percentage of the cluster that has to be in use, of what a gang lacks, before anything is taken for
+	// it: below it nodes are about to be added, or a gang has to do with less awkward pieces. From 0 to 100.
+	Utilization int64
 	// Exempt: nothing is ever taken from the queue or one below it. What it borrows comes back when its gangs end.
 	Exempt bool
 	// DryRun: what would be taken for the queue is said and not done.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -197,7 +198,7 @@ func (n *node) needs() Amounts {
 	for _, child := range n.children {
 		for _, want := range child.wanted {
 			if j, named := slices.BinarySearchFunc(needs, want, byName); named {
-				needs[j].Value += want.Value
+				needs[j].Value = min(needs[j].Value, math.MaxInt64-want.Value) + want.Value
 			} else {
 				needs = slices.Insert(needs, j, want)
 			}

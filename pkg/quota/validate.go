@@ -53,11 +53,15 @@ func (i *inspector) clean(spec Spec) Spec {
 	spec.Users.Limit = i.amounts(name, "users.limit", spec.Users.Limit)
 	spec.Weight = i.within(name, "weight", spec.Weight, 0, maxWeight)
 	spec.MaxRunningGangs = i.within(name, "maxRunningGangs", spec.MaxRunningGangs, 0, maxCount)
+	spec.Users.MaxRunningGangs = i.within(name, "users.maxRunningGangs", spec.Users.MaxRunningGangs, 0, maxCount)
 	spec.MaxLeaderShare = i.within(name, "maxLeaderShare", spec.MaxLeaderShare, 1, 100)
 	spec.Users.MinimumShare = i.within(name, "users.minimumShare", spec.Users.MinimumShare, 1, 100)
 	spec.Reclaim.Budget = i.within(name, "reclaim.budget", spec.Reclaim.Budget, 1, 100)
 	if i.within(name, "reclaim.deadZone", &spec.Reclaim.DeadZone, 0, maxCount) == nil {
 		spec.Reclaim.DeadZone = 0
+	}
+	if i.within(name, "reclaim.utilization", &spec.Reclaim.Utilization, 0, 100) == nil {
+		spec.Reclaim.Utilization = 0
 	}
 	spec.Reclaim.After = *i.duration(name, "reclaim.after", &spec.Reclaim.After)
 	if spec.Reclaim.Grace != nil {
@@ -88,7 +92,7 @@ func (i *inspector) amounts(queue, field string, amounts Amounts) Amounts {
 		case twice:
 			i.report(queue, path, quantity(amount.Name, amount.Value), "named twice; the first counts")
 		default:
-			clean = append(clean, resource.Amount{Name: amount.Name, Value: min(amount.Value, resource.Cap)})
+			clean = append(clean, resource.Amount{Name: amount.Name, Value: min(amount.Value, resource.LimitCap)})
 		}
 	}
 	slices.SortFunc(clean, byName)

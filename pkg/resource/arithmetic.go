@@ -4,8 +4,13 @@ import (
 	"math"
 	"math/bits"
 
+	v1 "k8s.io/api/core/v1"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 )
+
+// LimitCap is the largest amount that a limit or a guarantee is taken for, in the unit of Vector: 64 PiB of memory. Larger
+// ones are cut down to it, so that the sum of a hundred still fits an int64.
+const LimitCap int64 = 1 << 56
 
 // Cap is the largest amount a Vector takes from a quantity, in the unit of its field (64 TiB for memory, 70 billion
 // cores for cpu). Larger quantities are cut down to it, negative ones are raised to zero, so that the sum of 100,000
@@ -42,6 +47,22 @@ func milliAmount(quantity apiresource.Quantity) int64 {
 		return Cap
 	default:
 		return quantity.MilliValue()
+	}
+}
+
+// LimitOf is a quantity of a resource in the unit that Vector keeps it in, rounded up, between zero and LimitCap.
+func LimitOf(name v1.ResourceName, quantity apiresource.Quantity) int64 {
+	scale := apiresource.Scale(0)
+	if name == v1.ResourceCPU {
+		scale = apiresource.Milli
+	}
+	switch {
+	case quantity.Sign() <= 0:
+		return 0
+	case quantity.Cmp(*apiresource.NewScaledQuantity(LimitCap, scale)) >= 0:
+		return LimitCap
+	default:
+		return quantity.ScaledValue(scale)
 	}
 }
 

@@ -163,6 +163,11 @@ type QueueUsers struct {
 	// Limit is what one user never exceeds in the queue and all below it. A resource that is not listed is not limited.
 	// +optional
 	Limit Amounts `json:"limit,omitempty"`
+
+	// MaxRunningGangs is how many gangs of one user run at most in the queue and all below it. Without it any number may.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MaxRunningGangs *int32 `json:"maxRunningGangs,omitempty"`
 }
 
 // QueueReclaim is how lent resources come back.
@@ -196,6 +201,14 @@ type QueueReclaim struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	DeadZone *int32 `json:"deadZone,omitempty"`
+
+	// Utilization is the percentage of the cluster that has to be in use, of what a gang lacks, before anything is taken for
+	// it: below it an autoscaler may be about to add nodes.
+	// +optional
+	// +kubebuilder:default=0
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Utilization int32 `json:"utilization,omitempty"`
 
 	// Exempt: nothing is ever taken from the queue or one below it. What it borrows comes back when its gangs end.
 	// +optional
