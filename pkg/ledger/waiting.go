@@ -191,9 +191,15 @@ func (s *shape) due(since epochs) bool {
 
 // ready tells whether it may be worth while to try a shape: something has happened since it failed, and its demand is at
 // most what is free in all, which is necessary though not sufficient. One that was never tried is, so that its users hear
-// what it lacks; and so is one that could never fit the nodes as they were, because room is made only for what may fit.
+// what it lacks; and so is one that lacked something else than room on the nodes as they were: room is made only for who
+// lacks nothing but that.
 func (w *waiting) ready(s *shape, now time.Time, since epochs, free resource.Vector) bool {
-	return s.failed.IsZero() || !w.restsNow(s, now) && s.due(since) && (s.demand.Fits(free) || s.verdict.Permanent())
+	return s.failed.IsZero() || !w.restsNow(s, now) && s.due(since) && (s.demand.Fits(free) || !s.lacksRoom() && s.tried < since.nodes)
+}
+
+// lacksRoom tells whether the shape lacks nothing but room, as far as the last attempt has shown.
+func (s *shape) lacksRoom() bool {
+	return s.verdict.Reason == gang.ClusterFull || s.verdict.Reason == gang.Fragmented
 }
 
 // restsNow tells whether a shape is not rehearsed yet.

@@ -70,7 +70,7 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 			case "fail":
 				if known != nil {
 					tried := known.shape.tried
-					reason := rapid.SampledFrom([]gang.Reason{gang.ClusterFull, gang.NeverFitsNode}).Draw(t, "reason")
+					reason := rapid.SampledFrom([]gang.Reason{gang.ClusterFull, gang.Constraints, gang.NeverFitsNode}).Draw(t, "reason")
 					epoch := rapid.Uint64Range(0, 5).Draw(t, "epoch")
 					w.fail(known.shape, Refused{Epoch: epoch, Verdict: gang.Verdict{Reason: reason}, Rehearsed: rapid.Bool().Draw(t, "rehearsed"), Company: rapid.Bool().Draw(t, "company")}, start)
 					require.Equal(t, max(tried, epoch), known.shape.tried)
@@ -121,7 +121,8 @@ func naiveNext(l *Ledger) *waiter {
 		if s.verdict.Permanent() {
 			epoch = l.since.nodes
 		}
-		if !s.failed.IsZero() && (s.tried >= epoch || !s.demand.Fits(l.nodes.total) && !s.verdict.Permanent()) {
+		fits := s.demand.Fits(l.nodes.total) || s.verdict.Reason != gang.ClusterFull && s.tried < l.since.nodes
+		if !s.failed.IsZero() && (s.tried >= epoch || !fits) {
 			continue
 		}
 		if first == nil || cmp.Or(cmp.Compare(s.stalls, first.shape.stalls), cmp.Compare(first.turn.priority, candidate.turn.priority),
