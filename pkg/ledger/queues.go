@@ -330,6 +330,24 @@ type QueueStanding struct {
 	Reasons map[gang.Reason]int
 }
 
+// Shares are what every queue, with all below it, would hold if everything could be divided at will.
+func (l *Ledger) Shares() map[string]resource.Vector {
+	l.mu.Lock()
+	specs, capacity, wanted := l.layout.Specs, l.nodes.capacity, map[string]resource.Vector{}
+	for _, name := range l.queues.Names() {
+		usage, _ := l.queues.Usage(name)
+		wanted[name] = usage.Own
+	}
+	for _, w := range l.waiting.byPod {
+		wanted[w.asks.Queue] = wanted[w.asks.Queue].Add(w.asks.Demand.Amount)
+	}
+	l.mu.Unlock()
+
+	tree := quota.New(specs) // of its own: it takes milliseconds
+	tree.SetCapacity(capacity)
+	return tree.Shares(wanted)
+}
+
 // Queues are all queues, by name, and what is wrong with what was said of them. The Unassigned one is among them.
 func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 	l.mu.Lock()

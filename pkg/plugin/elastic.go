@@ -65,7 +65,7 @@ func sumOfGuarantees(specs []quota.Spec) quota.Amounts {
 			if i < 0 {
 				sum = append(sum, amount)
 			} else {
-				sum[i].Value += amount.Value
+				sum[i].Value = min(sum[i].Value+amount.Value, resource.LimitCap)
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package plugin
 
 import (
 	"context"
+	"maps"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -148,6 +150,31 @@ func (q *queues) read() {
 	q.latest.Store(r)
 }
 
+// addNamespaces makes a queue of every namespace that belongs to one which wants that.
+func (r *reading) addNamespaces(queues []*v1alpha1.Queue) {
+	templates := map[string]*v1alpha1.Queue{} // queue -> itself, if it has a template
+	for _, queue := range queues {
+		if queue.Spec.PerNamespace != nil {
+			templates[queue.Name] = queue
+		}
+	}
+	if len(templates) == 0 {
+		return
+	}
+	for _, namespace := range slices.Sorted(maps.Keys(r.queues.Namespaces)) {
+		queue := templates[r.queues.Namespaces[namespace]]
+		if queue == nil {
+			continue
+		}
+		spec := quota.OfNamespace(queue, namespace)
+		r.queues.Specs = append(r.queues.Specs, spec)
+		r.queues.Namespaces[namespace] = spec.Name
+		if strategy, own := r.queues.Strategies[queue.Name]; own {
+			r.queues.Strategies[spec.Name] = strategy
+		}
+	}
+}
+
 // readQueues reads what is written, without any regard for what it makes of the cluster. namespaces are the labels of those
 // that exist: name -> labels.
 func readQueues(queues, elastic []*unstructured.Unstructured, namespaces map[string]map[string]string) *reading {
@@ -172,6 +199,7 @@ func readQueues(queues, elastic []*unstructured.Unstructured, namespaces map[str
 			r.queues.Strategies[queue.Name] = placement.Strategy(strategy)
 		}
 	}
+	r.addNamespaces(readable)
 	var readableElastic []*schedulingv1alpha1.ElasticQuota
 	for _, object := range elastic {
 		quota, err := decodeObject[schedulingv1alpha1.ElasticQuota](object)

@@ -73,6 +73,23 @@ func TestQueuesAreReadAsTheyAreWritten(t *testing.T) {
 	require.Equal(t, "spec.namespaces: etl-prod: queue etl names this namespace as well; it belongs to etl", problemsOf(r.problems))
 }
 
+// A template makes a queue of every namespace, below the one that has it and laid out like it.
+func TestNamespacesHaveQueuesOfTheirOwn(t *testing.T) {
+	r := readQueues([]*unstructured.Unstructured{
+		queue(t, "teams", "{namespaces: [red], namespaceSelector: {matchLabels: {color: any}}, guaranteed: {cpu: 8}, placement: Spread, order: Fair, state: Draining, "+
+			"users: {minimumShare: 10, limit: {cpu: 1}}, reclaim: {enabled: true}, perNamespace: {guaranteed: {cpu: 2}, limit: {cpu: 4}, weight: 3, maxRunningGangs: 5}}"),
+	}, nil, map[string]map[string]string{"blue": {"color": "any"}, "other": nil})
+
+	share := int64(10)
+	child := func(name string) quota.Spec {
+		return quota.Spec{Name: name, Parent: "teams", Guaranteed: cpus(2), Limit: cpus(4), Weight: ptr.To(int64(3)), MaxRunningGangs: ptr.To(int64(5)), Order: quota.Fair,
+			Users: quota.Users{MinimumShare: &share}, Reclaim: quota.Reclaim{Enabled: true}}
+	}
+	require.Equal(t, []quota.Spec{child("teams/blue"), child("teams/red")}, r.queues.Specs[1:])
+	require.Equal(t, map[string]string{"red": "teams/red", "blue": "teams/blue"}, r.queues.Namespaces)
+	require.Equal(t, map[string]placement.Strategy{"teams": placement.Spread, "teams/blue": placement.Spread, "teams/red": placement.Spread}, r.queues.Strategies)
+}
+
 func TestElasticQuotasAreFlatQueues(t *testing.T) {
 	reclaim := quota.Reclaim{Enabled: true}
 	tests := map[string]struct {
@@ -153,9 +170,9 @@ func TestTheStatusOfAQueueSaysHowItStands(t *testing.T) {
 		},
 		Reasons: map[gang.Reason]int{gang.QueueLimit: 1, gang.ClusterFull: 1, gang.BehindOthers: 1},
 	}
-	status, err := json.Marshal(statusOfQueue(nil, standing))
+	status, err := json.Marshal(statusOfQueue(nil, standing, resource.Vector{CPU: 2049, Memory: 5<<30 + 7}))
 	require.NoError(t, err)
-	require.JSONEq(t, `{"used":{"cpu":"3500m","memory":"6Gi","nvidia.com/gpu":"0","pods":"7"},"guaranteed":{"cpu":"2"},
+	require.JSONEq(t, `{"used":{"cpu":"3500m","memory":"6Gi","nvidia.com/gpu":"0","pods":"7"},"guaranteed":{"cpu":"2"},"fairShare":{"cpu":"2","memory":"5Gi"},
 		"borrowed":{"cpu":"1500m","memory":"6Gi"},"running":2,"waiting":3,"topReason":"BehindOthers",
 		"columns":{"cpu":"3500m/2/8","memory":"6Gi/-/-","borrowed":"cpu 1500m, memory 6Gi"}}`, string(status))
 }

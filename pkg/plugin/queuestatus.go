@@ -74,6 +74,7 @@ func (s *queueStatus) update(ctx context.Context) {
 		return
 	}
 	listed, problems := q.plugin.ledger.Queues()
+	shares := q.plugin.ledger.Shares()
 	standings := make(map[string]*ledger.QueueStanding, len(listed)) // queue -> how it stands
 	for i := range listed {
 		standings[listed[i].Name] = &listed[i]
@@ -81,11 +82,15 @@ func (s *queueStatus) update(ctx context.Context) {
 	wrong := map[string][]quota.Problem{} // queue -> what is wrong with it
 	for _, problem := range slices.Concat(problems, latest.problems) {
 		wrong[problem.Queue] = append(wrong[problem.Queue], problem)
+		if template, _, below := strings.Cut(problem.Queue, "/"); below {
+			problem.Field = "perNamespace." + problem.Field
+			wrong[template] = append(wrong[template], problem)
+		}
 	}
 
 	s.each(q.queues, func(object *unstructured.Unstructured) bool {
 		name := object.GetName()
-		status := statusOfQueue(conditionsOf(object), standings[name])
+		status := statusOfQueue(conditionsOf(object), standings[name], shares[name])
 		status.ObservedGeneration = latest.generations[name]
 		if why, unreadable := latest.unreadable[name]; unreadable {
 			status.ObservedGeneration = object.GetGeneration()
@@ -210,9 +215,18 @@ func conditionsOf(object *unstructured.Unstructured) []metav1.Condition {
 	return status.Conditions
 }
 
+// roughly is an amount as exact as a share is: nobody wants to read bytes of it.
+func roughly(share resource.Vector) resource.Vector {
+	const mebibyte = 1 << 20
+	share.CPU -= share.CPU % 100
+	share.Memory -= share.Memory % mebibyte
+	share.EphemeralStorage -= share.EphemeralStorage % mebibyte
+	return share
+}
+
 // statusOfQueue is what the ledger knows of a queue, with the conditions it had. What the ledger does not know, or not
 // yet, uses nothing.
-func statusOfQueue(conditions []metav1.Condition, standing *ledger.QueueStanding) *v1alpha1.QueueStatus {
+func statusOfQueue(conditions []metav1.Condition, standing *ledger.QueueStanding, share resource.Vector) *v1alpha1.QueueStatus {
 	status := &v1alpha1.QueueStatus{Conditions: conditions}
 	if standing == nil {
 		return status
@@ -229,6 +243,7 @@ func statusOfQueue(conditions []metav1.Condition, standing *ledger.QueueStanding
 	for _, amount := range standing.Guaranteed {
 		status.Guaranteed[amount.Name] = *resource.Quantity(amount.Name, amount.Value)
 	}
+	status.FairShare = roughly(share).List()
 	status.Borrowed = standing.Borrowed.List()
 	status.Columns = v1alpha1.QueueColumns{CPU: column(standing, v1.ResourceCPU), Memory: column(standing, v1.ResourceMemory)}
 	if len(status.Borrowed) > 0 {

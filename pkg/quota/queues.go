@@ -74,6 +74,19 @@ func amountsOf(list v1alpha1.Amounts) Amounts {
 	return amounts
 }
 
+// OfNamespace is the queue of a namespace that belongs to a Queue with PerNamespace, as its template says.
+func OfNamespace(queue *v1alpha1.Queue, namespace string) Spec {
+	template, own := queue.Spec.PerNamespace, queue.Spec
+	own.Parent = queue.Name
+	own.Guaranteed, own.Limit = template.Guaranteed, template.Limit
+	own.Weight, own.MaxRunningGangs, own.MaxLeaderShare = template.Weight, template.MaxRunningGangs, template.MaxLeaderShare
+	own.State, own.Priority = "", 0 // those of the queue above count
+	spec := OfQueue(&v1alpha1.Queue{Spec: own})
+	spec.Name = queue.Name + "/" + namespace
+	spec.Users.Limit, spec.Users.MaxRunningGangs = nil, nil // likewise
+	return spec
+}
+
 // Assign tells which queue every namespace belongs to; one that is not in the answer is Unassigned. A queue that names a
 // namespace goes before those that select it, and of two that do the same, the first by name. namespaces are the labels of
 // those that exist: name -> labels.

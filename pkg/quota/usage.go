@@ -68,7 +68,9 @@ func (n *node) account(d Demand, sign int64) {
 // Usage is what a queue and all below it hold, and what they may.
 type Usage struct {
 	Used, Leaders resource.Vector
-	Gangs         int64
+	// Own is the part of Used that the queue's own gangs hold, and not those below it.
+	Own   resource.Vector
+	Gangs int64
 	// Guaranteed is what the cluster can keep of what the spec says.
 	Guaranteed, Limit Amounts
 	// Borrowed is what is used beyond the guarantee.
@@ -87,7 +89,7 @@ func (t *Tree) Usage(queue string) (Usage, bool) {
 		return Usage{}, false
 	}
 	u := Usage{
-		Used: n.used, Leaders: n.leaders, Gangs: n.gangs, Guaranteed: n.guaranteed, Limit: n.Limit,
+		Used: n.used, Leaders: n.leaders, Own: t.leaves[queue].used, Gangs: n.gangs, Guaranteed: n.guaranteed, Limit: n.Limit,
 		Borrowed: n.borrowed(), Users: map[string]resource.Vector{},
 	}
 	n.eachLeaf(func(leaf *node) {

@@ -27,8 +27,8 @@ func queuesAreChecked(t *testing.T, c *Cluster) {
 	}
 
 	const all = `{parent: team, namespaces: [etl-1], namespaceSelector: {matchLabels: {team: etl}}, guaranteed: {cpu: 1500m, memory: 2Gi}, limit: {cpu: 4, nvidia.com/gpu: 0},
-		weight: 0, maxRunningGangs: 0, maxLeaderShare: 20, order: Fair, priority: -5, state: Draining, users: {minimumShare: 25, limit: {cpu: 2}},
-		reclaim: {enabled: true, after: 30s, grace: 1m30s, budget: 10, deadZone: 0, exempt: true, dryRun: true}, placement: SingleZone}`
+		perNamespace: {guaranteed: {cpu: 1}, limit: {cpu: 2}, weight: 0, maxRunningGangs: 1, maxLeaderShare: 50}, weight: 0, maxRunningGangs: 0, maxLeaderShare: 20, order: Fair, priority: -5, state: Draining, users: {minimumShare: 25, limit: {cpu: 2}, maxRunningGangs: 3},
+		reclaim: {enabled: true, after: 30s, grace: 1m30s, budget: 10, deadZone: 0, exempt: true, dryRun: true, utilization: 80}, placement: SingleZone}`
 	tests := map[string]struct {
 		name, spec string
 		want       []string // all of them stand in the refusal; none means that the object is accepted
@@ -42,6 +42,8 @@ func queuesAreChecked(t *testing.T, c *Cluster) {
 		"a negative limit":                      {spec: `{limit: {memory: "-1Gi"}}`, want: []string{"spec.limit", "must not be negative"}},
 		"a negative limit of each user":         {spec: `{users: {limit: {cpu: -100m}}}`, want: []string{"spec.users.limit", "must not be negative"}},
 		"an amount that is none":                {spec: `{limit: {cpu: much}}`, want: []string{"spec.limit.cpu", "much"}},
+		"a template with more guaranteed":       {spec: `{perNamespace: {guaranteed: {cpu: 2}, limit: {cpu: 1}}}`, want: []string{"spec.perNamespace", "at most the limit"}},
+		"a utilization beyond everything":       {spec: `{reclaim: {utilization: 101}}`, want: []string{"spec.reclaim.utilization"}},
 		"its own parent":                        {name: "narcissus", spec: `{parent: narcissus}`, want: []string{"spec.parent", "cannot be its own parent"}},
 		"a long name":                           {name: strings.Repeat("q", 64), spec: `{}`, want: []string{"at most 63 characters"}},
 		"a negative weight":                     {spec: `{weight: -1}`, want: []string{"spec.weight", "greater than or equal to 0"}},

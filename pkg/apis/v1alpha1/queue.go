@@ -92,6 +92,11 @@ type QueueSpec struct {
 	// +optional
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
 
+	// PerNamespace makes a queue below this one of every namespace that belongs to it, named QUEUE/NAMESPACE, so that a
+	// namespace has its queue as soon as it exists. Without it all namespaces share this one.
+	// +optional
+	PerNamespace *QueueTemplate `json:"perNamespace,omitempty"`
+
 	// Guaranteed is what the queue gets before others borrow. A resource that is not listed is not guaranteed.
 	// +optional
 	Guaranteed Amounts `json:"guaranteed,omitempty"`
@@ -149,6 +154,28 @@ type QueueSpec struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Pack;Spread;SingleZone;PreferSingleZone
 	Placement Placement `json:"placement,omitempty"`
+}
+
+// QueueTemplate is what the queues of namespaces are like. Its fields mean what they mean in a Queue; what it does not have is as
+// in the queue above.
+// +kubebuilder:validation:XValidation:rule="!has(self.guaranteed) || !has(self.limit) || self.guaranteed.all(r, !(r in self.limit) || !quantity(string(self.guaranteed[r])).isGreaterThan(quantity(string(self.limit[r]))))",message="what is guaranteed must be at most the limit, for each resource",fieldPath=".guaranteed"
+type QueueTemplate struct {
+	// +optional
+	Guaranteed Amounts `json:"guaranteed,omitempty"`
+	// +optional
+	Limit Amounts `json:"limit,omitempty"`
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	Weight *int32 `json:"weight,omitempty"`
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MaxRunningGangs *int32 `json:"maxRunningGangs,omitempty"`
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	MaxLeaderShare *int32 `json:"maxLeaderShare,omitempty"`
 }
 
 // QueueUsers are what a queue gives to each of its users.
@@ -240,6 +267,11 @@ type QueueStatus struct {
 	// Guaranteed is what the cluster can keep of the guarantee.
 	// +optional
 	Guaranteed v1.ResourceList `json:"guaranteed,omitempty"`
+
+	// FairShare is what the queue and all below it would hold now, of what they hold and wait for, if everything could be
+	// divided at will: guarantees first, then by weight.
+	// +optional
+	FairShare v1.ResourceList `json:"fairShare,omitempty"`
 
 	// Borrowed is what is used beyond the guarantee.
 	// +optional
