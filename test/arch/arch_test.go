@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -227,4 +228,15 @@ func parse(t *testing.T, wanted func(name string) bool) []file {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// What the documentation says is shown by a scenario, is.
+func TestDocumentedScenariosExist(t *testing.T) {
+	page, err := os.ReadFile("../../docs/queues.md")
+	require.NoError(t, err)
+	for _, name := range regexp.MustCompile("`[a-z-]+\\.txt`").FindAllString(string(page), -1) {
+		found, err := filepath.Glob("../../pkg/*/testdata/" + strings.Trim(name, "`"))
+		require.NoError(t, err)
+		require.Len(t, found, 1, name)
+	}
 }
