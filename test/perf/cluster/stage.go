@@ -127,7 +127,8 @@ func (s *stage) start(ctx context.Context, scheduler cluster.Component) error {
 func (s *stage) deletePods(ctx context.Context, which metav1.ListOptions) error {
 	now := int64(0)
 	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		if err := s.client.CoreV1().Pods(namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, which); err != nil {
+		err := s.client.CoreV1().Pods(namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, which)
+		if err != nil && !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err) {
 			return false, err
 		}
 		one := which
