@@ -69,6 +69,20 @@ type Demand struct {
 	Verdict gang.Verdict
 }
 
+// Probed tells whether a pod is the one that is tried again at present, for itself or for its gang.
+func (l *Ledger) Probed(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.pods[uid]
+	if p == nil {
+		return false
+	}
+	if e := l.gangOfLocked(p); e != nil && e.tries(p) {
+		uid = e.leader.UID
+	}
+	return l.probe == uid
+}
+
 // Demand of the gang that a pod is tried for; false when there is none: the pod is alone, or a worker of a gang that
 // has been admitted, or not the one to be tried.
 func (l *Ledger) Demand(uid types.UID) (Demand, bool) {

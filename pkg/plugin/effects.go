@@ -112,7 +112,9 @@ func (e *effects) wake(batch []ledger.Effect, later *calls) {
 	for _, effect := range batch {
 		switch effect := effect.(type) {
 		case ledger.Activate:
-			activate[klog.KObj(effect.Pod).String()] = effect.Pod
+			if !e.plugin.foreteller.add(effect.Pod) {
+				activate[klog.KObj(effect.Pod).String()] = effect.Pod
+			}
 		case ledger.Allow:
 			for _, uid := range effect.Pods {
 				if waiting := e.plugin.handle.GetWaitingPod(uid); waiting != nil {

@@ -11,6 +11,11 @@ func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Sho
 	if _, never := p.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
 		return gang.Verdict{Reason: neverReason(never), Message: never.String() + " of the empty cluster"}
 	}
+	return presentShortage(shortage)
+}
+
+// presentShortage is the verdict on a gang that the empty cluster could hold.
+func presentShortage(shortage *placement.Shortage) gang.Verdict {
 	reason := gang.Fragmented
 	if shortage.Kind == placement.Insufficient {
 		reason = gang.ClusterFull

@@ -108,6 +108,16 @@ func observe(tb ktesting.TB, client kubernetes.Interface, shape shape, profiles 
 					if err := o.createExecutors(ctx, driver); err != nil {
 						fail(err)
 					}
+				}
+			}
+		})
+	}
+	for range creators {
+		running.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
 				case pod := <-o.whole:
 					if err := o.end(ctx, pod); err != nil {
 						fail(err)
@@ -169,20 +179,27 @@ func (o *observer) see(pod *v1.Pod) {
 // end deletes all pods of the application that a pod belongs to.
 func (o *observer) end(ctx context.Context, pod *v1.Pod) error {
 	now := int64(0)
-	err := o.client.CoreV1().Pods(pod.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now},
-		metav1.ListOptions{LabelSelector: spark.LabelGang + "=" + pod.Labels[spark.LabelGang]})
-	if err != nil {
-		return fmt.Errorf("delete an application: %w", err)
+	application := pod.Labels[spark.LabelGang] // and the name of its driver
+	for i := range 1 + o.shape.executors {
+		name := application
+		if i > 0 {
+			name = executorName(application, i)
+		}
+		if err := o.client.CoreV1().Pods(pod.Namespace).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+			return fmt.Errorf("delete a pod of an application that has ended: %w", err)
+		}
 	}
 	return nil
 }
+
+func executorName(driver string, number int) string { return fmt.Sprintf("%s-exec-%d", driver, number) }
 
 func (o *observer) createExecutors(ctx context.Context, driver *v1.Pod) error {
 	for i := range o.shape.executors {
 		executor := &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: driver.Namespace,
-				Name:      fmt.Sprintf("%s-exec-%d", driver.Name, i+1),
+				Name:      executorName(driver.Name, i+1),
 				Labels:    map[string]string{spark.LabelGang: driver.Labels[spark.LabelGang], spark.LabelGangRole: "executor"},
 			},
 			Spec: *driver.Spec.DeepCopy(),
