@@ -80,6 +80,7 @@ func (c podClient) Delete(_ context.Context, name string, options metav1.DeleteO
 		case pod.UID != *options.Preconditions.UID:
 			return conflict("pods", key, "the UID in the precondition is another one")
 		}
+		w.evicted(c.replica, pod)
 		w.deletePod(pod)
 		return nil
 	}})

@@ -30,9 +30,11 @@ type climate struct {
 	// nominates means that kube-scheduler writes down where a pod will go whose binding waits for anything. The shipped
 	// manifests turn that off.
 	nominates bool
-	placement v1alpha1.Placement
-	args      []byte
-	nodes     int
+	// queues exist; dryRun means that all of them only say what they would take back.
+	queues, dryRun bool
+	placement      v1alpha1.Placement
+	args           []byte
+	nodes          int
 }
 
 func (w *World) drawClimate() climate {
@@ -53,14 +55,16 @@ func (w *World) drawClimate() climate {
 	k.placement = pick(c, v1alpha1.Pack, v1alpha1.Pack, v1alpha1.Spread, v1alpha1.SingleZone, v1alpha1.PreferSingleZone)
 	k.args = fmt.Appendf(nil, `{"placement": %q, "definitionTimeout": "%ds", "unclaimedSlotTimeout": "%ds", "collectAfter": "%ds"}`,
 		k.placement, c.number(5, 60), c.number(60, 300), c.number(60, 600))
+	k.queues = c.happens(0.4)
+	k.dryRun = k.queues && c.happens(0.2)
 	var faults []string
 	for f := range numberOfFaults {
 		if k.faults[f] {
 			faults = append(faults, f.String())
 		}
 	}
-	w.trace.add("seed %d: storm of %s, %d nodes, %s, pools %v, zones %v, dedicated %v, sweeps %v, nominates %v, faults %s",
-		w.seed, k.length, k.nodes, k.args, k.pools, k.zones, k.dedicated, k.sweeps, k.nominates, strings.Join(faults, " "))
+	w.trace.add("seed %d: storm of %s, %d nodes, %s, pools %v, zones %v, dedicated %v, sweeps %v, nominates %v, queues %v, dry run %v, faults %s",
+		w.seed, k.length, k.nodes, k.args, k.pools, k.zones, k.dedicated, k.sweeps, k.nominates, k.queues, k.dryRun, strings.Join(faults, " "))
 	return k
 }
 

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -163,12 +164,13 @@ func (w *World) checkCrews(r *replica, free map[string]resource.Vector) {
 			continue
 		}
 		asks := k.executor.vector()
-		own := map[string]resource.Vector{}
+		own, claims := map[string]resource.Vector{}, false
 		for _, g := range r.ledger.Gangs() {
 			if g.Key.Namespace != namespaceOfCrews || g.Key.Name != k.name {
 				continue
 			}
 			for _, slot := range g.Slots {
+				claims = claims || slot.Worker == ""
 				if slot.Worker == "" && slot.Node != "" {
 					own[slot.Node] = slot.Requests
 				}
@@ -188,7 +190,8 @@ func (w *World) checkCrews(r *replica, free map[string]resource.Vector) {
 			seats[zone] += asks.Count(free[node.Name].Add(own[node.Name]), k.count)
 		}
 		for zone, n := range seats {
-			if placed == 0 && n >= k.count || placed > 0 && n > 0 {
+			if placed == 0 && n >= k.count && r.allows(namespaceOfCrews, k.asks()) ||
+				placed > 0 && n > 0 && (claims || r.allows(namespaceOfCrews, quota.Demand{Amount: asks})) {
 				w.fail("stuck", "%s: at rest, %d of %d pods of %s wait and %d find room in zone %q: %s", r.name, len(pods)-placed, len(pods), k.name, n, zone, r.whereabouts(waitingOf(pods)))
 			}
 		}

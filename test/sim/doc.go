@@ -19,6 +19,9 @@
 // the simulation, not the Go scheduler, decides when it is served and answered. So the same seed does the same, down
 // to the last line of the trace.
 //
+// In a part of the seeds there are queues, which change during the storm. They are no objects of the simulated API: every
+// replica is told of them through the ledger, at its start and with delays of its own.
+//
 // After every event the invariants are checked against what the simulation knows to be true, not against what the
 // ledger believes. A seed goes through three acts: a storm of workload and faults; then calm, in which no fault
 // happens, running applications end one after another, and nothing may be left waiting that would fit; and the end,

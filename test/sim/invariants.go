@@ -26,13 +26,18 @@ import (
 // epoch began; minimum, when a lost executor's slot was dropped whatever was left; rest, when room was collected again
 // at once after it had been in vain; rebuilt, when a reservation that could not be saved was not saved later; orphan, when
 // the Gate let workers of a leader pass that had ended; twice, when slots were admitted twice; leak, when applications
-// without pods were remembered; together, see crew.bound.
+// without pods were remembered; together, see crew.bound; charged, when new queues were charged nothing of what ran; limit,
+// when nobody asked the queue about a pod that claims no slot; closed, when a queue that drains let gangs in; dry run, when
+// what is only to be said was done; driver first, when leaders came first and nothing made them wait for their workers.
 func (w *World) check() {
 	for _, r := range w.replicas {
 		if r.dirty {
 			r.dirty = false
 			r.checkNodes()
 			r.checkGangs()
+			if w.climate.queues {
+				r.checkQueues()
+			}
 		}
 	}
 }
@@ -210,6 +215,7 @@ func (r *replica) reserved(a *attempt, node string, before map[types.UID]map[str
 			w.fail("room", "%s: %s was given node %s, which has no room for it: free %s with it", r.name, keyOf(pod), node, free)
 		}
 	}
+	r.letIn(pod)
 	if app := w.appOf(pod); app != nil && pod.UID == app.driver {
 		r.admitted(app, pod, node, undisturbed)
 	}

@@ -76,6 +76,9 @@ type replica struct {
 	outstanding []*call
 
 	told told
+	// layout is the queues that it knows, and arrivals those that it will hear of, in order.
+	layout   ledger.Queues
+	arrivals []ledger.Queues
 	// ghosts are pods that its scheduler's cache goes on counting although they are gone: pod -> where.
 	ghosts map[types.UID]ghost
 	// dirty means that the plugin may have done something since the last check.
@@ -182,6 +185,9 @@ func (r *replica) build() {
 		if p, ok := p.(*plugin.Plugin); ok {
 			r.ledger = p.Ledger()
 		}
+	}
+	if w.climate.queues {
+		r.arrange(w.layout)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -34,6 +35,9 @@ func (w *World) play() {
 	w.trace.add("the storm is over")
 	w.act = calm
 	w.stats.Apps = len(w.apps)
+	if w.climate.queues {
+		w.open()
+	}
 	w.rest()
 	if w.chance.happens(0.7) {
 		w.restartAtRest()
@@ -154,7 +158,7 @@ func (r *replica) checkWaiting() {
 
 func (w *World) checkLone(r *replica, pod *v1.Pod, free map[string]resource.Vector) {
 	for _, node := range w.api.nodes.all() {
-		if admits(node, &pod.Spec) && resource.OfPod(pod).Fits(free[node.Name]) {
+		if admits(node, &pod.Spec) && resource.OfPod(pod).Fits(free[node.Name]) && r.allows(pod.Namespace, quota.Demand{Amount: resource.OfPod(pod), Gangs: 1}) {
 			w.fail("stuck", "%s: at rest, pod %s waits and fits on %s (free %s): %s", r.name, keyOf(pod), node.Name, free[node.Name], r.whereabouts(pod))
 		}
 	}
@@ -166,7 +170,7 @@ func (w *World) checkDriver(r *replica, app *application, pod *v1.Pod, free map[
 	if p.missing || p.broken || w.contested(app) {
 		return
 	}
-	if node := w.fits(p, pod, free); node != "" {
+	if node := w.fits(p, pod, free); node != "" && r.allows(pod.Namespace, p.asks()) {
 		w.fail("stuck", "%s: at rest, driver %s waits although its whole gang fits with it on %s: %s", r.name, keyOf(pod), node, r.whereabouts(pod))
 	}
 }
@@ -220,9 +224,10 @@ func (w *World) checkExecutor(r *replica, app *application, pod *v1.Pod, free ma
 	if driver == nil || ended(driver) || driver.Spec.NodeName == "" || driver.DeletionTimestamp != nil || w.contested(app) {
 		return
 	}
-	own := map[string]resource.Vector{}
+	own, claims := map[string]resource.Vector{}, false
 	if spark.InDefaultProfile(pod) {
 		for _, slot := range slots {
+			claims = claims || slot.Worker == ""
 			if slot.Worker == "" && slot.Node != "" {
 				// It may take any one of them.
 				own[slot.Node] = slot.Requests
@@ -231,7 +236,7 @@ func (w *World) checkExecutor(r *replica, app *application, pod *v1.Pod, free ma
 	}
 	for _, node := range w.api.nodes.all() {
 		room := free[node.Name].Add(own[node.Name])
-		if admits(node, &pod.Spec) && resource.OfPod(pod).Fits(room) {
+		if admits(node, &pod.Spec) && resource.OfPod(pod).Fits(room) && (claims || r.allows(pod.Namespace, quota.Demand{Amount: resource.OfPod(pod)})) {
 			w.fail("stuck", "%s: at rest, executor %s waits and fits on %s (room %s): %s", r.name, keyOf(pod), node.Name, room, r.whereabouts(pod))
 		}
 	}
@@ -253,6 +258,7 @@ func (r *replica) whereabouts(pod *v1.Pod) string {
 // what its predecessor kept waiting for room that only the cache of kube-scheduler called taken, or that it collected. A
 // leader that another scheduler has bound may carry a reservation that was written only after that.
 func (w *World) restartAtRest() {
+	used := w.leader().used()
 	before, mayStart := standings(w.leader()), len(w.leader().ghosts) > 0 || w.leader().ledger.Collected() != nil
 	for len(w.replicas) > 0 {
 		w.replicas[0].stop()
@@ -262,6 +268,7 @@ func (w *World) restartAtRest() {
 	w.start(true)
 	w.rest()
 	after := standings(w.leader())
+	alike := maps.Equal(before, after)
 	for which, had := range before {
 		lately := w.released[which.leader] && !released[which.leader] // it took long until nothing happened any more
 		has := after[which]
@@ -274,6 +281,9 @@ func (w *World) restartAtRest() {
 		if _, known := before[which]; !known && !mayStart && !w.disputed(which.key) {
 			w.fail("rebuilt", "gang %s led by %s was not there before a restart and is %v after it", which.key, which.leader, has)
 		}
+	}
+	if again := w.leader().used(); alike && !mayStart && again != used {
+		w.fail("rebuilt", "queues held %s before a restart and hold %s after it", used, again)
 	}
 }
 
@@ -338,6 +348,11 @@ func (w *World) checkEmpty() {
 		}
 		if collected := r.ledger.Collected(); collected != nil {
 			w.fail("leak", "%s: nothing runs, and room is collected: %v", r.name, collected)
+		}
+		for _, queue := range r.standings() {
+			if !queue.Used.IsZero() || !queue.Leaders.IsZero() || queue.Gangs != 0 || queue.Waiting != 0 {
+				w.fail("leak", "%s: nothing runs, and queue %s holds %s, %d gangs run and %d wait", r.name, queue.Name, queue.Used, queue.Gangs, queue.Waiting)
+			}
 		}
 		census := r.ledger.Census()
 		census.Synced = false

@@ -29,6 +29,9 @@ func (w *World) brew() {
 	w.repeat(5*time.Second, time.Minute, w.disturbNode)
 	w.repeat(3*time.Second, 40*time.Second, w.disturbPod)
 	w.repeat(10*time.Second, 2*time.Minute, w.disturbScheduler)
+	if w.climate.queues {
+		w.repeat(10*time.Second, 3*time.Minute, w.rearrange)
+	}
 	w.repeat(2*time.Second, 30*time.Second, func() {
 		if w.strikes(RivalPods, 0.8) {
 			w.rivalPod()

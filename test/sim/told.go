@@ -24,6 +24,7 @@ type told struct {
 // member is a pod and where it counts.
 type member struct {
 	pod      *v1.Pod // as last told; nil when only its reservation is known
+	last     *v1.Pod // as last told or reserved
 	reserved string  // node that a scheduling cycle reserved for it and has not given back; empty means none
 	counted  string  // node in whose sum it is; empty means none
 	requests resource.Vector
@@ -57,7 +58,7 @@ func (t *told) hear(k kind, n notification) {
 	}
 	pod := n.new.(*v1.Pod)
 	m := t.member(pod.UID)
-	m.pod = pod
+	m.pod, m.last = pod, pod
 	t.count(m, resource.OfPod(pod))
 }
 
@@ -98,6 +99,7 @@ func (t *told) reserve(pod *v1.Pod, node string) {
 	if m.pod != nil {
 		pod = m.pod
 	}
+	m.last = pod
 	t.count(m, resource.OfPod(pod))
 }
 

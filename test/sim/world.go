@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
 )
 
 // World is one seed being played.
@@ -18,6 +19,8 @@ type World struct {
 	quiesce func()
 	chance  chance
 	climate climate
+	// layout is the queues as they are; replicas hear of them later.
+	layout ledger.Queues
 
 	agenda agenda
 	desk   *desk
@@ -107,6 +110,9 @@ func Run(seed uint64, options Options, quiesce func()) (result Result) {
 		w.settle() // what has been asked for meanwhile is refused, and the last goroutines end
 	}()
 	w.climate = w.drawClimate()
+	if w.climate.queues {
+		w.layout = w.drawQueues()
+	}
 	w.play()
 	return result
 }

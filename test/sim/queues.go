@@ -1,0 +1,389 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// Queues are not objects of the simulated API server: every replica is told of them at its start, before anything else, and
+// of each change after a delay of its own, in order, as its informer of Queues would.
+
+// namespaces are all that pods are in; rivals are in the last.
+var namespaces = []string{"red", "white", "blue"}
+
+// drawQueues is a tree of queues: those of red and white, and sometimes one above both, and one for the rivals.
+func (w *World) drawQueues() ledger.Queues {
+	c := w.chance
+	layout := ledger.Queues{Namespaces: map[string]string{}}
+	parent := ""
+	if c.happens(0.6) {
+		parent = "team"
+		layout.Specs = append(layout.Specs, w.drawQueue(parent, ""))
+	}
+	for _, namespace := range namespaces {
+		switch {
+		case namespace == "blue" && c.happens(0.7):
+		case parent != "" && c.happens(0.1):
+			layout.Namespaces[namespace] = parent
+		default:
+			layout.Specs = append(layout.Specs, w.drawQueue("queue-"+namespace, parent))
+			layout.Namespaces[namespace] = "queue-" + namespace
+		}
+	}
+	return layout
+}
+
+func (w *World) drawQueue(name, parent string) quota.Spec {
+	c := w.chance
+	number := func(p float64, low, high int) *int64 {
+		if !c.happens(p) {
+			return nil
+		}
+		n := int64(c.number(low, high))
+		return &n
+	}
+	amounts := func(cpu, memory float64, low, high int) (a quota.Amounts) {
+		if c.happens(cpu) {
+			a = append(a, resource.Amount{Name: v1.ResourceCPU, Value: 1000 * int64(c.number(low, high))})
+		}
+		if c.happens(memory) {
+			a = append(a, resource.Amount{Name: v1.ResourceMemory, Value: int64(c.number(2*low, 4*high)) << 30})
+		}
+		return a
+	}
+	spec := quota.Spec{
+		Name: name, Parent: parent,
+		Guaranteed: amounts(0.6, 0.3, 1, 16), Limit: amounts(0.6, 0.2, 4, 30), Weight: number(0.3, 0, 3),
+		MaxRunningGangs: number(0.2, 1, 6), MaxLeaderShare: number(0.3, 5, 60),
+		Order: pick(c, quota.FIFO, quota.Fair), Priority: int32(c.number(0, 1)),
+		State: pick(c, quota.Open, quota.Open, quota.Open, quota.Open, quota.Open, quota.Draining, quota.Stopped),
+	}
+	spec.Reclaim = quota.Reclaim{
+		Enabled: c.happens(0.6), After: time.Duration(c.number(0, 30)) * time.Second, Budget: number(0.2, 10, 100),
+		DeadZone: pick[int64](c, 0, 0, 10), Exempt: c.happens(0.1), DryRun: w.climate.dryRun,
+	}
+	if c.happens(0.3) {
+		grace := c.between(time.Second, time.Minute)
+		spec.Reclaim.Grace = &grace
+	}
+	return spec
+}
+
+// rearrange changes the queues: some limit, where a namespace belongs, or all.
+func (w *World) rearrange() {
+	c := w.chance
+	layout := w.layout
+	layout.Specs, layout.Namespaces = slices.Clone(layout.Specs), maps.Clone(layout.Namespaces)
+	switch at := c.IntN(len(layout.Specs)); c.number(0, 4) {
+	case 0:
+		layout = w.drawQueues()
+	case 1:
+		if !w.climate.dryRun { // where nothing may be taken back, everything is in a queue that says so
+			layout.Specs = slices.Delete(layout.Specs, at, at+1)
+		}
+	case 2:
+		layout.Namespaces[pick(c, namespaces...)] = layout.Specs[at].Name
+	default:
+		layout.Specs[at] = w.drawQueue(layout.Specs[at].Name, layout.Specs[at].Parent)
+	}
+	if len(layout.Specs) == 0 {
+		layout = w.drawQueues()
+	}
+	w.arrange(layout)
+}
+
+// open opens every queue, so that whatever fits may start in the calm.
+func (w *World) open() {
+	layout := w.layout
+	layout.Specs = slices.Clone(layout.Specs)
+	for i := range layout.Specs {
+		layout.Specs[i].State = quota.Open
+	}
+	w.arrange(layout)
+}
+
+// arrange tells all replicas of new queues.
+func (w *World) arrange(layout ledger.Queues) {
+	w.layout = layout
+	w.trace.add("api: queues %s", textOf(layout))
+	for _, r := range w.replicas {
+		r.arrivals = append(r.arrivals, layout)
+		w.after(w.chance.delay(200*time.Millisecond, 5*time.Second), func() {
+			if r.stopped.Load() {
+				return
+			}
+			next := r.arrivals[0]
+			r.arrivals = r.arrivals[1:]
+			r.arrange(next)
+		})
+	}
+}
+
+// arrange tells a replica of queues.
+func (r *replica) arrange(layout ledger.Queues) {
+	r.layout = layout
+	r.told.changes++
+	r.world.trace.add("%s: hears of queues %s", r.name, textOf(layout))
+	effects, err := r.ledger.Apply(time.Now(), ledger.QueuesSeen{Queues: layout})
+	if err != nil {
+		panic(fmt.Sprintf("sim: %v", err))
+	}
+	r.dirty = true
+	for _, effect := range effects {
+		switch effect := effect.(type) {
+		case ledger.Activate:
+			r.queue.activate(effect.Pod)
+		case ledger.Tell:
+		default:
+			panic(fmt.Sprintf("sim: new queues have effect %T", effect))
+		}
+	}
+}
+
+func textOf(layout ledger.Queues) string {
+	var b strings.Builder
+	for _, s := range layout.Specs {
+		fmt.Fprintf(&b, "[%s in %q: guaranteed %v, limit %v, weight %s, gangs %s, leaders %s, %s, %s, reclaim %v after %s, grace %s, budget %s, dead zone %d, exempt %v, dry run %v] ",
+			s.Name, s.Parent, s.Guaranteed, s.Limit, optional(s.Weight), optional(s.MaxRunningGangs), optional(s.MaxLeaderShare), s.Order, s.State,
+			s.Reclaim.Enabled, s.Reclaim.After, optional(s.Reclaim.Grace), optional(s.Reclaim.Budget), s.Reclaim.DeadZone, s.Reclaim.Exempt, s.Reclaim.DryRun)
+	}
+	return b.String() + fmt.Sprint(layout.Namespaces)
+}
+
+func optional[T any](value *T) string {
+	if value == nil {
+		return "-"
+	}
+	return fmt.Sprint(*value)
+}
+
+// way is a queue and all above it, as a replica has been told; what belongs to nothing is Unassigned.
+func (r *replica) way(namespace string) []quota.Spec {
+	find := func(name string) int {
+		return slices.IndexFunc(r.layout.Specs, func(s quota.Spec) bool { return s.Name == name })
+	}
+	at := find(r.layout.Namespaces[namespace])
+	if at < 0 {
+		return []quota.Spec{{Name: quota.Unassigned}}
+	}
+	var way []quota.Spec
+	for ; at >= 0; at = find(r.layout.Specs[at].Parent) {
+		way = append(way, r.layout.Specs[at])
+	}
+	return way
+}
+
+// charged is what a queue has to be charged with.
+type charged struct {
+	namespace string
+	demand    quota.Demand
+}
+
+// charges are everything that runs by what the plugin has been told, and the slots of admitted gangs.
+func (r *replica) charges() (charges []charged) {
+	for _, m := range r.told.pods {
+		if m.counted == "" {
+			continue
+		}
+		d := quota.Demand{Amount: m.requests}
+		if r.lone(m.last) {
+			d.Gangs = 1
+		}
+		charges = append(charges, charged{m.last.Namespace, d})
+	}
+	for _, g := range r.ledger.Gangs() {
+		if !g.Phase.Admitted() {
+			continue
+		}
+		d := quota.Demand{Gangs: 1}
+		if leader := r.told.pods[g.Leader]; leader != nil {
+			d.Leader = leader.requests
+		}
+		for _, slot := range g.Slots {
+			if slot.Worker == "" {
+				d.Amount = d.Amount.Add(slot.Requests)
+			}
+		}
+		charges = append(charges, charged{g.Key.Namespace, d})
+	}
+	return charges
+}
+
+// lone tells whether a pod is a gang by itself.
+func (r *replica) lone(pod *v1.Pod) bool {
+	return pod.Spec.SchedulerName == schedulerName && !spark.IsDriver(pod) && !spark.IsExecutor(pod)
+}
+
+// holding is what a queue, with all below it, holds.
+type holding struct {
+	used, leaders  resource.Vector
+	gangs, leading int64
+}
+
+func (r *replica) holdings() map[string]holding {
+	holdings := map[string]holding{}
+	for _, c := range r.charges() {
+		for _, spec := range r.way(c.namespace) {
+			h := holdings[spec.Name]
+			h.used, h.leaders, h.gangs = h.used.Add(c.demand.Amount), h.leaders.Add(c.demand.Leader), h.gangs+c.demand.Gangs
+			if !c.demand.Leader.IsZero() {
+				h.leading++
+			}
+			holdings[spec.Name] = h
+		}
+	}
+	return holdings
+}
+
+// checkQueues: every queue is charged with what runs and is held in it and below it.
+func (r *replica) checkQueues() {
+	holdings := r.holdings()
+	for _, s := range r.standings() {
+		want := holdings[s.Name]
+		if !s.Used.Equal(want.used) || !s.Leaders.Equal(want.leaders) || s.Gangs != want.gangs {
+			r.world.fail("charged", "%s: queue %s is charged %s, leaders %s, %d gangs; it holds %s, leaders %s, %d gangs",
+				r.name, s.Name, s.Used, s.Leaders, s.Gangs, want.used, want.leaders, want.gangs)
+		}
+	}
+}
+
+// letIn checks what the plugin has just let a pod have a node for, unless that claims a slot: no queue holds more than it may
+// of what is asked for. Neither other schedulers nor other queues are an excuse: while it holds more, nobody is let in.
+func (r *replica) letIn(pod *v1.Pod) {
+	if len(r.layout.Specs) == 0 || r.told.buried[pod.UID] {
+		return
+	}
+	d := quota.Demand{Amount: resource.OfPod(pod)}
+	app := r.world.appOf(pod)
+	switch {
+	case app != nil && pod.UID == app.driver:
+		if app.unpredicted {
+			return
+		}
+		d = app.plan.asks()
+	case r.lone(pod):
+		d.Gangs = 1
+	default:
+		for _, g := range r.ledger.Gangs() {
+			claims, claimed := false, 0
+			for _, slot := range g.Slots {
+				claims = claims || slot.Worker == pod.UID
+				if slot.Worker != "" {
+					claimed++
+				}
+			}
+			k := r.world.members[pod.UID]
+			switch {
+			case !claims:
+			case k != nil && g.Phase == gang.Reserved && claimed == 1:
+				d = k.asks() // it was let in for all of them
+			default:
+				return
+			}
+		}
+	}
+	holdings := r.holdings()
+	way := r.way(pod.Namespace)
+	for i, spec := range way {
+		h := holdings[spec.Name]
+		if spec.State == quota.Stopped || spec.State == quota.Draining && d.Gangs > 0 {
+			r.world.fail("closed", "%s: %s was let in although queue %s is %s", r.name, keyOf(pod), spec.Name, spec.State)
+		}
+		for _, limit := range spec.Limit {
+			if d.Amount.Of(limit.Name) > 0 && h.used.Of(limit.Name) > limit.Value {
+				r.world.fail("limit", "%s: %s was let in, and queue %s holds %s of at most %s %d", r.name, keyOf(pod), spec.Name, h.used, limit.Name, limit.Value)
+			}
+		}
+		if spec.MaxRunningGangs != nil && d.Gangs > 0 && h.gangs > *spec.MaxRunningGangs {
+			r.world.fail("limit", "%s: %s was let in, and queue %s runs %d of at most %d gangs", r.name, keyOf(pod), spec.Name, h.gangs, *spec.MaxRunningGangs)
+		}
+		if spec.MaxLeaderShare == nil || h.leading <= 1 {
+			continue
+		}
+		for name := range d.Leader.List() {
+			most := int64(0)
+			for _, node := range r.told.nodes {
+				most += resource.OfList(node.Status.Allocatable).Of(name)
+			}
+			for _, above := range way[i:] {
+				if limit, limited := above.Limit.Of(name); limited {
+					most = min(most, limit)
+				}
+			}
+			if 100*h.leaders.Of(name) > *spec.MaxLeaderShare*most {
+				r.world.fail("limit", "%s: %s was let in, and the leaders in queue %s hold %s, more than %d%% of %s %d", r.name, keyOf(pod), spec.Name, h.leaders, *spec.MaxLeaderShare, name, most)
+			}
+		}
+	}
+}
+
+// allows tells whether the queue of a namespace lets somebody in who asks for so much.
+func (r *replica) allows(namespace string, d quota.Demand) bool {
+	if len(r.layout.Specs) == 0 {
+		return true
+	}
+	tree := quota.New(r.layout.Specs)
+	capacity := resource.Vector{}
+	for _, node := range r.told.nodes {
+		capacity = capacity.Add(resource.OfList(node.Status.Allocatable))
+	}
+	tree.SetCapacity(capacity)
+	for _, c := range r.charges() {
+		tree.Charge(r.way(c.namespace)[0].Name, c.demand)
+	}
+	return tree.Fits(r.way(namespace)[0].Name, d).Passes()
+}
+
+// asks is what an application asks its queue for at its start.
+func (p plan) asks() quota.Demand {
+	return quota.Demand{Amount: p.driver.vector().Add(p.executor.vector().Scale(p.count)), Leader: p.driver.vector(), Gangs: 1}
+}
+
+// asks is what a crew asks its queue for at its start.
+func (k *crew) asks() quota.Demand {
+	return quota.Demand{Amount: k.executor.vector().Scale(k.count), Gangs: 1}
+}
+
+// evicted checks an eviction before it takes effect: where queues only say what they would take back nothing is taken, and no
+// driver goes before its executors that have a node.
+func (w *World) evicted(by *replica, pod *v1.Pod) {
+	w.stats.Evictions++
+	if w.climate.dryRun {
+		w.fail("dry run", "%s: %s is evicted although every queue only says what it would take back", by.name, keyOf(pod))
+	}
+	a := w.appOf(pod)
+	if a == nil || pod.UID != a.driver || a.unpredicted {
+		return
+	}
+	for _, other := range w.api.pods.all() {
+		if w.appOf(other) == a && other.UID != pod.UID && !ended(other) && other.Spec.NodeName != "" && other.DeletionTimestamp == nil && !w.usurped[other.UID] {
+			w.fail("driver first", "%s: driver %s is evicted before its executor %s", by.name, keyOf(pod), other.Name)
+		}
+	}
+}
+
+// standings are all queues as the ledger sees them, by name.
+func (r *replica) standings() []ledger.QueueStanding {
+	standings, _ := r.ledger.Queues()
+	return standings
+}
+
+// used is what every queue holds, for people and comparison.
+func (r *replica) used() string {
+	var b strings.Builder
+	for _, s := range r.standings() {
+		fmt.Fprintf(&b, "%q %s leaders %s gangs %d; ", s.Name, s.Used, s.Leaders, s.Gangs)
+	}
+	return b.String()
+}
