@@ -155,7 +155,7 @@ func (l *Ledger) rechargeLocked(c *charge, want charge) {
 	}
 	if !c.nothing() {
 		l.queues.Release(c.queue, c.demand)
-		l.waiting.idle = false
+		l.waiting.idle = l.waiting.idle && !l.queues.Freed()
 	}
 	if *c = want; !c.nothing() {
 		l.queues.Charge(c.queue, c.demand)

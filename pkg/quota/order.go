@@ -326,6 +326,9 @@ func (t *Tree) Wake(may func(Waiter) bool) {
 	}
 }
 
+// Freed tells whether something was released since Next that somebody may be parked for.
+func (t *Tree) Freed() bool { return len(t.freed) > 0 }
+
 // Hold keeps everybody of a waiter's queue from passing it, until it is removed or let go: while it is parked the queue has
 // nobody who is next.
 func (t *Tree) Hold(id types.UID) {

@@ -3,16 +3,12 @@ package quota
 import (
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -26,23 +22,6 @@ func TestScenarios(t *testing.T) {
 		s := &script{specs: map[string]Spec{}, gangs: map[string]*scriptGang{}, now: start}
 		return s.run
 	})
-}
-
-func TestTheDocsNameEveryScenarioAndNoOther(t *testing.T) {
-	text, err := os.ReadFile("../../docs/queues.md")
-	require.NoError(t, err)
-	named := map[string]bool{}
-	for _, name := range regexp.MustCompile("`[a-z-]+\\.txt`").FindAllString(string(text), -1) {
-		named["testdata/"+strings.Trim(name, "`")] = true
-	}
-	files, err := filepath.Glob("testdata/*.txt")
-	require.NoError(t, err)
-	require.Equal(t, files, slices.Sorted(maps.Keys(named)))
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		require.Contains(t, string(text), "\n# Replaces ", "%s: says which property of YARN it replaces", file)
-	}
 }
 
 // script understands the commands of scenarios. Every command takes a second.

@@ -230,13 +230,29 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// What the documentation says is shown by a scenario, is.
-func TestDocumentedScenariosExist(t *testing.T) {
+// TestTheDocsNameTheScenariosOfQueues: every file that says which property of YARN it replaces is named, and no other that is
+// not there; and all of the arithmetic say it.
+func TestTheDocsNameTheScenariosOfQueues(t *testing.T) {
 	page, err := os.ReadFile("../../docs/queues.md")
 	require.NoError(t, err)
-	for _, name := range regexp.MustCompile("`[a-z-]+\\.txt`").FindAllString(string(page), -1) {
-		found, err := filepath.Glob("../../pkg/*/testdata/" + strings.Trim(name, "`"))
+	named := regexp.MustCompile("`[a-z-]+\\.txt`").FindAllString(string(page), -1)
+	replaces := map[string]bool{} // file -> says what it replaces
+	for _, pattern := range []string{"../../pkg/quota/testdata/*.txt", "../../pkg/ledger/testdata/queue-*.txt"} {
+		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
-		require.Len(t, found, 1, name)
+		require.NotEmpty(t, files)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			name := "`" + filepath.Base(file) + "`"
+			replaces[name] = strings.Contains(string(text), "\n# Replaces ")
+			require.True(t, replaces[name] || strings.Contains(pattern, "ledger"), "%s says what it replaces", file)
+		}
+	}
+	for _, name := range named {
+		require.Contains(t, replaces, name)
+	}
+	for name, says := range replaces {
+		require.True(t, !says || slices.Contains(named, name), "%s is not named", name)
 	}
 }
