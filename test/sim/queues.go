@@ -356,7 +356,7 @@ func (k *crew) asks() quota.Demand {
 }
 
 // evicted checks an eviction before it takes effect: where queues only say what they would take back nothing is taken, and no
-// driver goes before its executors that have a node.
+// driver goes before its executors of which the scheduler knows that they have a node.
 func (w *World) evicted(by *replica, pod *v1.Pod) {
 	w.stats.Evictions++
 	if w.climate.dryRun {
@@ -367,7 +367,9 @@ func (w *World) evicted(by *replica, pod *v1.Pod) {
 		return
 	}
 	for _, other := range w.api.pods.all() {
-		if w.appOf(other) == a && other.UID != pod.UID && !ended(other) && other.Spec.NodeName != "" && other.DeletionTimestamp == nil && !w.usurped[other.UID] {
+		m := by.told.pods[other.UID]
+		known := m != nil && m.pod != nil && m.pod.Spec.NodeName != ""
+		if w.appOf(other) == a && other.UID != pod.UID && known && !ended(other) && other.DeletionTimestamp == nil && !w.usurped[other.UID] {
 			w.fail("driver first", "%s: driver %s is evicted before its executor %s", by.name, keyOf(pod), other.Name)
 		}
 	}
