@@ -270,7 +270,8 @@ func (w *World) restartAtRest() {
 	after := standings(w.leader())
 	// With the room that its predecessor kept for somebody, what it can take back may be enough for another.
 	taken := mayStart && w.stats.Evictions > evictions
-	alike := maps.Equal(before, after)
+	// What a gang without a leader lost before is written nowhere.
+	alike := maps.Equal(before, after) && !slices.ContainsFunc(w.leader().ledger.Gangs(), func(g ledger.Standing) bool { return leaderless(g.Leader) })
 	for which, had := range before {
 		lately := w.released[which.leader] && !released[which.leader] // it took long until nothing happened any more
 		has := after[which]
