@@ -37,6 +37,8 @@ type Ledger struct {
 	resting map[*entry]struct{}
 	// claims are the roles of defined gangs by one label of their selectors.
 	claims map[label][]claim
+	// labelled are the pods by one label, for the keys by which some role is found: key -> label -> pods.
+	labelled map[string]map[label]map[types.UID]*pod
 	// layout is what is known of queues, and queues is what they use and who waits in them.
 	layout Queues
 	queues *quota.Tree
@@ -149,6 +151,7 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 		barred:   map[*entry]struct{}{},
 		resting:  map[*entry]struct{}{},
 		claims:   map[label][]claim{},
+		labelled: map[string]map[label]map[types.UID]*pod{},
 		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
 		queues:   quota.New(nil),
 		reclaims: map[string]bool{},

@@ -35,6 +35,7 @@ func (l *Ledger) seePodLocked(seen Pod) {
 	if p == nil {
 		p = &pod{Pod: seen, shown: shown}
 		l.pods[seen.UID] = p
+		l.labelAllLocked(p)
 		l.joinLocked(p)
 	} else {
 		p.shown = shown
@@ -59,6 +60,10 @@ func (l *Ledger) updateLocked(p *pod, seen Pod) {
 	}
 	if p.placed != "" && !maps.Equal(p.Object.Labels, seen.Object.Labels) {
 		l.companyChanged = true
+	}
+	if !maps.Equal(p.Labels, seen.Labels) {
+		l.unlabelLocked(p)
+		defer l.labelAllLocked(p)
 	}
 	if p.part() != seen.part() {
 		// Somebody changed its labels, or a gang was defined or has ended.
@@ -192,6 +197,7 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 	}
 	delete(l.pods, uid)
 	delete(l.leaving, uid)
+	l.unlabelLocked(p)
 	if p.placed != "" {
 		l.useLocked(p.placed, resource.Vector{}.Sub(p.Requests))
 		p.placed = ""

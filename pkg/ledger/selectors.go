@@ -69,18 +69,16 @@ func selects(selector, labels map[string]string) bool {
 // before; of others some may have been taken for lone pods.
 func (l *Ledger) recruitLocked(e *entry) {
 	l.dismissLocked(e)
-	unknown := false
+	candidates := maps.Clone(l.apps[e.Key].workers)
 	for i, role := range e.Gang.Definition.Roles {
 		at := handle(e.Key.Namespace, role.Selector)
 		l.claims[at] = append(l.claims[at], claim{e, i})
 		e.handles = append(e.handles, at)
-		unknown = unknown || role.Selector[spark.LabelApp] == ""
-	}
-	candidates := l.apps[e.Key].workers
-	if unknown {
-		candidates = map[types.UID]*pod{}
-		for uid, p := range l.pods {
-			if p.Namespace == e.Key.Namespace && p.Kind != Leader && len(p.Labels) > 0 {
+		if role.Selector[spark.LabelApp] != "" {
+			continue
+		}
+		for uid, p := range l.labelledLocked(at) {
+			if p.Kind != Leader && selects(role.Selector, p.Labels) {
 				candidates[uid] = p
 			}
 		}
@@ -127,4 +125,47 @@ func (l *Ledger) dismissLocked(e *entry) {
 		}
 	}
 	e.handles = nil
+	if len(l.claims) == 0 {
+		clear(l.labelled) // keys that nobody selects by must not collect
+	}
+}
+
+// labelledLocked are the pods with a label. The first one who asks for a key pays for going through all pods.
+func (l *Ledger) labelledLocked(at label) map[types.UID]*pod {
+	if l.labelled[at.key] == nil {
+		l.labelled[at.key] = map[label]map[types.UID]*pod{}
+		for _, p := range l.pods {
+			l.labelLocked(p, at.key)
+		}
+	}
+	return l.labelled[at.key][at]
+}
+
+// labelLocked and unlabelLocked keep the pods of every key that was asked for in step with their labels.
+func (l *Ledger) labelLocked(p *pod, key string) {
+	value, labelled := p.Labels[key]
+	if !labelled {
+		return
+	}
+	at := label{p.Namespace, key, value}
+	if l.labelled[key][at] == nil {
+		l.labelled[key][at] = map[types.UID]*pod{}
+	}
+	l.labelled[key][at][p.UID] = p
+}
+
+func (l *Ledger) labelAllLocked(p *pod) {
+	for key := range l.labelled {
+		l.labelLocked(p, key)
+	}
+}
+
+func (l *Ledger) unlabelLocked(p *pod) {
+	for key, pods := range l.labelled {
+		at := label{p.Namespace, key, p.Labels[key]}
+		delete(pods[at], p.UID)
+		if len(pods[at]) == 0 {
+			delete(pods, at)
+		}
+	}
 }

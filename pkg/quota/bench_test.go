@@ -61,6 +61,36 @@ func filled(waiting int, shapes bool) (*Tree, []string) {
 	return t, leaves
 }
 
+// BenchmarkAdmission is a gang that starts and ends in a cluster of so many queues with guarantees and limits: who is next, does
+// it fit, charge and release. One gang waits in each queue.
+func BenchmarkAdmission(b *testing.B) {
+	for _, queues := range []int{10, 100, 1000, 10_000} {
+		b.Run(fmt.Sprint("queues=", queues), func(b *testing.B) {
+			amounts := Amounts{{Name: "cpu", Value: 1_000_000}, {Name: "memory", Value: 1 << 50}}
+			var specs []Spec
+			for i := range queues {
+				specs = append(specs, Spec{Name: fmt.Sprint("queue-", i), Guaranteed: amounts, Limit: amounts})
+			}
+			t := New(specs)
+			t.SetCapacity(resource.Vector{CPU: 1_000_000_000, Memory: 1 << 60, Pods: 1 << 30})
+			for i := range queues {
+				t.Push(Waiter{ID: types.UID(fmt.Sprint(i)), Queue: fmt.Sprint("queue-", i), Shape: fmt.Sprint(i), Since: start.Add(time.Duration(i) * time.Millisecond), Demand: demandOf(i)})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				w, ok := t.Next()
+				if !ok || !t.Fits(w.Queue, w.Demand).Passes() {
+					b.Fatal("nobody starts")
+				}
+				t.Remove(w.ID)
+				t.Charge(w.Queue, w.Demand)
+				t.Release(w.Queue, w.Demand)
+				t.Push(w)
+			}
+		})
+	}
+}
+
 func BenchmarkFitsIn1000Queues(b *testing.B) {
 	t, leaves := filled(0, false)
 	d := demandOf(1)
