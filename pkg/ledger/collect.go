@@ -423,7 +423,12 @@ func (l *Ledger) ViewFor(uid types.UID) *View {
 			uid = e.leader.UID
 		}
 	}
-	c := l.collectionOfLocked(uid)
+	return l.viewForLocked(uid)
+}
+
+// viewForLocked is a view as a waiter may use it.
+func (l *Ledger) viewForLocked(waiter types.UID) *View {
+	c := l.collectionOfLocked(waiter)
 	if c == nil {
 		return l.nodes.view(l.epoch)
 	}

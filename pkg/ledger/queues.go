@@ -263,8 +263,8 @@ func (l *Ledger) nextLocked() *waiter {
 
 // reasonLocked is the reason of verdictLocked, without its numbers.
 func (l *Ledger) reasonLocked(w *waiter) gang.Reason {
-	if c := l.collectionOfLocked(w.uid()); c != nil && c.reclaim != nil {
-		return c.reclaim.verdict.Reason
+	if l.reclaimsLocked(w.uid()) {
+		return gang.Reclaiming
 	}
 	v, parked := l.queues.Parked(w.uid())
 	switch s := w.shape; {

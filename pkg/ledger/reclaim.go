@@ -110,7 +110,13 @@ func (l *Ledger) mayClaimLocked(asks quota.Waiter, lowest int32) bool {
 	if asks.Elastic || !w.claimed.IsZero() && l.now.Sub(w.claimed) < claimPause {
 		return false
 	}
-	return (asks.Priority > lowest && !w.meek || l.reclaims[asks.Queue]) && l.collectionOfLocked(asks.ID) == nil
+	return (asks.Priority > lowest && !w.meek || l.reclaims[asks.Queue]) && !l.reclaimsLocked(asks.ID)
+}
+
+// reclaimsLocked tells whether somebody leaves for a waiter already.
+func (l *Ledger) reclaimsLocked(waiter types.UID) bool {
+	c := l.collectionOfLocked(waiter)
+	return c != nil && c.reclaim != nil
 }
 
 // wishLocked is what a waiter lacks that others may have to give; false if it lacks something else, or nobody has to.
@@ -139,6 +145,11 @@ func (l *Ledger) wishLocked(w *waiter, lowest int32) (quota.Claim, bool) {
 		return wish, false
 	default:
 		free := l.nodes.total
+		if c := l.collectionOfLocked(w.uid()); c != nil {
+			for _, kept := range c.kept {
+				free = free.Add(kept.amount)
+			}
+		}
 		for _, p := range l.leaving {
 			if p.taker == "" {
 				free = free.Add(p.Requests)
@@ -230,6 +241,7 @@ func (p *pod) leaves() bool { return p.taker != "" || p.Object.DeletionTimestamp
 
 // takeLocked lets the chosen ones go and keeps the room for the waiter as it comes free.
 func (l *Ledger) takeLocked(w *waiter, t *trial, slots []placement.Slots, grace *time.Duration) {
+	l.giveUpLocked(w.uid()) // what was collected so far is part of the plan
 	c := newCollection(w.uid(), t.wants, l.now)
 	c.reclaim = &reclaim{queue: w.asks.Queue, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + t.summary()}}
 	c.after = claimPatience
@@ -495,7 +507,7 @@ type trial struct {
 }
 
 func (l *Ledger) trialLocked(w *waiter, all map[types.UID]*victim) *trial {
-	t := &trial{ledger: l, waiter: w, wants: l.wantsLocked(w.uid()), view: l.nodes.view(l.epoch), all: all, leaving: map[int]resource.Vector{}}
+	t := &trial{ledger: l, waiter: w, wants: l.wantsLocked(w.uid()), view: l.viewForLocked(w.uid()), all: all, leaving: map[int]resource.Vector{}}
 	t.gang.Strategy = l.strategyLocked(w.turn.gang.Namespace)
 	for _, want := range t.wants {
 		eligible := func(node int) bool { return want.eligible(t.view.Object(node)) }

@@ -409,3 +409,24 @@ func TestEveryQueueCollectsForOne(t *testing.T) {
 	}
 	assert.Equal(t, map[string]string{"own": "first", "other": "third", "": "large"}, collecting)
 }
+
+// Who has waited so long that room is collected for him may take back what he lacks as soon as he may at all, and what was
+// collected is not lost by that.
+func TestWhoCollectsMayTakeBack(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	own := func(after time.Duration) quota.Spec {
+		return quota.Spec{Name: "own", Guaranteed: cpu(4), Reclaim: quota.Reclaim{Enabled: true, After: after}}
+	}
+	c.arrange(own(2*time.Hour), quota.Spec{Name: "other"})
+	c.runs("other", "x", 1, "a", "a", "a", "a", "b", "b", "b")
+	c.waits("own", "y", 2)
+	c.now = c.now.Add(time.Hour)
+	c.tell(Tick{Collect: time.Hour})
+	require.Len(t, c.collections, 1)
+	require.Equal(t, "0", c.free(), "the only free core is collected")
+	c.arrange(own(0), quota.Spec{Name: "other"})
+	c.pass(time.Second)
+	assert.Equal(t, []string{"x5", "x4"}, c.evicted())
+	assert.Len(t, c.collections, 1)
+	assert.Equal(t, "0", c.free())
+}

@@ -264,7 +264,10 @@ func (t *Tree) Firsts(wanted func(Waiter) bool) []Waiter {
 			firsts = append(firsts, first)
 		}
 	}
-	slices.SortFunc(firsts, func(a, b *waiter) int {
+	// Queues are compared by what their waiters ask for, which makes circles among more than two: so that the order is the same
+	// every time, it has to begin with one.
+	slices.SortFunc(firsts, func(a, b *waiter) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(firsts, func(a, b *waiter) int {
 		if a.group.leaf != b.group.leaf {
 			n, m := siblings(a.group.leaf, b.group.leaf)
 			return cmp.Or(n.keyFor(n.used, a.Demand.Amount).compare(m.keyFor(m.used, b.Demand.Amount)), cmp.Compare(n.Name, m.Name))
