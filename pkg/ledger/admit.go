@@ -42,7 +42,7 @@ func (l *Ledger) admitLocked(a Admitted) error {
 	if e == nil || l.gangOfLocked(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" {
 		return ErrNotWaiting
 	}
-	if !l.queues.Fits(l.queueOfLocked(e.Key.Namespace), demandOnQueue(e)).Passes() {
+	if !l.fitsLocked(e.leader.UID, l.queueOfLocked(e.Key.Namespace), demandOnQueue(e)).Passes() {
 		return ErrOverQuota
 	}
 	if e.upfront == nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
@@ -61,6 +63,12 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 	for _, w := range l.waiting.byPod {
 		w.asks.Queue = l.queueOfLocked(w.turn.gang.Namespace)
 		l.queues.Push(w.asks)
+	}
+	for _, c := range l.collections {
+		if c.reclaim != nil {
+			c.reclaim.queue = l.waiting.byPod[c.waiter].asks.Queue
+			l.queues.Promise(c.reclaim.queue, c.reclaim.demand)
+		}
 	}
 	l.waiting.idle = false
 }
@@ -181,7 +189,13 @@ func (l *Ledger) allowsLocked(p *pod) gang.Verdict {
 	if p.placed != "" || l.claimsLocked(p) {
 		return gang.Verdict{}
 	}
-	return verdictOf(l.queues.Fits(l.queueOfLocked(p.Namespace), l.demandOfPodLocked(p)))
+	return verdictOf(l.fitsLocked(p.UID, l.queueOfLocked(p.Namespace), l.demandOfPodLocked(p)))
+}
+
+// fitsLocked asks a queue for a waiter, who may have been promised what it asks for.
+func (l *Ledger) fitsLocked(waiter types.UID, queue string, d quota.Demand) quota.Verdict {
+	d.Promised = l.reclaimsLocked(waiter)
+	return l.queues.Fits(queue, d)
 }
 
 // verdictOf puts what a queue says into the words of gangs.
@@ -247,7 +261,7 @@ func (l *Ledger) nextLocked() *waiter {
 		l.queues.Wake(may)
 		for asks, any := l.queues.Next(); any; asks, any = l.queues.Next() {
 			w := l.waiting.byPod[asks.ID]
-			if v := l.queues.Fits(asks.Queue, asks.Demand); !v.Passes() {
+			if v := l.fitsLocked(asks.ID, asks.Queue, asks.Demand); !v.Passes() {
 				l.queues.Park(asks.ID, v)
 				l.tellLocked(w, verdictOf(v))
 			} else if !may(asks) {

@@ -34,6 +34,8 @@ const (
 // reclaim is what others give back for one waiter. The room is kept for it in the collection that the claim belongs to.
 type reclaim struct {
 	queue string
+	// demand is promised to the waiter by its queue.
+	demand quota.Demand
 	// taken from other queues, for the budget of this one.
 	taken resource.Vector
 	pods  []*pod   // that have to go
@@ -243,7 +245,7 @@ func (p *pod) leaves() bool { return p.taker != "" || p.Object.DeletionTimestamp
 func (l *Ledger) takeLocked(w *waiter, t *trial, slots []placement.Slots, grace *time.Duration) {
 	l.giveUpLocked(w.uid()) // what was collected so far is part of the plan
 	c := newCollection(w.uid(), t.wants, l.now)
-	c.reclaim = &reclaim{queue: w.asks.Queue, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + t.summary()}}
+	c.reclaim = &reclaim{queue: w.asks.Queue, demand: w.asks.Demand, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + t.summary()}}
 	c.after = claimPatience
 	var evictions []Effect
 	for _, chosen := range t.choice.Victims {
@@ -272,6 +274,7 @@ func (l *Ledger) takeLocked(w *waiter, t *trial, slots []placement.Slots, grace 
 		}
 	}
 	l.collections = append(l.collections, c)
+	l.queues.Promise(w.asks.Queue, w.asks.Demand)
 	next := make([]int, len(t.wants)) // want -> the first of its pods without a node
 	for k := len(c.kept) - 1; k >= 0; k-- {
 		next[c.kept[k].want] = k
@@ -305,6 +308,8 @@ func (l *Ledger) withdrawLocked(c *collection) {
 	if c.reclaim == nil {
 		return
 	}
+	l.queues.Retract(c.reclaim.queue, c.reclaim.demand)
+	l.waiting.idle = l.waiting.idle && !l.queues.Freed()
 	for _, p := range c.reclaim.pods {
 		if p.taker == c.waiter {
 			p.taker = ""
@@ -337,14 +342,15 @@ func (l *Ledger) Leaves(uid types.UID) bool {
 // foreseeLocked lets f see the queues as they will be when everything has come true that is on its way: who has to go has
 // gone, and those for whom they go have started.
 func (l *Ledger) foreseeLocked(f func()) {
-	var coming []quota.Waiter
+	var coming []*reclaim
 	for _, c := range l.collections {
 		if c.reclaim != nil {
-			coming = append(coming, l.waiting.byPod[c.waiter].asks)
+			coming = append(coming, c.reclaim)
 		}
 	}
-	for _, asks := range coming {
-		l.queues.Charge(asks.Queue, asks.Demand)
+	for _, r := range coming {
+		l.queues.Retract(r.queue, r.demand)
+		l.queues.Charge(r.queue, r.demand)
 	}
 	going := l.goingLocked()
 	for _, c := range going {
@@ -354,8 +360,9 @@ func (l *Ledger) foreseeLocked(f func()) {
 	for _, c := range going {
 		l.queues.Charge(c.queue, c.demand)
 	}
-	for _, asks := range coming {
-		l.queues.Release(asks.Queue, asks.Demand)
+	for _, r := range coming {
+		l.queues.Release(r.queue, r.demand)
+		l.queues.Promise(r.queue, r.demand)
 	}
 }
 

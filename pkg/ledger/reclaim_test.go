@@ -430,3 +430,38 @@ func TestWhoCollectsMayTakeBack(t *testing.T) {
 	assert.Len(t, c.collections, 1)
 	assert.Equal(t, "0", c.free())
 }
+
+// What leaves a queue at its limit is promised to whom it leaves for: otherwise those who were taken back and are made again
+// would start before all have left, and so for ever.
+//
+// Seen failing when nothing was promised.
+func TestWhatLeavesAFullQueueIsPromised(t *testing.T) {
+	c := newCluster(t, "a", "b", "c")
+	c.arrange(quota.Spec{Name: "own", Limit: cpu(6)})
+	c.runs("own", "x", 2, "a", "a", "a")
+	c.runs("own", "z", 2, "b", "b", "b")
+	vip := c.pod("own", "vip", 1, "")
+	vip.Kind, vip.Gang, vip.Priority = Leader, gang.Key{Namespace: "own", Name: "vip"}, 10
+	c.tell(PodSeen{vip})
+	c.tell(Defined{"vip", definition(5, 1)})
+	verdict, _ := c.Gate(c.now, vip)
+	require.Equal(t, gang.QueueLimit, verdict.Reason)
+	c.pass(time.Second)
+	require.Len(t, c.evicted(), 6)
+	c.ends("x0", "x1", "x")
+
+	again := c.pod("own", "again", 1, "")
+	again.Kind, again.Gang = Leader, gang.Key{Namespace: "own", Name: "again"}
+	c.tell(PodSeen{again})
+	c.tell(Defined{"again", definition(2, 1)})
+	verdict, _ = c.Gate(c.now, again)
+	assert.Equal(t, gang.QueueLimit, verdict.Reason)
+	c.ends("z0", "z1", "z")
+	assert.Contains(t, show(c.said), "activate vip")
+	demand, waits := c.Demand("vip")
+	assert.True(t, waits && demand.Verdict.Passes(), "%s", demand.Verdict)
+
+	c.ends("vip")
+	verdict, _ = c.Gate(c.now, again)
+	assert.True(t, verdict.Passes(), "%s", verdict)
+}

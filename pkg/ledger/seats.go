@@ -98,7 +98,7 @@ func (l *Ledger) Demand(uid types.UID) (Demand, bool) {
 	}
 	demand := Demand{
 		Definition: e.Definition, Leader: e.leader.UID, Strategy: l.strategyLocked(e.Key.Namespace),
-		Verdict: verdictOf(l.queues.Fits(l.queueOfLocked(e.Key.Namespace), demandOnQueue(e))),
+		Verdict: verdictOf(l.fitsLocked(e.leader.UID, l.queueOfLocked(e.Key.Namespace), demandOnQueue(e))),
 	}
 	if e.upfront != nil {
 		demand.Upfront, demand.Role, demand.Resources = true, p.Role, e.upfront.group.Resources

@@ -21,6 +21,8 @@ import (
 // more than one call to the API server, however many pods have something to be told.
 type effects struct {
 	plugin *Plugin
+	// foreteller keeps those from being tried who would fail again.
+	foreteller foreteller
 
 	mu      sync.Mutex // guards everything below
 	pending []ledger.Effect
@@ -33,7 +35,7 @@ type effects struct {
 }
 
 func newEffects(p *Plugin) *effects {
-	return &effects{plugin: p, arrived: make(chan struct{}, 1), leaves: p.ledger.Leaves}
+	return &effects{plugin: p, foreteller: foreteller{plugin: p}, arrived: make(chan struct{}, 1), leaves: p.ledger.Leaves}
 }
 
 func (e *effects) add(added []ledger.Effect) {
@@ -95,9 +97,17 @@ func (e *effects) run(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-e.arrived:
+			case <-e.foreteller.rested:
+				e.foreteller.rested = nil
 			}
-		} else if ctx.Err() != nil {
-			return
+		} else {
+			select {
+			case <-ctx.Done():
+				return
+			case <-e.foreteller.rested:
+				e.foreteller.rested = nil
+			default:
+			}
 		}
 		batch, stale := e.take()
 		e.wake(batch, &writes)
@@ -112,7 +122,7 @@ func (e *effects) wake(batch []ledger.Effect, later *calls) {
 	for _, effect := range batch {
 		switch effect := effect.(type) {
 		case ledger.Activate:
-			if !e.plugin.foreteller.add(effect.Pod) {
+			if !e.foreteller.add(effect.Pod) {
 				activate[klog.KObj(effect.Pod).String()] = effect.Pod
 			}
 		case ledger.Allow:
@@ -136,6 +146,9 @@ func (e *effects) wake(batch []ledger.Effect, later *calls) {
 		case ledger.Tell:
 			later.tells = append(later.tells, effect)
 		}
+	}
+	for _, pod := range e.foreteller.answer() {
+		activate[klog.KObj(pod).String()] = pod
 	}
 	if len(activate) > 0 {
 		e.plugin.handle.Activate(e.plugin.logger, activate)

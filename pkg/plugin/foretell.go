@@ -1,13 +1,10 @@
 package plugin
 
 import (
-	"context"
 	"strings"
-	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/klog/v2"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
@@ -29,80 +26,44 @@ const (
 // not fit now either, for the reason their users know, they are not tried. An attempt would take the scheduling cycle that
 // all pods share, and hold it up while the API server writes the condition once more with other numbers. Whether the answer is
 // right matters to nobody but the gang: with everything it does not know better it lets the attempt happen.
+//
+// It belongs to the goroutine of the effects.
 type foreteller struct {
 	plugin *Plugin
-
-	mu      sync.Mutex // guards everything below
-	pending []*v1.Pod
-	arrived chan struct{} // holds one token while pending is not empty
-
-	// All below belong to run.
 	solver placement.Solver
-	retold time.Time // when one was tried all the same
+	asked  []*v1.Pod        // to be answered for
+	rested <-chan time.Time // nil while it does not rest
+	retold time.Time        // when one was tried all the same
 }
 
-func newForeteller(p *Plugin) *foreteller {
-	return &foreteller{plugin: p, arrived: make(chan struct{}, 1)}
-}
-
-// add takes a pod that the ledger wants to be tried. It is false for one that is to be tried at once: no gang waits for room
-// with it.
+// add takes a pod that the ledger wants to be tried. It is false for one that is to be tried at once: no gang waits with it
+// whose user has been told that it lacks room.
 func (f *foreteller) add(pod *v1.Pod) bool {
 	if _, together := pod.Annotations[spark.AnnotationWorkers]; !leads(pod) && !together && groupNameOf(pod) == "" {
 		return false
 	}
-	f.mu.Lock()
-	f.pending = append(f.pending, pod)
-	f.mu.Unlock()
-	select {
-	case f.arrived <- struct{}{}:
-	default:
+	if toldReason(f.plugin.current(pod)) == "" {
+		return false
 	}
+	f.asked = append(f.asked, pod)
 	return true
 }
 
-func (f *foreteller) take() []*v1.Pod {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	taken := f.pending
-	f.pending = nil
-	return taken
-}
-
-// run works until the context ends.
-func (f *foreteller) run(ctx context.Context) {
+// answer tells the ledger of those that would fail again, and returns those that are to be tried.
+func (f *foreteller) answer() (tried []*v1.Pod) {
 	p := f.plugin
-	var asked []*v1.Pod         // to be answered for
-	var rested <-chan time.Time // nil while it does not rest
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-f.arrived:
-		case <-rested:
-			rested = nil
-		}
-		activate := map[string]*v1.Pod{} // namespace/name -> pod
-		for _, pod := range f.take() {
-			if toldReason(p.current(pod)) == "" {
-				activate[klog.KObj(pod).String()] = pod
-			} else {
-				asked = append(asked, pod)
+	for ; f.rested == nil && len(f.asked) > 0; f.asked = f.asked[1:] {
+		began := p.clock.Now()
+		if refused, fails := f.failsAgain(f.asked[0]); fails {
+			p.tell(refused)
+			if rest := foretellRest * p.clock.Since(began); rest > 0 {
+				f.rested = p.clock.After(rest)
 			}
-		}
-		for ; rested == nil && len(asked) > 0; asked = asked[1:] {
-			began := p.clock.Now()
-			if refused, fails := f.failsAgain(asked[0]); fails {
-				p.tell(refused)
-				rested = p.clock.After(foretellRest * p.clock.Since(began))
-			} else {
-				activate[klog.KObj(asked[0]).String()] = asked[0]
-			}
-		}
-		if len(activate) > 0 {
-			p.handle.Activate(p.logger, activate)
+		} else {
+			tried = append(tried, f.asked[0])
 		}
 	}
+	return tried
 }
 
 // failsAgain tells whether an attempt would end as the last one did.

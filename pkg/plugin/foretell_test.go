@@ -54,7 +54,7 @@ func TestAGangThatFailsForANewReasonIsTried(t *testing.T) {
 		h.create(on("a", lone("p", 3)), on("a", lone("q", 3)), on("b", lone("r", 3)), on("b", lone("s", 3)))
 		h.submit("app", 1, 4)
 		h.failInVain("app") // no room at all
-		h.plugin.foreteller.retold = time.Now()
+		h.plugin.effects.foreteller.retold = time.Now()
 		h.remove("p")
 		h.remove("r") // six cores are free, three on each node
 		assert.Contains(t, h.woken(), "app")

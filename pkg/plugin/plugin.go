@@ -31,9 +31,7 @@ type Plugin struct {
 	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
 	solver  placement.Solver
 	effects *effects
-	// foreteller keeps those from being tried who would fail again.
-	foreteller *foreteller
-	definer    *definer
+	definer *definer
 	// groups are the cluster's PodGroups; nil means that there is no API server to ask.
 	groups *podGroups
 	// queues are the cluster's Queues and ElasticQuotas; nil means the same.
@@ -80,7 +78,6 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 		if err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
 		}
-		p.foreteller = newForeteller(p)
 		if config := handle.KubeConfig(); config != nil { // in tests of one cycle there is no API server to ask
 			kind, err := kinds(p, config, slices.Clone(synced))
 			if err != nil {
@@ -96,7 +93,6 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 		}
 		go p.effects.run(ctx)
 		go p.definer.run(ctx)
-		go p.foreteller.run(ctx)
 		go p.openWhenSynced(ctx, synced)
 		go p.tick(ctx)
 		return p, nil

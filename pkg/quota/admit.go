@@ -174,8 +174,12 @@ func (n *node) countFits(d Demand) Verdict {
 	if d.Gangs == 0 {
 		return Verdict{}
 	}
-	if most := n.MaxRunningGangs; most != nil && n.gangs+d.Gangs > *most {
-		return Verdict{Reason: QueueMaxGangs, Queue: n.Name, Used: n.gangs, Asked: d.Gangs, Limit: *most}
+	taken := n.gangs + n.gangsPromised
+	if d.Promised {
+		taken -= d.Gangs
+	}
+	if most := n.MaxRunningGangs; most != nil && taken+d.Gangs > *most {
+		return Verdict{Reason: QueueMaxGangs, Queue: n.Name, Used: taken, Asked: d.Gangs, Limit: *most}
 	}
 	if most := n.Users.MaxRunningGangs; most != nil && n.gangsOf(d.User)+d.Gangs > *most {
 		return Verdict{Reason: QueueMaxGangs, Queue: n.Name, User: d.User, PerUser: true, Used: n.gangsOf(d.User), Asked: d.Gangs, Limit: *most}
@@ -201,8 +205,15 @@ func (n *node) leaderFits(d Demand) Verdict {
 }
 
 func (n *node) limitFits(d Demand) Verdict {
-	if limit, exceeded := exceeds(n.Limit, &n.used, &d.Amount); exceeded {
-		return Verdict{Reason: QueueLimit, Queue: n.Name, Resource: limit.Name, Used: n.used.Of(limit.Name), Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
+	if len(n.Limit) == 0 {
+		return Verdict{}
+	}
+	taken := n.used.Add(n.promised)
+	if d.Promised {
+		taken = taken.Sub(d.Amount)
+	}
+	if limit, exceeded := exceeds(n.Limit, &taken, &d.Amount); exceeded {
+		return Verdict{Reason: QueueLimit, Queue: n.Name, Resource: limit.Name, Used: taken.Of(limit.Name), Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
 	}
 	return Verdict{}
 }

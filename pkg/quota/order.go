@@ -550,10 +550,7 @@ func (t *Tree) reorder() {
 		if n.turn.first != nil {
 			n.turn.key = n.keyFor(n.used, n.turn.first.Demand.Amount)
 		}
-		if len(n.blocked) > 0 && !n.freed {
-			n.freed = true // what leaders may hold has changed
-			t.freed = append(t.freed, n)
-		}
+		t.free(n) // what leaders may hold has changed
 	}
 	heap.Init((*nodeHeap)(&t.root.turn.children))
 	t.root.turn.first = t.root.firstOfChildren()

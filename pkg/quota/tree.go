@@ -70,6 +70,10 @@ type node struct {
 	gangs, leading int64
 	users          map[string]*account // user -> the same for one user
 
+	// promised is what those will hold for whom others leave, and gangsPromised how many gangs they are.
+	promised      resource.Vector
+	gangsPromised int64
+
 	// size is what the queue is measured by when it is divided among users, its guarantee, else
 	// the least that limits it.
 	size Amounts

@@ -17,6 +17,32 @@ type Demand struct {
 	Leader resource.Vector
 	// Gangs is 1 for a gang and 0 for a worker.
 	Gangs int64
+	// Promised tells Fits that exactly this was promised: nobody else can have it.
+	Promised bool
+}
+
+// Promise keeps others from what a queue, and all above it, will hold when somebody for whom others leave has started. It is
+// not used, and not charged.
+func (t *Tree) Promise(queue string, d Demand) {
+	for _, n := range t.leaf(queue).path {
+		n.promised, n.gangsPromised = n.promised.Add(d.Amount), n.gangsPromised+d.Gangs
+	}
+}
+
+// Retract takes off what was promised.
+func (t *Tree) Retract(queue string, d Demand) {
+	for _, n := range t.leaf(queue).path {
+		n.promised, n.gangsPromised = n.promised.Sub(d.Amount), n.gangsPromised-d.Gangs
+		t.free(n)
+	}
+}
+
+// free notes that a queue has released something that somebody may be parked for.
+func (t *Tree) free(n *node) {
+	if len(n.blocked) > 0 && !n.freed {
+		n.freed = true
+		t.freed = append(t.freed, n)
+	}
 }
 
 // Charge adds to the usage of a queue and of all above it.
@@ -33,9 +59,8 @@ func (t *Tree) account(queue string, d Demand, sign int64) {
 	leaf := t.leaf(queue)
 	for _, n := range leaf.path {
 		n.account(d, sign)
-		if sign < 0 && len(n.blocked) > 0 && !n.freed {
-			n.freed = true
-			t.freed = append(t.freed, n)
+		if sign < 0 {
+			t.free(n)
 		}
 	}
 	leaf.userMoved(d.User)

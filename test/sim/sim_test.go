@@ -108,8 +108,8 @@ func TestTheInvariantsHoldWhateverHappens(t *testing.T) {
 }
 
 func TestASeedReplaysExactly(t *testing.T) {
-	for seed := range uint64(5) {
-		first, again := play(t, seed+1, Options{}), play(t, seed+1, Options{})
-		require.Equal(t, first.Sum, again.Sum, "seed %d", seed+1)
+	for _, seed := range []uint64{1, 2, 3, 4, 5, 28, 49} {
+		first, again := play(t, seed, Options{}), play(t, seed, Options{})
+		require.Equal(t, first.Sum, again.Sum, "seed %d", seed)
 	}
 }
