@@ -82,7 +82,7 @@ func drawSpecs(t *rapid.T) []Spec {
 			Order:           rapid.SampledFrom([]Order{"", FIFO, Fair, Fair, "odd"}).Draw(t, "order"),
 			Priority:        rapid.Int32Range(0, 1).Draw(t, "priority"),
 			State:           rapid.SampledFrom([]State{"", Open, Open, Open, Open, Open, Open, Draining, Stopped, "odd"}).Draw(t, "state"),
-			Users:           Users{MinimumShare: rapid.SampledFrom([]*int64{nil, pointer[int64](1), pointer[int64](10), pointer[int64](40), pointer[int64](101)}).Draw(t, "minimum"), Limit: drawAmounts(t, "user limit", -1, 60)},
+			Users:           Users{MinimumShare: rapid.SampledFrom([]*int64{nil, pointer[int64](1), pointer[int64](10), pointer[int64](40), pointer[int64](101)}).Draw(t, "minimum"), Limit: drawAmounts(t, "user limit", -1, 60), MaxRunningGangs: maybe(t, "user's gangs", -1, 4)},
 			Reclaim: Reclaim{
 				Enabled: rapid.Bool().Draw(t, "reclaims"), Budget: maybe(t, "budget", 0, 101),
 				DeadZone: rapid.SampledFrom([]int64{-1, 0, 0, 10}).Draw(t, "dead zone"), Exempt: rapid.IntRange(0, 5).Draw(t, "exempt") == 0,
@@ -110,7 +110,7 @@ func drawDemand(t *rapid.T) Demand {
 // drawWaiter has a shape that says what it asks for, as Push wants it.
 func drawWaiter(t *rapid.T, number int) Waiter {
 	w := Waiter{
-		ID: types.UID(fmt.Sprint(number)), Queue: drawQueue(t), Priority: rapid.Int32Range(0, 1).Draw(t, "priority"),
+		ID: types.UID(fmt.Sprint(number)), Queue: drawQueue(t), Priority: rapid.Int32Range(0, 1).Draw(t, "priority"), Rank: rapid.Int32Range(0, 1).Draw(t, "rank"),
 		Since: start.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "since")) * time.Second), Demand: drawDemand(t),
 	}
 	if w.Demand.Gangs == 0 {

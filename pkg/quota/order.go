@@ -73,8 +73,6 @@ type line struct {
 	lanes []*lane          // heap of those that have an awake one
 	// waiting is how many there are, parked how many of them are not awake.
 	waiting, parked int
-	// only is a waiter that nobody of the queue may pass; nil means none.
-	only *waiter
 	// uneven: the minimum for each user may have become another.
 	uneven bool
 }
@@ -210,9 +208,6 @@ func (t *Tree) Remove(id types.UID) {
 	g := w.group
 	leaf := g.leaf
 	delete(t.waiters, id)
-	if leaf.line.only == w {
-		leaf.line.only = nil
-	}
 	heap.Remove((*waiterHeap)(&g.waiters), w.index)
 	leaf.line.waiting--
 	if g.cause != awake {
@@ -331,24 +326,6 @@ func (t *Tree) Wake(may func(Waiter) bool) {
 
 // Freed tells whether something was released since Next that somebody may be parked for.
 func (t *Tree) Freed() bool { return len(t.freed) > 0 }
-
-// Hold keeps everybody of a waiter's queue from passing it, until it is removed or let go: while it is parked the queue has
-// nobody who is next.
-func (t *Tree) Hold(id types.UID) {
-	if w := t.waiters[id]; w != nil {
-		t.settle()
-		w.group.leaf.line.only = w
-		t.refresh(w.group.leaf)
-	}
-}
-
-// LetGo ends the Hold of a queue.
-func (t *Tree) LetGo(queue string) {
-	t.settle()
-	leaf := t.leaf(queue)
-	leaf.line.only = nil
-	t.refresh(leaf)
-}
 
 // wakeFreed wakes whom a queue kept that has released something since, as far as it would let them start now.
 func (t *Tree) wakeFreed() {
@@ -513,16 +490,10 @@ func (n *node) firstOfChildren() *waiter {
 }
 
 func (l *line) first() *waiter {
-	switch {
-	case l.only != nil && l.only.group.cause != awake:
+	if len(l.lanes) == 0 {
 		return nil
-	case l.only != nil:
-		return l.only
-	case len(l.lanes) == 0:
-		return nil
-	default:
-		return l.lanes[0].groups[0].waiters[0]
 	}
+	return l.lanes[0].groups[0].waiters[0]
 }
 
 // reorder puts everybody where they belong, after the capacity has changed.

@@ -28,7 +28,7 @@ func drawStory(t *rapid.T) *story {
 
 // step lets one random thing happen.
 func (s *story) step(t *rapid.T) {
-	switch rapid.SampledFrom([]string{"charge", "admit", "admit", "release", "release", "push", "push", "push", "remove", "park", "park all", "park all", "wake", "hold", "let go", "capacity", "capacity"}).Draw(t, "event") {
+	switch rapid.SampledFrom([]string{"charge", "admit", "admit", "release", "release", "push", "push", "push", "remove", "park", "park all", "park all", "wake", "capacity", "capacity"}).Draw(t, "event") {
 	case "charge": // whether it fits or not: what runs is charged
 		s.charge(drawQueue(t), drawDemand(t))
 	case "admit":
@@ -71,15 +71,6 @@ func (s *story) step(t *rapid.T) {
 				delete(s.naive.parked, id)
 			}
 		}
-	case "hold":
-		if w, ok := s.Next(); ok {
-			s.Hold(w.ID)
-			s.naive.held[s.leaf(w.Queue).Name] = w.ID
-		}
-	case "let go":
-		queue := drawQueue(t)
-		s.LetGo(queue)
-		delete(s.naive.held, s.leaf(queue).Name)
 	case "capacity":
 		s.SetCapacity(drawCapacity(t, 100))
 		s.wakeNaively()
@@ -95,11 +86,6 @@ func (s *story) remove(id types.UID) {
 	s.Remove(id)
 	s.naive.waiters = slices.DeleteFunc(s.naive.waiters, func(w Waiter) bool { return w.ID == id })
 	delete(s.naive.parked, id)
-	for queue, only := range s.naive.held {
-		if only == id {
-			delete(s.naive.held, queue)
-		}
-	}
 }
 
 // park everybody of the shape, with the verdict of the Tree.
@@ -312,7 +298,7 @@ func TestEveryTurnHasAnExplanation(t *testing.T) {
 	everyStep(t, func(t *rapid.T, s *story) {
 		s.wakeNaively()
 		first, ok := s.Next()
-		if !ok || len(s.naive.held) > 0 {
+		if !ok {
 			return
 		}
 		for _, w := range s.naive.awake(s.root) {

@@ -19,7 +19,6 @@ type naive struct {
 	charges []charge
 	waiters []Waiter
 	parked  map[types.UID]Verdict
-	held    map[string]types.UID // queue -> whom nobody passes
 }
 
 type charge struct {
@@ -28,7 +27,7 @@ type charge struct {
 }
 
 func newNaive(tree *Tree) *naive {
-	return &naive{tree: tree, parked: map[types.UID]Verdict{}, held: map[string]types.UID{}}
+	return &naive{tree: tree, parked: map[types.UID]Verdict{}}
 }
 
 // holds tells whether a queue is this one or below it.
@@ -66,6 +65,7 @@ func (m *naive) fits(queue string, d Demand) bool {
 		switch {
 		case n.State == Stopped, n.State == Draining && d.Gangs > 0,
 			n.MaxRunningGangs != nil && d.Gangs > 0 && all.Gangs+d.Gangs > *n.MaxRunningGangs,
+			n.Users.MaxRunningGangs != nil && d.Gangs > 0 && mine.Gangs+d.Gangs > *n.Users.MaxRunningGangs,
 			leading > 0 && !within(n.leaderLimit, all.Leader, d.Leader),
 			!within(n.Limit, all.Amount, d.Amount),
 			!within(n.Users.Limit, mine.Amount, d.Amount):
@@ -78,9 +78,7 @@ func (m *naive) fits(queue string, d Demand) bool {
 func (m *naive) awake(n *node) []Waiter {
 	var awake []Waiter
 	for _, w := range m.waiters {
-		leaf := m.tree.leaf(w.Queue)
-		only, held := m.held[leaf.Name]
-		if _, parked := m.parked[w.ID]; !parked && m.holds(n, w.Queue) && (!held || only == w.ID) {
+		if _, parked := m.parked[w.ID]; !parked && m.holds(n, w.Queue) {
 			awake = append(awake, w)
 		}
 	}
@@ -158,7 +156,7 @@ func larger(a, b *big.Rat) *big.Rat {
 }
 
 func (m *naive) compareWaiters(leaf *node, a, b Waiter) int {
-	rank := cmp.Or(cmp.Compare(b.Priority, a.Priority), compareBool(a.Elastic, b.Elastic))
+	rank := cmp.Or(cmp.Compare(b.Priority, a.Priority), compareBool(a.Elastic, b.Elastic), cmp.Compare(b.Rank, a.Rank))
 	age := cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	switch {
 	case leaf.Order == Fair:
