@@ -176,14 +176,15 @@ perf: ## Run the benchmarks of the pure parts: ns, bytes and allocations per ope
 
 # Against baselines: Retinue, kube-scheduler with and without its own gangs, and what the API server allows, by turns.
 ROUNDS ?= 3
-WORKLOADS ?= .
+# A regular expression for names such as DriverFirst/300x10_5000Nodes/Retinue; empty means all.
+WORKLOADS ?=
 PERF_FLAGS ?=
 PERF_DIR := $(CURDIR)/.cache/perf
 define run-perf
 	@mkdir -p $(PERF_DIR)/profiles
 	@rm -f $(PERF_DIR)/report.txt
-	go test -tags perf -run '^$$' -bench 'Scheduling/(WarmUp|Round.*/$(WORKLOADS))' -benchtime 1x -timeout 6h $(1) ./test/perf \
-	  -rounds $(ROUNDS) -report $(PERF_DIR)/report.txt -data-items-dir $(PERF_DIR)/data $(2) $(PERF_FLAGS) >$(PERF_DIR)/log 2>&1 \
+	go test -tags perf -run '^$$' -bench Scheduling -benchtime 1x -timeout 6h $(1) ./test/perf \
+	  -rounds $(ROUNDS) -workloads '$(WORKLOADS)' -report $(PERF_DIR)/report.txt -data-items-dir $(PERF_DIR)/data $(2) $(PERF_FLAGS) >$(PERF_DIR)/log 2>&1 \
 	  || { [ ! -f $(PERF_DIR)/report.txt ] || cat $(PERF_DIR)/report.txt; tail -n 40 $(PERF_DIR)/log; echo "make $@: failed, see $(PERF_DIR)/log" >&2; exit 1; }
 	@cat $(PERF_DIR)/report.txt
 endef
@@ -198,7 +199,7 @@ perf-full: $(BIN)/etcd ## The same with up to 5,000 nodes: an hour and a half (R
 
 .PHONY: perf-profile
 perf-profile: $(BIN)/etcd ## Leave CPU, allocation and mutex profiles of one workload in .cache/perf/profiles (WORKLOADS=DriverFirst/300x10_5000Nodes).
-	$(MAKE) perf-full ROUNDS=1 WORKLOADS='$(if $(filter .,$(WORKLOADS)),DriverFirst/300x10_5000Nodes,$(WORKLOADS))' PERF_FLAGS='-profiles $(PERF_DIR)/profiles $(PERF_FLAGS)'
+	$(MAKE) perf-full ROUNDS=1 WORKLOADS='$(or $(WORKLOADS),DriverFirst/300x10_5000Nodes)' PERF_FLAGS='-profiles $(PERF_DIR)/profiles $(PERF_FLAGS)'
 
 .PHONY: perf-cluster
 perf-cluster: $(addprefix $(BIN)/,etcd kube-apiserver kube-scheduler kubectl) build ## Measure on a real control plane, beside kube-scheduler: half an hour (ROUNDS=3).

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ const (
 var (
 	rounds      = flag.Int("rounds", 3, "how often every workload is run by every scheduler; at least 1")
 	reportFile  = flag.String("report", "", "file to write the figures to; standard output if empty")
+	workloads   = flag.String("workloads", "", "regular expression for what is run, of names such as DriverFirst/300x10_5000Nodes/Retinue")
 	profilesDir = flag.String("profiles", "", "folder to leave CPU, allocation and mutex profiles of every run in; none if empty")
 	record      = flag.Bool("record", false, "write the figures into docs/performance.md and ranges.yaml")
 )
@@ -56,12 +58,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// BenchmarkPerfScheduling runs the workloads of performance-config.yaml that -short and -bench choose, prints how Retinue
+// BenchmarkPerfScheduling runs the workloads of performance-config.yaml that -short and -workloads choose, prints how Retinue
 // compares, and fails if that is outside of ranges.yaml.
 func BenchmarkPerfScheduling(b *testing.B) {
-	trials, err := readSuite(b.TempDir(), testing.Short())
+	chosen, err := regexp.Compile(*workloads)
+	if err != nil {
+		b.Fatalf("-workloads=%s: %v", *workloads, err)
+	}
+	trials, err := readSuite(b.TempDir(), testing.Short(), chosen)
 	if err != nil {
 		b.Fatal(err)
+	}
+	if len(trials) == 0 {
+		b.Fatalf("-workloads=%s: no workload has such a name", *workloads)
 	}
 	// The first run of a process is slower than all others.
 	b.Run("WarmUp", func(b *testing.B) { compete(b, trials[0].entrants[0], func(run) {}) })
