@@ -101,9 +101,9 @@ type pod struct {
 	charged charge
 	// taker is the waiter for which it has to go; empty means that it may stay.
 	taker types.UID
-	// ranked tells whether it counts among priorities, with its rank.
-	ranked bool
-	rank   int32
+	// tallied tells whether it counts among priorities, and tally as which of them.
+	tallied bool
+	tally   int32
 }
 
 // entry is a gang with its leader.

@@ -85,7 +85,7 @@ func (l *Ledger) strategyLocked(namespace string) placement.Strategy {
 
 // chargePodLocked charges a pod as what it is now.
 func (l *Ledger) chargePodLocked(p *pod) {
-	l.rankLocked(p)
+	l.tallyLocked(p)
 	if p.placed == "" {
 		l.rechargeLocked(&p.charged, charge{})
 	} else {
@@ -93,15 +93,15 @@ func (l *Ledger) chargePodLocked(p *pod) {
 	}
 }
 
-// rankLocked counts the priorities of what may be taken back.
-func (l *Ledger) rankLocked(p *pod) {
-	if p.ranked {
-		if l.priorities[p.rank]--; l.priorities[p.rank] == 0 {
-			delete(l.priorities, p.rank)
+// tallyLocked counts the priorities of what may be taken back.
+func (l *Ledger) tallyLocked(p *pod) {
+	if p.tallied {
+		if l.priorities[p.tally]--; l.priorities[p.tally] == 0 {
+			delete(l.priorities, p.tally)
 		}
 	}
-	if p.ranked, p.rank = p.placed != "" && !p.Foreign, p.Priority; p.ranked {
-		l.priorities[p.rank]++
+	if p.tallied, p.tally = p.placed != "" && !p.Foreign, p.Priority; p.tallied {
+		l.priorities[p.tally]++
 	}
 }
 
