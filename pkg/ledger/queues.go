@@ -302,12 +302,24 @@ func (l *Ledger) verdictLocked(w *waiter) gang.Verdict {
 	case parked && !v.Passes():
 		return verdictOf(v)
 	case s.failed.IsZero():
-		return gang.Verdict{Reason: gang.BehindOthers, Message: "others go first"}
+		return gang.Verdict{Reason: gang.BehindOthers, Message: l.whyLaterLocked(w)}
 	case w.failed || s.count == 1 || s.verdict.Permanent():
 		return s.verdict
 	default:
 		return gang.Verdict{Reason: gang.BehindOthers, Message: fmt.Sprintf("behind %d that wait for the same; the first: %s", s.count-1, s.verdict)}
 	}
+}
+
+// whyLaterLocked says who goes before a waiter at present, and why.
+func (l *Ledger) whyLaterLocked(w *waiter) string {
+	if l.probe == "" {
+		return "others go first"
+	}
+	first := l.objectLocked(l.probe)
+	if why := l.queues.Explain(l.probe, w.uid()); why != "" {
+		return fmt.Sprintf("%s/%s goes first: %s", first.Namespace, first.Name, why)
+	}
+	return fmt.Sprintf("%s/%s is being tried", first.Namespace, first.Name)
 }
 
 // tellLocked lets the user of a waiter know why it waits, if that is another reason than before.
