@@ -117,7 +117,7 @@ func queuesAreChecked(t *testing.T, c *Cluster) {
 		}
 		out, err := c.Kubectl(t.Context(), "get", "queue", "plain", "-o",
 			"jsonpath={.spec.parent} {.spec.weight} {.spec.order} {.spec.state} {.spec.priority} {.spec.reclaim}")
-		if want := `team 1 FIFO Open 0 {"after":"15s","deadZone":10,"dryRun":false,"enabled":false,"exempt":false}`; err != nil || string(out) != want {
+		if want := `team 1 FIFO Open 0 {"after":"15s","deadZone":10,"dryRun":false,"enabled":false,"exempt":false,"utilization":0}`; err != nil || string(out) != want {
 			t.Errorf("it has %s (%v), want %s", out, err, want)
 		}
 		out, err = c.Kubectl(t.Context(), "get", "queues.retinue.dev")
