@@ -45,6 +45,8 @@ type state struct {
 	pods         map[types.UID]seen         // every pod that exists
 	nodes        map[string]*node           // name -> its room
 	overbooked   []string                   // what was seen, in order
+	// blind: what is seen is not all at one time, so nothing is judged.
+	blind bool
 }
 
 type application struct {
@@ -174,7 +176,7 @@ func (s *state) move(pod *v1.Pod, was, is seen) {
 	}
 	room := s.room(is.node)
 	room.taken = room.taken.Add(is.requests)
-	if room.known && !room.taken.Fits(room.allocatable) {
+	if room.known && !s.blind && !room.taken.Fits(room.allocatable) {
 		s.overbooked = append(s.overbooked, fmt.Sprintf("%s: %s is asked for and %s is there since %s/%s was bound",
 			is.node, room.taken, room.allocatable, pod.Namespace, pod.Name))
 	}
@@ -207,7 +209,7 @@ func (s *state) driver(now time.Time, pod *v1.Pod) {
 	if a.Ended.IsZero() && (a.Phase == v1.PodSucceeded || a.Phase == v1.PodFailed) {
 		a.Ended = now
 	}
-	a.judge(now, "")
+	s.judge(a, now, "")
 }
 
 func (s *state) executor(now time.Time, pod *v1.Pod, driver types.UID, ended bool) {
@@ -229,7 +231,7 @@ func (s *state) executor(now time.Time, pod *v1.Pod, driver types.UID, ended boo
 	}
 	a.executors[pod.UID] = is
 	a.count()
-	a.judge(now, pod.Name)
+	s.judge(a, now, pod.Name)
 }
 
 func (s *state) of(driver types.UID) *application {
@@ -267,8 +269,8 @@ func (a *application) count() {
 	a.MostRunning = max(a.MostRunning, a.Running)
 }
 
-func (a *application) judge(now time.Time, executor string) {
-	if a.HalfStarted == "" && !a.Bereaved && a.Holding() && a.Refused > 0 {
+func (s *state) judge(a *application, now time.Time, executor string) {
+	if a.HalfStarted == "" && !s.blind && !a.Bereaved && a.Holding() && a.Refused > 0 {
 		a.HalfStarted = fmt.Sprintf("%s: driver %s holds node %s while executor %s is refused, %d of its others run",
 			now.Format(time.StampMilli), a.Driver, a.Node, executor, a.Running)
 	}

@@ -94,6 +94,12 @@ func (c *Chronicle) change(do func(*state)) {
 	c.changed = make(chan struct{})
 }
 
+// Blind tells that the API server is going away, or that it is watched again. Whoever finds it again hears first of what is new
+// and only then of what has gone, so that nothing is judged in between.
+func (c *Chronicle) Blind(blind bool) {
+	c.change(func(s *state) { s.blind = blind })
+}
+
 // Applications are all that were ever seen, in the order in which their drivers appeared.
 func (c *Chronicle) Applications() []Application {
 	c.mu.Lock()
