@@ -157,8 +157,7 @@ func (l *Ledger) beginLocked(w *waiter, queue string, after time.Duration) {
 
 // wantsRoomLocked tells whether a waiter lacks nothing but room.
 func (l *Ledger) wantsRoomLocked(w *waiter) bool {
-	s := w.shape
-	if s.rehearsed || s.verdict.Reason != gang.ClusterFull && s.verdict.Reason != gang.Fragmented {
+	if w.shape.rehearsed || !w.shape.lacksRoom() {
 		return false
 	}
 	return l.queues.Fits(w.asks.Queue, w.asks.Demand).Passes()

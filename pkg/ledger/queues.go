@@ -293,20 +293,19 @@ func (l *Ledger) reasonLocked(w *waiter) gang.Reason {
 
 // verdictLocked is why a waiter waits.
 func (l *Ledger) verdictLocked(w *waiter) gang.Verdict {
-	v, parked := l.queues.Parked(w.uid())
-	s := w.shape
 	if c := l.collectionOfLocked(w.uid()); c != nil && c.reclaim != nil {
 		return c.reclaim.verdict
 	}
-	switch {
-	case parked && !v.Passes():
+	if v, parked := l.queues.Parked(w.uid()); parked && !v.Passes() {
 		return verdictOf(v)
-	case s.failed.IsZero():
-		return gang.Verdict{Reason: gang.BehindOthers, Message: l.whyLaterLocked(w)}
-	case w.failed || s.count == 1 || s.verdict.Permanent():
+	}
+	switch s, reason := w.shape, l.reasonLocked(w); {
+	case reason != gang.BehindOthers:
 		return s.verdict
+	case s.failed.IsZero():
+		return gang.Verdict{Reason: reason, Message: l.whyLaterLocked(w)}
 	default:
-		return gang.Verdict{Reason: gang.BehindOthers, Message: fmt.Sprintf("behind %d that wait for the same; the first: %s", s.count-1, s.verdict)}
+		return gang.Verdict{Reason: reason, Message: fmt.Sprintf("behind %d that wait for the same; the first: %s", s.count-1, s.verdict)}
 	}
 }
 

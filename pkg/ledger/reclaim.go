@@ -116,7 +116,7 @@ func (l *Ledger) wishLocked(w *waiter, lowest int32) (quota.Claim, bool) {
 			}
 		}
 		wish.Lacking = resource.OfAmounts(over)
-	case !verdict.Passes() || w.shape.rehearsed || w.shape.verdict.Reason != gang.ClusterFull && w.shape.verdict.Reason != gang.Fragmented:
+	case !verdict.Passes() || w.shape.rehearsed || !w.shape.lacksRoom():
 		return wish, false
 	default:
 		free := l.nodes.total
