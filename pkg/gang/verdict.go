@@ -1,5 +1,7 @@
 package gang
 
+import "retinue.dev/retinue/pkg/quota"
+
 // Reason is a stable CamelCase code for why a pod waits or what became of its gang. The set is closed; users search
 // for these words.
 type Reason string
@@ -33,17 +35,17 @@ const (
 	// NotSynced: the scheduler has just started and does not know the whole cluster yet.
 	NotSynced Reason = "NotSynced"
 	// NeverFitsQueue: it asks for more than a limit of its queue allows at all.
-	NeverFitsQueue Reason = "NeverFitsQueue"
+	NeverFitsQueue = Reason(quota.NeverFitsQueue)
 	// QueueClosed: its queue or one above it is draining or stopped.
-	QueueClosed Reason = "QueueClosed"
+	QueueClosed = Reason(quota.QueueClosed)
 	// QueueMaxGangs: its queue runs as many gangs as it may.
-	QueueMaxGangs Reason = "QueueMaxGangs"
+	QueueMaxGangs = Reason(quota.QueueMaxGangs)
 	// LeaderShare: the leaders in its queue hold as much as they may.
-	LeaderShare Reason = "LeaderShare"
+	LeaderShare = Reason(quota.LeaderShare)
 	// QueueLimit: its queue or one above it would exceed its limit.
-	QueueLimit Reason = "QueueLimit"
+	QueueLimit = Reason(quota.QueueLimit)
 	// UserLimit: its user would exceed the limit of each user in the queue.
-	UserLimit Reason = "UserLimit"
+	UserLimit = Reason(quota.UserLimit)
 	// Reclaiming: others have to give back what it waits for.
 	Reclaiming Reason = "Reclaiming"
 	// WouldReclaim: others would have to give back what it waits for if its queue did more than say so.
