@@ -2,14 +2,12 @@ package plugin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
@@ -86,14 +84,8 @@ func (p *Plugin) writeReservation(ctx context.Context, leader *v1.Pod) error {
 	if err != nil {
 		return err
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid":         leader.UID,
-		"annotations": map[string]string{AnnotationReservation: text},
-	}})
-	if err != nil {
-		return fmt.Errorf("encode the reservation: %w", err)
-	}
-	if _, err := p.handle.ClientSet().CoreV1().Pods(leader.Namespace).Patch(ctx, leader.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	change := map[string]any{"metadata": map[string]any{"uid": leader.UID, "annotations": map[string]string{AnnotationReservation: text}}}
+	if err := p.patch(ctx, leader, change); err != nil {
 		return fmt.Errorf("write the reservation: %w", err)
 	}
 	return nil

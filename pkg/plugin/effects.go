@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -247,13 +248,17 @@ func (p *Plugin) patchCondition(ctx context.Context, pod *v1.Pod, verdict gang.V
 
 // patchStatus changes the status of a pod. Failing only means that less is told.
 func (p *Plugin) patchStatus(ctx context.Context, pod *v1.Pod, change map[string]any) {
-	patch, err := json.Marshal(map[string]any{"status": change})
-	if err != nil {
-		p.logger.Error(err, "Status cannot be written", "pod", klog.KObj(pod))
-		return
-	}
-	_, err = p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
-	if err != nil && !apierrors.IsNotFound(err) {
+	if err := p.patch(ctx, pod, map[string]any{"status": change}, "status"); err != nil && !apierrors.IsNotFound(err) {
 		p.logger.Error(err, "Status not patched", "pod", klog.KObj(pod))
 	}
+}
+
+// patch changes a pod, or a subresource of it.
+func (p *Plugin) patch(ctx context.Context, pod *v1.Pod, change map[string]any, subresources ...string) error {
+	patch, err := json.Marshal(change)
+	if err != nil {
+		return fmt.Errorf("encode a patch: %w", err)
+	}
+	_, err = p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, subresources...)
+	return err
 }

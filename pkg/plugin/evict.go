@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -10,7 +9,6 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -103,7 +101,7 @@ func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
 
 // disrupt writes on a pod why it goes, for the controllers that make another: the Eviction API does so by itself.
 func (p *Plugin) disrupt(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) error {
-	patch, err := json.Marshal(map[string]any{
+	return p.patch(ctx, pod, map[string]any{
 		"metadata": map[string]any{"uid": pod.UID},
 		"status": map[string]any{"conditions": []v1.PodCondition{{
 			Type:               v1.DisruptionTarget,
@@ -112,10 +110,5 @@ func (p *Plugin) disrupt(ctx context.Context, pod *v1.Pod, verdict gang.Verdict)
 			Message:            verdict.String(),
 			LastTransitionTime: metav1.NewTime(p.clock.Now()),
 		}}},
-	})
-	if err != nil {
-		return err
-	}
-	_, err = p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
-	return err
+	}, "status")
 }
