@@ -215,17 +215,19 @@ func (s *stage) awaitEnd(name string) {
 // annotate changes what a driver is told by annotations.
 func (s *stage) annotate(driver *v1.Pod, key, value string) {
 	s.t.Helper()
+	require.NoError(s.t, s.tryAnnotate(driver.Namespace, driver.Name, key, value))
+}
+
+func (s *stage) tryAnnotate(namespace, pod, key, value string) error {
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, key, value)
-	_, err := s.client.CoreV1().Pods(driver.Namespace).Patch(s.t.Context(), driver.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	require.NoError(s.t, err)
+	_, err := s.client.CoreV1().Pods(namespace).Patch(s.t.Context(), pod, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	return err
 }
 
 // annotateIfThere does so unless the driver has gone.
 func (s *stage) annotateIfThere(namespace, driver, key, value string) {
 	s.t.Helper()
-	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, key, value)
-	_, err := s.client.CoreV1().Pods(namespace).Patch(s.t.Context(), driver, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	if !apierrors.IsNotFound(err) {
+	if err := s.tryAnnotate(namespace, driver, key, value); !apierrors.IsNotFound(err) {
 		require.NoError(s.t, err)
 	}
 }

@@ -98,34 +98,24 @@ func observe(tb ktesting.TB, client kubernetes.Interface, shape shape, profiles 
 			tb.Errorf("observer: %v", err)
 		}
 	}
-	for range creators {
-		running.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case driver := <-o.drivers:
-					if err := o.createExecutors(ctx, driver); err != nil {
-						fail(err)
+	each := func(pods <-chan *v1.Pod, do func(context.Context, *v1.Pod) error) {
+		for range creators {
+			running.Go(func() {
+				for {
+					select {
+					case <-ctx.Done():
+						return
+					case pod := <-pods:
+						if err := do(ctx, pod); err != nil {
+							fail(err)
+						}
 					}
 				}
-			}
-		})
+			})
+		}
 	}
-	for range creators {
-		running.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case pod := <-o.whole:
-					if err := o.end(ctx, pod); err != nil {
-						fail(err)
-					}
-				}
-			}
-		})
-	}
+	each(o.drivers, o.createExecutors)
+	each(o.whole, o.end)
 	running.Go(func() {
 		select {
 		case <-ctx.Done():
