@@ -36,8 +36,6 @@ type stage struct {
 	client    kubernetes.Interface
 	chronicle *chronicle.Chronicle
 	submitter sparksim.Submitter
-	// excused are applications of which an executor may be refused while others run; nil means none.
-	excused func(chronicle.Application) bool
 	// namespaces are those of the test besides default.
 	namespaces []string
 }
@@ -73,7 +71,7 @@ func newStageOn(t *testing.T, c *cluster.Cluster, nodes, cpu int) *stage {
 // requireWhole holds the chronicle of the whole test against what Retinue promises.
 func (s *stage) requireWhole() {
 	for _, a := range s.chronicle.Applications() {
-		if a.HalfStarted != "" && (s.excused == nil || !s.excused(a)) {
+		if a.HalfStarted != "" {
 			s.t.Errorf("half-started gang: %s", a.HalfStarted)
 		}
 	}
@@ -263,13 +261,16 @@ func (s *stage) finish(driver *v1.Pod) {
 // lone creates a pod that belongs to nothing and asks for so many CPUs.
 func (s *stage) lone(name string, cpu int) {
 	s.t.Helper()
-	_, err := s.client.CoreV1().Pods(metav1.NamespaceDefault).Create(s.t.Context(), &v1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: v1.PodSpec{SchedulerName: "retinue", Containers: []v1.Container{{Name: "main", Image: "lone", Resources: v1.ResourceRequirements{
-			Requests: v1.ResourceList{v1.ResourceCPU: *resource.NewQuantity(int64(cpu), resource.DecimalSI)},
-		}}}},
-	}, metav1.CreateOptions{})
+	s.plain(name, v1.PodSpec{SchedulerName: "retinue", Containers: []v1.Container{{Name: "main", Image: "lone", Resources: v1.ResourceRequirements{
+		Requests: v1.ResourceList{v1.ResourceCPU: *resource.NewQuantity(int64(cpu), resource.DecimalSI)},
+	}}}})
+}
+
+func (s *stage) plain(name string, spec v1.PodSpec) *v1.Pod {
+	s.t.Helper()
+	pod, err := s.client.CoreV1().Pods(metav1.NamespaceDefault).Create(s.t.Context(), &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
 	require.NoError(s.t, err)
+	return pod
 }
 
 func (s *stage) pod(name string) *v1.Pod {

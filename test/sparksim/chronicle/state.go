@@ -45,7 +45,7 @@ type state struct {
 	pods         map[types.UID]seen         // every pod that exists
 	nodes        map[string]*node           // name -> its room
 	overbooked   []string                   // what was seen, in order
-	// blind: what is seen is not all at one time, so nothing is judged.
+	// blind: what is seen is not in the order in which it happened, so nothing is judged.
 	blind bool
 }
 
@@ -176,9 +176,32 @@ func (s *state) move(pod *v1.Pod, was, is seen) {
 	}
 	room := s.room(is.node)
 	room.taken = room.taken.Add(is.requests)
-	if room.known && !s.blind && !room.taken.Fits(room.allocatable) {
+	if !s.blind && room.overbooked() {
 		s.overbooked = append(s.overbooked, fmt.Sprintf("%s: %s is asked for and %s is there since %s/%s was bound",
 			is.node, room.taken, room.allocatable, pod.Namespace, pod.Name))
+	}
+}
+
+func (n *node) overbooked() bool { return n.known && !n.taken.Fits(n.allocatable) }
+
+// see begins to judge again after a time in which nobody could see: everything is known again, and what is has to be right.
+func (s *state) see(now time.Time) {
+	s.blind = false
+	for name, room := range s.nodes {
+		if room.overbooked() {
+			s.overbooked = append(s.overbooked, fmt.Sprintf("%s: %s is asked for and %s is there since the API server is back", name, room.taken, room.allocatable))
+		}
+	}
+	for _, a := range s.applications {
+		if a.complete("") {
+			for uid, look := range a.executors {
+				if look == refused {
+					a.spare[uid], a.executors[uid] = true, pending
+				}
+			}
+		}
+		a.count()
+		s.judge(a, now, "of before")
 	}
 }
 

@@ -196,3 +196,28 @@ func TestAnExecutorTooManyMayBeRefused(t *testing.T) {
 	s.pod(noon, pod("a-exec-2", "", v1.PodPending, refusal("no room")))
 	require.NotEmpty(t, s.list()[0].HalfStarted)
 }
+
+// An API server that comes back is heard of in no order: a pod that is new may be seen before the one in whose place it is.
+func TestNothingIsJudgedWhileNobodyCanSee(t *testing.T) {
+	slots := reservation(`{"slots":[{"node":"n","count":3}]}`)
+	full := []*v1.Pod{pod("a-driver", "n", v1.PodRunning, slots), pod("a-exec-1", "n", v1.PodRunning), pod("a-exec-2", "n", v1.PodRunning), pod("b-exec-1", "n", v1.PodRunning)}
+	refused := pod("a-exec-4", "", v1.PodPending, refusal("no room"))
+
+	s := recordOf(full...)
+	s.blind = true
+	s.pod(noon, refused)
+	s.pod(noon, pod("a-exec-3", "n", v1.PodPending))
+	s.deleted(noon, full[3])
+	s.see(noon)
+	require.Empty(t, s.overbooked, "what was too much has gone")
+	require.Empty(t, s.list()[0].HalfStarted, "there are executors for all slots")
+	require.Zero(t, s.list()[0].Refused)
+
+	s = recordOf(full...)
+	s.blind = true
+	s.pod(noon, refused)
+	s.pod(noon, pod("b-exec-2", "n", v1.PodPending))
+	s.see(noon)
+	require.Len(t, s.overbooked, 1, "it still is too much")
+	require.NotEmpty(t, s.list()[0].HalfStarted, "a slot of it is open")
+}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -94,10 +95,26 @@ func (c *Chronicle) change(do func(*state)) {
 	c.changed = make(chan struct{})
 }
 
-// Blind tells that the API server is going away, or that it is watched again. Whoever finds it again hears first of what is new
-// and only then of what has gone, so that nothing is judged in between.
-func (c *Chronicle) Blind(blind bool) {
-	c.change(func(s *state) { s.blind = blind })
+// Blind tells that the API server is going away: who finds it again hears first of what is new and then of what has gone, in
+// no order, so that nothing is judged until See.
+func (c *Chronicle) Blind() {
+	c.change(func(s *state) { s.blind = true })
+}
+
+// See judges again what is and what comes, once everything is known that was there when the API server was back.
+func (c *Chronicle) See() {
+	now := c.clock.Now()
+	c.change(func(s *state) { s.see(now) })
+}
+
+// AwaitPod returns nil as soon as the pod was seen, and the context's error if that ends first.
+func (c *Chronicle) AwaitPod(ctx context.Context, pod types.UID) error {
+	return c.await(ctx, func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_, seen := c.state.pods[pod]
+		return seen
+	})
 }
 
 // Applications are all that were ever seen, in the order in which their drivers appeared.
@@ -130,9 +147,13 @@ func (c *Chronicle) Changed() <-chan struct{} {
 
 // Await returns nil as soon as the condition holds, and the context's error if that ends first.
 func (c *Chronicle) Await(ctx context.Context, condition func([]Application) bool) error {
+	return c.await(ctx, func() bool { return condition(c.Applications()) })
+}
+
+func (c *Chronicle) await(ctx context.Context, condition func() bool) error {
 	for {
 		changed := c.Changed()
-		if condition(c.Applications()) {
+		if condition() {
 			return nil
 		}
 		select {
