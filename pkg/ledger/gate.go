@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"retinue.dev/retinue/pkg/gang"
 )
 
@@ -17,6 +19,13 @@ func (l *Ledger) Gate(now time.Time, seen Pod) (gang.Verdict, []Effect) {
 	verdict := l.gateLocked(l.pods[seen.UID])
 	l.explainLocked(l.pods[seen.UID], verdict)
 	return verdict, l.settleLocked()
+}
+
+// Waits tells whether a pod waits for its turn: then nobody but the Gate lets it through.
+func (l *Ledger) Waits(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiting.byPod[uid] != nil
 }
 
 // explainLocked tells the user of a pod that claims a gang in vain why it stays at the Gate: kube-scheduler says nothing of

@@ -13,8 +13,11 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	clienttesting "k8s.io/client-go/testing"
+	featuregatetesting "k8s.io/component-base/featuregate/testing"
 	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/features"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -433,7 +436,16 @@ func TestWhatThePluginSaysOfItself(t *testing.T) {
 		assert.Nil(t, h.plugin.ScoreExtensions())
 		registered, err := h.plugin.EventsToRegister(h.ctx)
 		require.NoError(t, err)
-		assert.Empty(t, registered, "the ledger wakes whom the plugin refuses, no event does")
+		assert.Empty(t, registered, "kube-scheduler would not listen")
+		featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.SchedulerPreQueueingHints, true)
+		registered, err = h.plugin.EventsToRegister(h.ctx)
+		require.NoError(t, err)
+		assert.NotEmpty(t, registered)
+		for _, event := range registered {
+			hint, err := event.QueueingHintFn(h.plugin.logger, lone("p", 1), nil, nil)
+			require.NoError(t, err)
+			assert.Equal(t, fwk.QueueSkip, hint, "the ledger wakes whom the plugin refuses, no event does")
+		}
 
 		for name, test := range map[string]struct {
 			pod    *v1.Pod

@@ -39,6 +39,7 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) {
 			pod := object.(*v1.Pod)
+			p.pending.seen(pod)
 			p.tell(ledger.PodSeen{Pod: p.describe(pod)})
 			p.groups.addOf(pod)
 		},
@@ -48,6 +49,7 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 				// The watch missed a deletion, and a new pod has the name.
 				p.tell(ledger.PodGone{UID: before.UID})
 			}
+			p.pending.seen(pod)
 			if podDiffers(before, pod) {
 				p.tell(ledger.PodSeen{Pod: p.describe(pod)})
 			}
@@ -60,6 +62,7 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 		},
 		DeleteFunc: func(object any) {
 			if pod, ok := last[*v1.Pod](object); ok {
+				p.pending.gone(pod)
 				p.tell(ledger.PodGone{UID: pod.UID})
 				p.groups.addOf(pod)
 			}
@@ -105,6 +108,7 @@ func (p *Plugin) tick(ctx context.Context) {
 			}
 			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Collect: p.args.CollectAfter.Duration})
 			p.effects.again()
+			p.pending.sweep()
 		}
 	}
 }

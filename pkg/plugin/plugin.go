@@ -32,6 +32,8 @@ type Plugin struct {
 	solver  placement.Solver
 	effects *effects
 	definer *definer
+	// pending tells kube-scheduler whom an event may help.
+	pending *pending
 	// groups are the cluster's PodGroups; nil means that there is no API server to ask.
 	groups *podGroups
 	// queues are the cluster's Queues and ElasticQuotas; nil means the same.
@@ -70,6 +72,7 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 			framework: framework,
 			clock:     clock,
 			logger:    klog.LoggerWithName(klog.FromContext(ctx), Name),
+			pending:   newPending(),
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
 		p.effects = newEffects(p)
@@ -115,12 +118,6 @@ func (p *Plugin) Name() string { return Name }
 
 // Ledger is the plugin's record, for checks to read.
 func (p *Plugin) Ledger() *ledger.Ledger { return p.ledger }
-
-// EventsToRegister is empty on purpose: pods that the plugin refuses are woken by the ledger, through Activate, when
-// room or their turn comes, and by no event of the cluster.
-func (p *Plugin) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
-	return nil, nil
-}
 
 // apply tells the ledger and has its effects performed.
 func (p *Plugin) apply(event ledger.Event) error {

@@ -27,6 +27,7 @@ func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod
 		}
 	}
 	p.tell(refused)
+	p.pending.failed(pod, p.ledger.Waits(pod.UID))
 	return clearNomination, fwk.NewStatus(fwk.Unschedulable)
 }
 

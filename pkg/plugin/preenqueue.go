@@ -12,7 +12,12 @@ import (
 
 // PreEnqueue keeps a pod away from the scheduling cycles until the ledger lets it be tried.
 func (p *Plugin) PreEnqueue(_ context.Context, pod *v1.Pod) *fwk.Status {
-	return p.gate(pod)
+	status := p.gate(pod)
+	p.pending.judged(pod, status.IsSuccess())
+	if !p.exists(pod) {
+		p.pending.gone(pod) // the watch may have said so before
+	}
+	return status
 }
 
 // gate asks the ledger whether a pod may be tried. The scheduler may ask for a pod that has gone, and the ledger, told of

@@ -53,6 +53,7 @@ func admission(c *cycle, node string) (ledger.Admitted, error) {
 // Unreserve undoes Reserve; for a pod that is bound, or was never reserved, it does nothing.
 func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, _ string) {
 	p.tell(ledger.Unplaced{UID: pod.UID})
+	p.pending.failed(pod, false)
 }
 
 // slotsFor chooses the workers' slots for a leader that sits on a node, or on none.

@@ -159,7 +159,7 @@ func (c *Cluster) schedulerArguments(component Component) []string {
 		"--tls-cert-file=" + c.pki.certFile(servingLocalName),
 		"--tls-private-key-file=" + c.pki.keyFile(servingLocalName),
 		"--leader-elect=" + strconv.FormatBool(c.config.LeaderElection),
-		"--feature-gates=NominatedNodeNameForExpectation=false", // as in manifests/base
+		"--feature-gates=NominatedNodeNameForExpectation=false,SchedulerPreQueueingHints=true", // as in manifests/base
 		"--v=2",
 	}
 }

@@ -30,7 +30,7 @@ type contestant struct {
 
 // contestants are compared in this order: the first with the others.
 var contestants = []contestant{
-	{Title: "Retinue", Name: "retinue", Configuration: "../../manifests/setup/scheduler-config.yaml", FeatureGates: "{NominatedNodeNameForExpectation: false}", Gangs: true},
+	{Title: "Retinue", Name: "retinue", Configuration: "../../manifests/setup/scheduler-config.yaml", FeatureGates: "{NominatedNodeNameForExpectation: false, SchedulerPreQueueingHints: true}", Gangs: true},
 	{Title: "Default", Name: "default-scheduler", Configuration: `""`, FeatureGates: "{}", Default: true},
 	{Title: "Native", Name: "default-scheduler", Configuration: `""`, FeatureGates: "{GenericWorkload: true}", Native: true},
 	{Title: "Ceiling", Name: "default-scheduler", Configuration: "ceiling.yaml", FeatureGates: "{}"},

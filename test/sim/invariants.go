@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
@@ -28,7 +29,8 @@ import (
 // the Gate let workers of a leader pass that had ended; twice, when slots were admitted twice; leak, when applications
 // without pods were remembered; together, see crew.bound; charged, when new queues were charged nothing of what ran; limit,
 // when nobody asked the queue about a pod that claims no slot; closed, when a queue that drains let gangs in; dry run, when
-// what is only to be said was done; driver first, when leaders came first and nothing made them wait for their workers.
+// what is only to be said was done; driver first, when leaders came first and nothing made them wait for their workers; left, when every pod that had failed was
+// taken for one that the ledger keeps.
 func (w *World) check() {
 	for _, r := range w.replicas {
 		if r.dirty {
@@ -39,6 +41,14 @@ func (w *World) check() {
 				r.checkQueues()
 			}
 		}
+	}
+}
+
+// checkLeft: a pod that an event would have moved is left alone only if it has gone or the Gate would not let it through.
+func (r *replica) checkLeft(info *framework.QueuedPodInfo, event fwk.ClusterEvent) {
+	current := r.current(queueKey(info.Pod))
+	if current != nil && current.UID == info.Pod.UID && !r.ledger.Waits(info.Pod.UID) && info.GatingPlugin != plugin.Name {
+		r.world.fail("left", "%s: %s would move %s, and nobody has named it", r.name, event.Label(), keyOf(info.Pod))
 	}
 }
 

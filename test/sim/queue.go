@@ -32,6 +32,10 @@ type queue struct {
 	hints    map[fwk.ClusterEvent][]hint
 	gateKeys map[string][]fwk.ClusterEvent // plugin -> the events it has registered
 	now      func() time.Time
+	// narrows is what plugins have registered to name the pods that an event may help.
+	narrows map[fwk.ClusterEvent][]fwk.PreQueueingHintFn
+	// left is told of a pod that an event would have moved, and that no plugin has named; nil means nobody wants to know.
+	left func(*framework.QueuedPodInfo, fwk.ClusterEvent)
 	// call runs plugin code.
 	call func(func())
 
@@ -339,7 +343,48 @@ func (q *queue) happen(event fwk.ClusterEvent, old, new any, except types.UID) {
 		return
 	}
 	infos := slices.DeleteFunc(q.unschedulable.all(), func(info *framework.QueuedPodInfo) bool { return info.Pod.UID == except })
+	if named := q.narrow(event, old, new); named != nil {
+		infos = slices.DeleteFunc(infos, func(info *framework.QueuedPodInfo) bool {
+			if named.Has(types.NamespacedName{Namespace: info.Pod.Namespace, Name: info.Pod.Name}) {
+				return false
+			}
+			if q.left != nil && q.helps(info, event, old, new) != stay {
+				q.left(info, event)
+			}
+			return true
+		})
+	}
 	q.move(infos, event, old, new)
+}
+
+// narrow is what SchedulerPreQueueingHints makes of an event: the pods that plugins name, if there are such plugins and none
+// wants all; otherwise nil.
+func (q *queue) narrow(event fwk.ClusterEvent, old, new any) sets.Set[types.NamespacedName] {
+	if old == nil && new == nil {
+		return nil
+	}
+	var named sets.Set[types.NamespacedName]
+	for registered, narrows := range q.narrows {
+		if !framework.MatchClusterEvents(registered, event) {
+			continue
+		}
+		for _, narrow := range narrows {
+			result, err := narrow(klog.Background(), old, new)
+			if err != nil || result.AllPods {
+				return nil
+			}
+			named = sets.New(result.Pods...).Union(named)
+		}
+	}
+	return named
+}
+
+// helps is what an event makes of a pod that is unschedulable.
+func (q *queue) helps(info *framework.QueuedPodInfo, event fwk.ClusterEvent, old, new any) strategy {
+	if info.Gated() && !framework.ClusterEventIsWildCard(event) && !framework.MatchAnyClusterEvent(event, info.GatingPluginEvents) {
+		return stay
+	}
+	return q.judge(info, event, old, new)
 }
 
 func (q *queue) move(infos []*framework.QueuedPodInfo, event fwk.ClusterEvent, old, new any) {
@@ -347,10 +392,7 @@ func (q *queue) move(infos []*framework.QueuedPodInfo, event fwk.ClusterEvent, o
 		return
 	}
 	for _, info := range infos {
-		if info.Gated() && !framework.ClusterEventIsWildCard(event) && !framework.MatchAnyClusterEvent(event, info.GatingPluginEvents) {
-			continue
-		}
-		if s := q.judge(info, event, old, new); s != stay {
+		if s := q.helps(info, event, old, new); s != stay {
 			q.unschedulable.remove(queueKey(info.Pod))
 			q.requeue(info, s)
 		}

@@ -15,6 +15,7 @@ import (
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/features"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
 	internalcache "k8s.io/kubernetes/pkg/scheduler/backend/cache"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
@@ -39,6 +40,10 @@ import (
 var prepare = sync.OnceFunc(func() {
 	metrics.InitMetrics()
 	utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1]
+	// As in manifests/base.
+	if err := utilfeature.DefaultMutableFeatureGate.SetFromMap(map[string]bool{string(features.SchedulerPreQueueingHints): true}); err != nil {
+		panic(fmt.Sprintf("sim: %v", err))
+	}
 })
 
 // schedulerName is what pods name that want to be scheduled by Retinue; rivalName names the other scheduler.
@@ -131,15 +136,15 @@ func (r *replica) build() {
 	ended, end := context.WithCancel(klog.NewContext(context.Background(), r.logger))
 	end()
 	r.cache = internalcache.New(ended, nil, false, false)
-	features := plfeature.NewSchedulerFeaturesFromGates(utilfeature.DefaultFeatureGate)
+	enabled := plfeature.NewSchedulerFeaturesFromGates(utilfeature.DefaultFeatureGate)
 	registry := frameworkruntime.Registry{
 		plugin.Name: func(_ context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
 			return plugin.Factory(clock.RealClock{})(r.ctx, args, handle)
 		},
-		names.NodeResourcesFit:  frameworkruntime.FactoryAdapter(features, noderesources.NewFit),
-		names.NodeUnschedulable: frameworkruntime.FactoryAdapter(features, nodeunschedulable.New),
-		names.NodeAffinity:      frameworkruntime.FactoryAdapter(features, nodeaffinity.New),
-		names.TaintToleration:   frameworkruntime.FactoryAdapter(features, tainttoleration.New),
+		names.NodeResourcesFit:  frameworkruntime.FactoryAdapter(enabled, noderesources.NewFit),
+		names.NodeUnschedulable: frameworkruntime.FactoryAdapter(enabled, nodeunschedulable.New),
+		names.NodeAffinity:      frameworkruntime.FactoryAdapter(enabled, nodeaffinity.New),
+		names.TaintToleration:   frameworkruntime.FactoryAdapter(enabled, tainttoleration.New),
 		names.DefaultBinder:     defaultbinder.New,
 	}
 	profile := &config.KubeSchedulerProfile{
@@ -176,7 +181,7 @@ func (r *replica) build() {
 	r.queue = &queue{
 		less: f.QueueSortFunc(), gates: f.PreEnqueuePlugins(), hints: map[fwk.ClusterEvent][]hint{}, gateKeys: map[string][]fwk.ClusterEvent{},
 		now: time.Now, call: r.call, unschedulable: newTable[*framework.QueuedPodInfo](),
-		nominated: newNominations(r.current),
+		nominated: newNominations(r.current), narrows: map[fwk.ClusterEvent][]fwk.PreQueueingHintFn{},
 	}
 	for _, extension := range f.EnqueueExtensions() {
 		r.queue.register(r.ctx, extension)
@@ -186,6 +191,7 @@ func (r *replica) build() {
 			r.ledger = p.Ledger()
 		}
 	}
+	r.queue.left = r.checkLeft
 	if w.climate.queues {
 		r.arrange(w.layout)
 	}
@@ -335,6 +341,9 @@ func (q *queue) register(ctx context.Context, extension fwk.EnqueueExtensions) {
 		for _, event := range unrolled {
 			q.hints[event] = append(q.hints[event], hint{extension.Name(), judge})
 			q.gateKeys[extension.Name()] = append(q.gateKeys[extension.Name()], event)
+			if e.PreQueueingHintFn != nil {
+				q.narrows[event] = append(q.narrows[event], e.PreQueueingHintFn)
+			}
 		}
 	}
 }

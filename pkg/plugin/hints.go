@@ -1,0 +1,137 @@
+package plugin
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/features"
+)
+
+// EventsToRegister names events only to say which pods they do not concern. Pods that the plugin refuses are woken by the
+// ledger, through Activate, when room or their turn comes, and by no event of the cluster. Yet with every event
+// kube-scheduler goes through all pods that wait, and most of those may be the ledger's. With the feature gate
+// SchedulerPreQueueingHints it goes through those that the plugin names. Without it no event is named: for who is kept at
+// PreEnqueue by a plugin that has named it, kube-scheduler would ask everybody's hints.
+func (p *Plugin) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
+	if !utilfeature.DefaultFeatureGate.Enabled(features.SchedulerPreQueueingHints) {
+		return nil, nil
+	}
+	skip := func(klog.Logger, *v1.Pod, any, any) (fwk.QueueingHint, error) { return fwk.QueueSkip, nil }
+	narrow := func(klog.Logger, any, any) (fwk.PreQueueingHintResult, error) { return p.pending.candidates(), nil }
+	return []fwk.ClusterEventWithHint{
+		{Event: fwk.ClusterEvent{Resource: fwk.AssignedPod, ActionType: fwk.Add | fwk.Delete | fwk.UpdatePodLabel | fwk.UpdatePodScaleDown}, QueueingHintFn: skip, PreQueueingHintFn: narrow},
+		{Event: fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.Add | fwk.Delete | fwk.UpdateNodeAllocatable | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint | fwk.UpdateNodeCondition}, QueueingHintFn: skip, PreQueueingHintFn: narrow},
+	}, nil
+}
+
+// pending knows which of the pods without a node an event may help. It leaves out two kinds only: those that the ledger keeps,
+// because only the ledger lets them through, and those that were let through a moment ago and not tried yet. Pods of other
+// schedulers, and those of which it has not heard enough, are not left out.
+type pending struct {
+	mu sync.Mutex // guards everything below
+
+	pods map[types.NamespacedName]types.UID // every pod without a node
+	// open are those that an event may help.
+	open map[types.NamespacedName]struct{}
+	// through and older are those let through since the last sweep, and before it.
+	through, older map[types.NamespacedName]struct{}
+}
+
+func newPending() *pending {
+	return &pending{
+		pods: map[types.NamespacedName]types.UID{}, open: map[types.NamespacedName]struct{}{},
+		through: map[types.NamespacedName]struct{}{}, older: map[types.NamespacedName]struct{}{},
+	}
+}
+
+func nameOf(pod *v1.Pod) types.NamespacedName {
+	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
+}
+
+// seen is a pod as the watch shows it.
+func (p *pending) seen(pod *v1.Pod) {
+	if pod.Spec.NodeName != "" {
+		p.gone(pod)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pods[nameOf(pod)] != pod.UID {
+		p.put(pod, p.open)
+	}
+}
+
+// gone is a pod that waits no more.
+func (p *pending) gone(pod *v1.Pod) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pods[nameOf(pod)] == pod.UID {
+		p.put(pod, nil)
+		delete(p.pods, nameOf(pod))
+	}
+}
+
+// judged is a pod at the Gate. A member of one of Kubernetes' own pod groups is tried together with others, of which the
+// plugin does not hear.
+func (p *pending) judged(pod *v1.Pod, passes bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.through
+	switch {
+	case !passes:
+		list = nil
+	case pod.Spec.SchedulingGroup != nil:
+		list = p.open
+	}
+	p.put(pod, list)
+}
+
+// failed is a pod of which an attempt has failed; kept tells whether it waits at the ledger from now on.
+func (p *pending) failed(pod *v1.Pod, kept bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.open
+	if kept {
+		list = nil
+	}
+	p.put(pod, list)
+}
+
+// put moves a pod to one of the lists; nil stands for what the ledger keeps.
+func (p *pending) put(pod *v1.Pod, list map[types.NamespacedName]struct{}) {
+	name := nameOf(pod)
+	for _, other := range []map[types.NamespacedName]struct{}{p.open, p.through, p.older} {
+		delete(other, name)
+	}
+	p.pods[name] = pod.UID
+	if list != nil {
+		list[name] = struct{}{}
+	}
+}
+
+// sweep takes it that a pod which was let through before the last sweep, and has not been tried, was refused by another plugin
+// at PreEnqueue.
+func (p *pending) sweep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.Copy(p.open, p.older)
+	p.older, p.through = p.through, map[types.NamespacedName]struct{}{}
+}
+
+// candidates are the pods that an event may help. Naming one costs about as much as passing over one that is kept.
+func (p *pending) candidates() fwk.PreQueueingHintResult {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := len(p.pods) - len(p.open) - len(p.through) - len(p.older)
+	if len(p.open) > kept {
+		return fwk.PreQueueingHintResult{AllPods: true}
+	}
+	return fwk.PreQueueingHintResult{Pods: slices.Collect(maps.Keys(p.open))}
+}
