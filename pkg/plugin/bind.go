@@ -17,13 +17,24 @@ import (
 // boundKey of a cycle's state is there when Bind has bound the leader, and so written its reservation.
 const boundKey fwk.StateKey = Name + "Bound"
 
-// Bind binds the leaders of gangs with workers and leaves every other pod to the next binder. The API server merges the
-// annotations of a binding into the pod, so node and reservation are written by one call, both or neither: a restarted
+// maxBindings is how many bindings are on their way to the API server at a time. A gang's pods are bound together, and the API
+// server takes 100 requests at a time from a connection: client-go opens another for each that finds none free, and the TLS
+// handshake of each costs as much as several bindings.
+const maxBindings = 32
+
+// Bind binds the leaders of gangs with workers, and lets kube-scheduler's binder bind every other pod. The API server merges
+// the annotations of a binding into the pod, so node and reservation are written by one call, both or neither: a restarted
 // scheduler finds the slots of every bound leader. A patch before the binding would cost every gang two more calls, as
 // kube-scheduler nominates a pod whose binding has anything to wait for.
 func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
+	select {
+	case p.bindings <- struct{}{}:
+		defer func() { <-p.bindings }()
+	case <-ctx.Done():
+		return fwk.AsStatus(ctx.Err())
+	}
 	if c := cycleOf(state); !c.leads() || c.demand.Workers() == 0 {
-		return fwk.NewStatus(fwk.Skip)
+		return p.binder.Bind(ctx, state, pod, node)
 	}
 	reservation, err := p.textOfReservation(pod)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// foretellRest is how many times as long as an answer took no other is sought after it: those who wait in vain cost a tenth
+	// foretellRest is how many times as long as an answer took no other is sought after it: those who wait in vain cost a twentieth
 	// of one processor at most, however many they are and however often room comes back.
-	foretellRest = 9
+	foretellRest = 19
 	// retellPeriod is how often one of those who are foretold the same as before is tried all the same, so that the numbers
 	// its user reads are not old.
 	retellPeriod = time.Second

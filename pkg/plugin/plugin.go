@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/defaultbinder"
 	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
@@ -32,6 +33,9 @@ type Plugin struct {
 	solver  placement.Solver
 	effects *effects
 	definer *definer
+	// binder binds pods without a reservation, and bindings holds a token for every pod that is being bound.
+	binder   fwk.BindPlugin
+	bindings chan struct{}
 	// pending tells kube-scheduler whom an event may help.
 	pending *pending
 	// groups are the cluster's PodGroups; nil means that there is no API server to ask.
@@ -72,9 +76,15 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 			framework: framework,
 			clock:     clock,
 			logger:    klog.LoggerWithName(klog.FromContext(ctx), Name),
+			bindings:  make(chan struct{}, maxBindings),
 			pending:   newPending(),
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
+		binder, err := defaultbinder.New(ctx, nil, handle)
+		if err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		}
+		p.binder = binder.(fwk.BindPlugin)
 		p.effects = newEffects(p)
 		p.definer = newDefiner(p)
 		synced, err := p.listen()
