@@ -152,7 +152,7 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 		resting:  map[*entry]struct{}{},
 		claims:   map[label][]claim{},
 		labelled: map[string]map[label]map[types.UID]*pod{},
-		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}},
+		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}, priorities: map[int32]int{}},
 		queues:   quota.New(nil),
 		reclaims: map[string]bool{},
 		budgets:  map[string][]Budget{}, priorities: map[int32]int{}, leaving: map[types.UID]*pod{},

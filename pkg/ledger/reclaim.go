@@ -51,6 +51,9 @@ func (l *Ledger) reclaimLocked() {
 	var victims map[types.UID]*victim
 	looked, claimed := 0, map[string]bool{} // queue -> has taken something back in this tick
 	lowest := l.lowestLocked()
+	if len(l.reclaims) == 0 && l.waiting.highest() <= lowest {
+		return // nobody may take anything back, however many wait
+	}
 	for _, asks := range l.queues.Firsts(func(asks quota.Waiter) bool { return l.mayClaimLocked(asks, lowest) }) {
 		w := l.waiting.byPod[asks.ID]
 		wish, wants := l.wishLocked(w, lowest)

@@ -22,10 +22,11 @@ const boundKey fwk.StateKey = Name + "Bound"
 // handshake of each costs as much as several bindings.
 const maxBindings = 32
 
-// Bind binds the leaders of gangs with workers, and lets kube-scheduler's binder bind every other pod. The API server merges
-// the annotations of a binding into the pod, so node and reservation are written by one call, both or neither: a restarted
-// scheduler finds the slots of every bound leader. A patch before the binding would cost every gang two more calls, as
-// kube-scheduler nominates a pod whose binding has anything to wait for.
+// Bind binds a pod as kube-scheduler's own binder does, but for two things. There are not too many at a time. And the leader of
+// a gang with workers is bound with its reservation: the API server merges the annotations of a binding into the pod, so
+// node and reservation are written by one call, both or neither, and a restarted scheduler finds the slots of every bound
+// leader. A patch before the binding would cost every gang two more calls, as kube-scheduler nominates a pod whose binding
+// has anything to wait for.
 func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
 	select {
 	case p.bindings <- struct{}{}:
@@ -33,21 +34,27 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 	case <-ctx.Done():
 		return fwk.AsStatus(ctx.Err())
 	}
-	if c := cycleOf(state); !c.leads() || c.demand.Workers() == 0 {
-		return p.binder.Bind(ctx, state, pod, node)
-	}
-	reservation, err := p.textOfReservation(pod)
-	if err != nil {
-		return fwk.AsStatus(err)
-	}
 	binding := &v1.Binding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, Annotations: map[string]string{AnnotationReservation: reservation}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 		Target:     v1.ObjectReference{Kind: "Node", Name: node},
 	}
-	if err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Bind(ctx, binding, metav1.CreateOptions{}); err != nil {
-		return fwk.AsStatus(fmt.Errorf("bind the leader with its reservation: %w", err))
+	c := cycleOf(state)
+	reserves := c.leads() && c.demand.Workers() > 0
+	reservation := ""
+	if reserves {
+		var err error
+		if reservation, err = p.textOfReservation(pod); err != nil {
+			return fwk.AsStatus(err)
+		}
+		binding.Annotations = map[string]string{AnnotationReservation: reservation}
 	}
-	state.Write(boundKey, cycleOf(state))
+	if err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Bind(ctx, binding, metav1.CreateOptions{}); err != nil {
+		return fwk.AsStatus(fmt.Errorf("bind: %w", err))
+	}
+	if !reserves {
+		return nil
+	}
+	state.Write(boundKey, c)
 	if now, err := p.textOfReservation(pod); err == nil && now != reservation {
 		// A slot has moved meanwhile, and may have been written down before the binding wrote the former reservation.
 		p.effects.add([]ledger.Effect{ledger.Save{Leader: pod}})

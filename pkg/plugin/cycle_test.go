@@ -173,7 +173,7 @@ func TestAFailedBindingLeavesNothingBehind(t *testing.T) {
 		})
 		a := h.schedule("app")
 		assert.Equal(t, "Bind", a.point)
-		assert.Contains(t, a.status.Message(), "bind the leader with its reservation: etcd is on holiday")
+		assert.Contains(t, a.status.Message(), "bind: etcd is on holiday")
 		assert.NotContains(t, h.pod("app").Annotations, AnnotationReservation)
 		failing = false
 		assert.Equal(t, gang.Waiting, h.phase("app"))
@@ -395,7 +395,7 @@ func TestACycleWithoutPreFilter(t *testing.T) {
 		score, status := h.plugin.Score(h.ctx, state, pod, info)
 		assert.Zero(t, score)
 		assert.Nil(t, status)
-		assert.True(t, h.plugin.Bind(h.ctx, state, pod, "a").IsSkip())
+		assert.True(t, h.plugin.Bind(h.ctx, state, pod, "a").IsSuccess())
 		h.plugin.PostBind(h.ctx, state, pod, "a")
 		result, status := h.plugin.PostFilter(h.ctx, state, pod, framework.NewDefaultNodeToStatus())
 		assert.Equal(t, fwk.Unschedulable, status.Code())

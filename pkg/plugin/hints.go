@@ -9,10 +9,13 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/component-base/featuregate"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
-	"k8s.io/kubernetes/pkg/features"
 )
+
+// narrowing is the feature gate with which kube-scheduler asks plugins which pods an event may help.
+const narrowing featuregate.Feature = "SchedulerPreQueueingHints"
 
 // EventsToRegister names events only to say which pods they do not concern. Pods that the plugin refuses are woken by the
 // ledger, through Activate, when room or their turn comes, and by no event of the cluster. Yet with every event
@@ -20,7 +23,7 @@ import (
 // SchedulerPreQueueingHints it goes through those that the plugin names. Without it no event is named: for who is kept at
 // PreEnqueue by a plugin that has named it, kube-scheduler would ask everybody's hints.
 func (p *Plugin) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
-	if !utilfeature.DefaultFeatureGate.Enabled(features.SchedulerPreQueueingHints) {
+	if !utilfeature.DefaultFeatureGate.Enabled(narrowing) {
 		return nil, nil
 	}
 	skip := func(klog.Logger, *v1.Pod, any, any) (fwk.QueueingHint, error) { return fwk.QueueSkip, nil }

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
-	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/defaultbinder"
 	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
@@ -33,8 +32,7 @@ type Plugin struct {
 	solver  placement.Solver
 	effects *effects
 	definer *definer
-	// binder binds pods without a reservation, and bindings holds a token for every pod that is being bound.
-	binder   fwk.BindPlugin
+	// bindings holds a token for every pod that is being bound.
 	bindings chan struct{}
 	// pending tells kube-scheduler whom an event may help.
 	pending *pending
@@ -80,11 +78,6 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 			pending:   newPending(),
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
-		binder, err := defaultbinder.New(ctx, nil, handle)
-		if err != nil {
-			return nil, fmt.Errorf("plugin %s: %w", Name, err)
-		}
-		p.binder = binder.(fwk.BindPlugin)
 		p.effects = newEffects(p)
 		p.definer = newDefiner(p)
 		synced, err := p.listen()

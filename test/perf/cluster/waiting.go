@@ -23,8 +23,11 @@ const (
 	idleTime = 20 * time.Second
 )
 
+// beside is small applications that start beside waiting gangs.
+var beside = shape{250, 9}
+
 // waiting measures what gangs cost that wait for room: to a scheduler that has nothing else to do, and to small applications
-// that start beside them.
+// that start beside them. As many pods of a scheduler that does not exist show what of that the API server and its watches cost.
 func (s *stage) waiting(ctx context.Context, rounds int) (section, error) {
 	err := s.createAll(ctx, waitingNodes, func(i int) *v1.Pod {
 		p := pod(fmt.Sprint("full-", i), "nobody", fullCores)
@@ -34,14 +37,23 @@ func (s *stage) waiting(ctx context.Context, rounds int) (section, error) {
 	if err != nil {
 		return section{}, err
 	}
-	var took, idle [2][]float64 // index: without and with waiting gangs
+	backgrounds := []struct {
+		title     string
+		scheduler string // of the pods that wait; empty means that there are none
+	}{
+		{"none waiting", ""},
+		{fmt.Sprintf("%d pods of nobody's", waitingGangs), "nobody"},
+		{fmt.Sprintf("%d gangs waiting", waitingGangs), names[cluster.Scheduler]},
+	}
+	const none, others, gangs = 0, 1, 2
+	var rates, idle [3][]float64 // by background
 	for round := range rounds {
-		for with := range 2 {
+		for i, background := range backgrounds {
 			if err := s.start(ctx, cluster.Scheduler); err != nil {
 				return section{}, err
 			}
-			if with == 1 {
-				if err := s.enqueue(ctx); err != nil {
+			if background.scheduler != "" {
+				if err := s.enqueue(ctx, background.scheduler); err != nil {
 					return section{}, err
 				}
 			}
@@ -49,14 +61,17 @@ func (s *stage) waiting(ctx context.Context, rounds int) (section, error) {
 			if err != nil {
 				return section{}, err
 			}
-			begun, err := s.run(ctx, shapes[0], cluster.Scheduler, "app")
+			begun, err := s.run(ctx, beside, cluster.Scheduler, "app")
 			if err != nil {
 				return section{}, err
 			}
-			idle[with] = append(idle[with], 100*spent.Seconds()/idleTime.Seconds())
-			took[with] = append(took[with], float64(shapes[0].pods())/begun.took.Seconds())
-			fmt.Fprintf(os.Stderr, "round %d, %d waiting: idle %.2f %% of a processor, %.0f pods/s\n", round+1, with*waitingGangs, idle[with][round], took[with][round])
+			idle[i] = append(idle[i], 100*spent.Seconds()/idleTime.Seconds())
+			rates[i] = append(rates[i], float64(beside.pods())/begun.took.Seconds())
+			fmt.Fprintf(os.Stderr, "round %d, %s: idle %.2f %% of a processor, %.0f pods/s\n", round+1, background.title, idle[i][round], rates[i][round])
 			if err := s.cluster.StopComponent(ctx, cluster.Scheduler); err != nil {
+				return section{}, err
+			}
+			if err := s.deletePods(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName="}); err != nil {
 				return section{}, err
 			}
 			if err := s.deletePods(ctx, metav1.ListOptions{FieldSelector: "spec.schedulerName=" + names[cluster.Scheduler]}); err != nil {
@@ -64,32 +79,37 @@ func (s *stage) waiting(ctx context.Context, rounds int) (section, error) {
 			}
 		}
 	}
-	var ratios []float64
-	for i := range took[0] {
-		ratios = append(ratios, took[1][i]/took[0][i])
-	}
 	workload := fmt.Sprintf("%d gangs waiting on %d nodes", waitingGangs, waitingNodes)
 	measured := map[figures.Key]figures.Spread{
-		{Workload: workload, Figure: "pods/s", Baseline: "none waiting"}:                     figures.SpreadOf(ratios),
-		{Workload: workload, Figure: "idle scheduler", Baseline: "one processor in percent"}: figures.SpreadOf(idle[1]),
+		{Workload: workload, Figure: "idle scheduler", Baseline: "one processor in percent"}: figures.SpreadOf(idle[gangs]),
 	}
-	return section{name: "waiting", measured: measured, rows: [][]string{
-		{fmt.Sprintf("%s on %d nodes", shapes[0], waitingNodes), "none waiting", fmt.Sprintf("%d gangs waiting", waitingGangs), "ratio"},
-		{"pods/s", figures.SpreadOf(took[0]).Format("%.0f"), figures.SpreadOf(took[1]).Format("%.0f"), figures.SpreadOf(ratios).Format("%.2f")},
-		{"idle scheduler, % of one processor", figures.SpreadOf(idle[0]).Format("%.2f"), figures.SpreadOf(idle[1]).Format("%.2f"), ""},
-	}}, nil
+	rows := [][]string{{fmt.Sprintf("%s on %d nodes", beside, waitingNodes), "pods/s", "gangs waiting, to that", "idle scheduler, % of one processor"}}
+	for i, background := range backgrounds {
+		row := []string{background.title, figures.SpreadOf(rates[i]).Format("%.0f"), "", figures.SpreadOf(idle[i]).Format("%.2f")}
+		if i != gangs {
+			var ratios []float64
+			for round := range rounds {
+				ratios = append(ratios, rates[gangs][round]/rates[i][round])
+			}
+			row[2] = figures.SpreadOf(ratios).Format("%.2f")
+			measured[figures.Key{Workload: workload, Figure: "pods/s", Baseline: [...]string{none: "none waiting", others: "as many of nobody's"}[i]}] = figures.SpreadOf(ratios)
+		}
+		rows = append(rows, row)
+	}
+	return section{name: "waiting", measured: measured, rows: rows}, nil
 }
 
-// enqueue makes gangs wait, of eighty sizes, each of which would fit the empty cluster, and returns when all have been told why.
-func (s *stage) enqueue(ctx context.Context) error {
+// enqueue creates gangs that cannot start, of eighty sizes, each of which would fit the empty cluster. If they are Retinue's,
+// it returns when all have been told why they wait.
+func (s *stage) enqueue(ctx context.Context, scheduler string) error {
 	err := s.createAll(ctx, waitingGangs, func(i int) *v1.Pod {
-		return driver(fmt.Sprint("waiting-", i), names[cluster.Scheduler], 10+i%80, nodeCPU-fullCores+1)
+		return driver(fmt.Sprint("waiting-", i), scheduler, 10+i%80, nodeCPU-fullCores+1)
 	})
-	if err != nil {
+	if err != nil || scheduler != names[cluster.Scheduler] {
 		return err
 	}
 	return wait.PollUntilContextTimeout(ctx, time.Second, patience, true, func(ctx context.Context) (bool, error) {
-		pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{FieldSelector: "spec.schedulerName=" + names[cluster.Scheduler]})
+		pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{FieldSelector: "spec.schedulerName=" + scheduler})
 		if err != nil {
 			return false, err
 		}
