@@ -145,8 +145,10 @@ func publish(b *testing.B, report *report) {
 		if err := figures.WriteTargets(document, rangesFile); err != nil {
 			b.Fatal(err)
 		}
-		if err := figures.WriteSection(document, "suite", report.section(figures.Origin(time.Now()))); err != nil {
-			b.Fatal(err)
+		for form, part := range report.forms() {
+			if err := figures.WriteSection(document, form, part.section(figures.Origin(time.Now()))); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
 	ranges, err := figures.ReadRanges(rangesFile)

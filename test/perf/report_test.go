@@ -64,6 +64,19 @@ func (r *report) add(trial, scheduler string, result run) {
 	r.runs[trial][scheduler] = append(r.runs[trial][scheduler], result)
 }
 
+// forms are the parts of the report: form of application -> what was measured of it.
+func (r *report) forms() map[string]*report {
+	forms := map[string]*report{}
+	for _, trial := range r.order {
+		form, _, _ := strings.Cut(trial, " ")
+		if forms[form] == nil {
+			forms[form] = &report{runs: r.runs}
+		}
+		forms[form].order = append(forms[form].order, trial)
+	}
+	return forms
+}
+
 // ratios of Retinue's figures to those of the others, each of two runs of the same round.
 func (r *report) ratios() map[figures.Key]figures.Spread {
 	ratios := map[figures.Key]figures.Spread{}

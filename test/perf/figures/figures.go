@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"regexp"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -192,12 +192,9 @@ func Table(rows [][]string) string {
 // Origin is where and when figures come from: machine, versions, date.
 func Origin(now time.Time) string {
 	versions := []string{runtime.Version()}
-	if build, found := debug.ReadBuildInfo(); found {
-		for _, dependency := range build.Deps {
-			if dependency.Path == "k8s.io/kubernetes" {
-				versions = append(versions, "Kubernetes "+dependency.Version)
-			}
-		}
+	// Binaries do not know the versions of modules that they only start, nor tests those that they are built from.
+	if kubernetes, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes").Output(); err == nil {
+		versions = append(versions, "Kubernetes "+strings.TrimSpace(string(kubernetes)))
 	}
 	return fmt.Sprintf("%s, on %d processors (%s), %s of memory; %s.", now.UTC().Format("2 January 2006 15:04 UTC"), runtime.NumCPU(),
 		field("/proc/cpuinfo", "model name", "of an unknown kind"), memory(), strings.Join(versions, ", "))
