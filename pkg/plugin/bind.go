@@ -14,9 +14,6 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 )
 
-// boundKey of a cycle's state is there when Bind has bound the leader, and so written its reservation.
-const boundKey fwk.StateKey = Name + "Bound"
-
 // maxBindings is how many bindings are on their way to the API server at a time. A gang's pods are bound together, and the API
 // server takes 100 requests at a time from a connection: client-go opens another for each that finds none free, and the TLS
 // handshake of each costs as much as several bindings.
@@ -38,10 +35,8 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 		Target:     v1.ObjectReference{Kind: "Node", Name: node},
 	}
-	c := cycleOf(state)
-	reserves := c.leads() && c.demand.Workers() > 0
-	reservation := ""
-	if reserves {
+	leads, reservation := admittedOf(state), ""
+	if leads != nil {
 		var err error
 		if reservation, err = p.textOfReservation(pod); err != nil {
 			return fwk.AsStatus(err)
@@ -51,23 +46,15 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 	if err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Bind(ctx, binding, metav1.CreateOptions{}); err != nil {
 		return fwk.AsStatus(fmt.Errorf("bind: %w", err))
 	}
-	if !reserves {
+	if leads == nil {
 		return nil
 	}
-	state.Write(boundKey, c)
+	leads.written = true
 	if now, err := p.textOfReservation(pod); err == nil && now != reservation {
 		// A slot has moved meanwhile, and may have been written down before the binding wrote the former reservation.
 		p.effects.add([]ledger.Effect{ledger.Save{Leader: pod}})
 	}
 	return nil
-}
-
-// saveUnlessBound has the reservation written down afterwards when somebody else has bound the leader: an extender, or
-// another plugin that a configuration puts before this one.
-func (p *Plugin) saveUnlessBound(state fwk.CycleState, leader *v1.Pod) {
-	if _, err := state.Read(boundKey); err != nil {
-		p.effects.add([]ledger.Effect{ledger.Save{Leader: leader}})
-	}
 }
 
 // save writes a changed reservation and tells whether that is settled. Failing is not the end: the gang runs, and only

@@ -156,10 +156,11 @@ func TestRoomThatIsTakenBetweenPlanAndReserveIsAnError(t *testing.T) {
 func TestReserveRefusesANodeWithoutPlan(t *testing.T) {
 	bubble(t, "", append(nodes(4, "a"), node("b", 1)), func(h *harness) {
 		h.submit("app", 1, 4)
-		a := h.reserve("app")
-		require.Equal(t, "b", a.node)
-		h.fw.RunReservePluginsUnreserve(h.ctx, a.state, h.pod("app"), "b")
-		require.ErrorIs(t, h.plugin.Reserve(h.ctx, a.state, h.pod("app"), "a").AsError(), errNoPlan)
+		h.look()
+		state := framework.NewCycleState()
+		h.fw.RunPreFilterPlugins(h.ctx, state, h.pod("app"))
+		require.ErrorIs(t, h.plugin.Reserve(h.ctx, state, h.pod("app"), "a").AsError(), errNoPlan)
+		require.True(t, h.plugin.Reserve(h.ctx, state, h.pod("app"), "b").IsSuccess())
 	})
 }
 

@@ -13,11 +13,14 @@ import (
 
 // PostBind tells the user of a leader that its whole gang has room.
 func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, node string) {
-	c := cycleOf(state)
-	if !c.leads() || c.demand.Workers() == 0 {
+	leads := admittedOf(state)
+	if leads == nil {
 		return
 	}
-	p.saveUnlessBound(state, pod)
+	if !leads.written {
+		// Somebody else has bound the leader: an extender, or another plugin that a configuration puts before this one.
+		p.effects.add([]ledger.Effect{ledger.Save{Leader: pod}})
+	}
 	reservation, admitted := p.ledger.Reservation(pod.UID)
 	if !admitted {
 		return
@@ -28,6 +31,6 @@ func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, 
 	}
 	p.effects.add([]ledger.Effect{ledger.Tell{Pod: pod, Verdict: gang.Verdict{
 		Reason:  gang.GangAdmitted,
-		Message: fmt.Sprintf("the leader and %d workers have room on %d nodes", c.demand.Workers(), len(nodes)),
+		Message: fmt.Sprintf("the leader and %d workers have room on %d nodes", leads.workers, len(nodes)),
 	}}})
 }

@@ -16,24 +16,52 @@ import (
 // errNoPlan means that a node was chosen for a leader on which its gang does not fit.
 var errNoPlan = errors.New("the gang does not fit with its leader on the chosen node")
 
-// Reserve commits: a leader gets its node and its workers their slots in one step, any other pod takes its place.
+// admittedKey of a cycle's state is there when the pod is the leader of a gang with workers that was admitted.
+const admittedKey fwk.StateKey = Name + "Admitted"
+
+// admitted is what the binding of such a leader knows. One goroutine at a time touches it.
+type admitted struct {
+	workers int
+	written bool // Bind has written the reservation
+}
+
+// Clone returns the same: the framework copies states for trials, and those are over.
+func (a *admitted) Clone() fwk.StateData { return a }
+
+// admittedOf is nil for every other pod.
+func admittedOf(state fwk.CycleState) *admitted {
+	data, err := state.Read(admittedKey)
+	if err != nil {
+		return nil
+	}
+	a, _ := data.(*admitted)
+	return a
+}
+
+// Reserve commits: a leader gets its node and its workers their slots in one step, any other pod takes its place. Bindings can
+// be many and slow, and what the cycle has seen of the cluster does not wait with them.
 func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
 	c := cycleOf(state)
 	if c == nil || c.fit == nil {
+		state.Delete(cycleKey)
 		return fwk.AsStatus(p.apply(ledger.Placed{UID: pod.UID, Node: node}))
 	}
-	admitted, err := admission(c, node)
+	event, err := admission(c, node)
 	if err == nil {
-		err = p.apply(admitted)
+		err = p.apply(event)
 	}
 	if err != nil {
 		// An error, not a refusal: the attempt is repeated after a backoff.
 		return fwk.AsStatus(fmt.Errorf("reserve room for the gang of %s: %w", klog.KObj(pod), err))
 	}
-	if c.demand.Upfront {
+	switch {
+	case c.demand.Upfront:
 		p.tell(ledger.Placed{UID: pod.UID, Node: node})
+	case c.demand.Workers() > 0:
+		state.Write(admittedKey, &admitted{workers: c.demand.Workers()})
 	}
-	p.logger.V(2).Info("Gang admitted", "gang", klog.KObj(pod), "node", node, "slots", len(admitted.Slots))
+	state.Delete(cycleKey)
+	p.logger.V(2).Info("Gang admitted", "gang", klog.KObj(pod), "node", node, "slots", len(event.Slots))
 	return nil
 }
 
