@@ -43,7 +43,7 @@ func setup(t *testing.T, replacements ...string) (*scheduler.Scheduler, error) {
 	opts := options.NewOptions()
 	opts.ConfigFile = config
 	opts.SecureServing.BindPort = 0
-	_, sched, err := app.Setup(t.Context(), opts, app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{})))
+	_, sched, err := app.Setup(t.Context(), opts, app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, nil)))
 	return sched, err
 }
 
@@ -92,4 +92,34 @@ func TestAWrongConfigurationStopsTheStartByNameAndValue(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheProfilesOfAConfiguration(t *testing.T) {
+	for name, test := range map[string]struct {
+		text  string
+		names []string
+	}{
+		"one":             {"profiles: [{schedulerName: retinue}]", []string{"retinue"}},
+		"two":             {"profiles: [{schedulerName: retinue}, {plugins: {}}]", []string{"retinue", "default-scheduler"}},
+		"nothing said":    {"kind: KubeSchedulerConfiguration", []string{"default-scheduler"}},
+		"no such type":    {"profiles: {schedulerName: retinue}", nil},
+		"nothing written": {"", []string{"default-scheduler"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "config.yaml")
+			require.NoError(t, os.WriteFile(file, []byte(test.text), 0o600))
+			names, err := profilesOf(file)
+			require.Equal(t, test.names == nil, err != nil, "%v", err)
+			require.Equal(t, test.names, names)
+		})
+	}
+	names, err := profilesOf("")
+	require.NoError(t, err)
+	require.Equal(t, []string{"default-scheduler"}, names)
+	names, err = profilesOf(filepath.Join(t.TempDir(), "none"))
+	require.Error(t, err)
+	require.Nil(t, names)
+	names, err = profilesOf(shipped)
+	require.NoError(t, err)
+	require.Equal(t, []string{"retinue"}, names)
 }

@@ -175,7 +175,7 @@ func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Ob
 	}
 	registry := frameworkruntime.Registry{}
 	make := func(ctx context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
-		made, err := Factory(clock.RealClock{})(ctx, args, handle)
+		made, err := Factory(clock.RealClock{}, nil)(ctx, args, handle)
 		if err == nil {
 			h.plugin = made.(*Plugin)
 		}

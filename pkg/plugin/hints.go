@@ -36,20 +36,22 @@ func (p *Plugin) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, 
 
 // pending knows which of the pods without a node an event may help. It leaves out two kinds only: those that the ledger keeps,
 // because only the ledger lets them through, and those that were let through a moment ago and not tried yet. Pods of other
-// schedulers, and those of which it has not heard enough, are not left out.
+// profiles, and those of which it has not heard enough, are not left out.
 type pending struct {
+	serves func(schedulerName string) bool
+
 	mu sync.Mutex // guards everything below
 
-	pods map[types.NamespacedName]types.UID // every pod without a node
+	pods map[types.NamespacedName]types.UID // every pod of the process's profiles without a node
 	// open are those that an event may help.
 	open map[types.NamespacedName]struct{}
 	// through and older are those let through since the last sweep, and before it.
 	through, older map[types.NamespacedName]struct{}
 }
 
-func newPending() *pending {
+func newPending(serves func(schedulerName string) bool) *pending {
 	return &pending{
-		pods: map[types.NamespacedName]types.UID{}, open: map[types.NamespacedName]struct{}{},
+		serves: serves, pods: map[types.NamespacedName]types.UID{}, open: map[types.NamespacedName]struct{}{},
 		through: map[types.NamespacedName]struct{}{}, older: map[types.NamespacedName]struct{}{},
 	}
 }
@@ -60,9 +62,12 @@ func nameOf(pod *v1.Pod) types.NamespacedName {
 
 // seen is a pod as the watch shows it.
 func (p *pending) seen(pod *v1.Pod) {
-	if pod.Spec.NodeName != "" {
+	switch {
+	case pod.Spec.NodeName != "":
 		p.gone(pod)
 		return
+	case !p.serves(pod.Spec.SchedulerName):
+		return // kube-scheduler does not know it
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,7 +133,7 @@ func (p *pending) sweep() {
 	p.older, p.through = p.through, map[types.NamespacedName]struct{}{}
 }
 
-// candidates are the pods that an event may help. Naming one costs about as much as passing over one that is kept.
+// candidates are the pods that an event may help. Naming one costs less than asking the hints for one that is kept.
 func (p *pending) candidates() fwk.PreQueueingHintResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()

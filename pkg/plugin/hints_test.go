@@ -10,7 +10,7 @@ import (
 
 // Whom an event may help: everybody but those that the ledger keeps, and those that are about to be tried.
 func TestEventsConcernEverybodyWhomTheLedgerDoesNotKeep(t *testing.T) {
-	p := newPending()
+	p := newPending(func(name string) bool { return name == profile })
 	kept := lone("kept", 1)
 	p.seen(kept)
 	p.judged(kept, false)
@@ -47,6 +47,11 @@ func TestEventsConcernEverybodyWhomTheLedgerDoesNotKeep(t *testing.T) {
 
 	p.seen(lone("q", 1))
 	assert.True(t, p.candidates().AllPods, "more are to be named than are kept")
+
+	foreign := lone("r", 1)
+	foreign.Spec.SchedulerName = "another"
+	p.seen(foreign)
+	assert.NotContains(t, p.open, nameOf(foreign), "another scheduler's")
 
 	bound := lone("p", 1)
 	bound.Spec.NodeName = "a"

@@ -57,8 +57,9 @@ var (
 	_ fwk.SignPlugin        = &Plugin{}
 )
 
-// Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context.
-func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) {
+// Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context. serves tells whether a profile
+// of the process has that schedulerName; nil means that there is only the plugin's own.
+func Factory(clock clock.WithTicker, serves func(schedulerName string) bool) func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) {
 	return func(ctx context.Context, configuration runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
 		args, err := decode(configuration)
 		if err != nil {
@@ -68,6 +69,9 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 		if !able {
 			return nil, fmt.Errorf("plugin %s: the framework's handle is a %T, which cannot run PreFilter plugins", Name, handle)
 		}
+		if serves == nil {
+			serves = func(name string) bool { return name == handle.ProfileName() }
+		}
 		p := &Plugin{
 			args:      args,
 			handle:    handle,
@@ -75,7 +79,7 @@ func Factory(clock clock.WithTicker) func(context.Context, runtime.Object, fwk.H
 			clock:     clock,
 			logger:    klog.LoggerWithName(klog.FromContext(ctx), Name),
 			bindings:  make(chan struct{}, maxBindings),
-			pending:   newPending(),
+			pending:   newPending(serves),
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
 		p.effects = newEffects(p)
