@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -15,6 +16,7 @@ import (
 type node struct {
 	name        string
 	object      *v1.Node // what placement rules look at; replaced only when something they look at changed
+	open        bool     // object takes every pod that names no nodes, resources aside
 	domain      string   // value of the topology key; empty means none
 	allocatable resource.Vector
 	used        resource.Vector // sum over the pods on the node, assumed ones included
@@ -94,7 +96,7 @@ func (n *nodes) set(object *v1.Node) bool {
 		return false
 	}
 	n.update(i, func(node *node) {
-		node.object = object
+		node.object, node.open = object, placement.Open(object)
 		node.domain = object.Labels[n.topologyKey]
 		n.offer(node, resource.OfList(object.Status.Allocatable))
 	})
@@ -104,7 +106,7 @@ func (n *nodes) set(object *v1.Node) bool {
 // remove makes a node offer nothing; pods that are still on it stay counted until they go.
 func (n *nodes) remove(name string) {
 	n.update(n.lookup(name), func(node *node) {
-		node.object, node.domain = nil, ""
+		node.object, node.open, node.domain = nil, false, ""
 		n.offer(node, resource.Vector{})
 	})
 }
@@ -174,6 +176,9 @@ func (v *View) Name(i int) string { return v.table.at(i).name }
 
 // Object is the node as last seen; nil when it is not there. It must not be modified.
 func (v *View) Object(i int) *v1.Node { return v.table.at(i).object }
+
+// Open is placement.Open of the Node, known without a look at it: there are many, and they lie far apart in memory.
+func (v *View) Open(i int) bool { return v.table.at(i).open }
 
 // Domain is the value of the configured topology key on the node; empty means none.
 func (v *View) Domain(i int) string { return v.table.at(i).domain }

@@ -1,6 +1,8 @@
 package placement
 
 import (
+	"slices"
+
 	"github.com/go-logr/logr"
 	v1 "k8s.io/api/core/v1"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
@@ -15,7 +17,7 @@ var unschedulable = v1.Taint{Key: v1.TaintNodeUnschedulable, Effect: v1.TaintEff
 // A node that is nil is not there and takes nobody.
 func Eligibility(pod *v1.Pod) func(*v1.Node) bool {
 	affinity := nodeaffinity.GetRequiredNodeAffinity(pod)
-	constrained := len(pod.Spec.NodeSelector) > 0 || pod.Spec.Affinity != nil && pod.Spec.Affinity.NodeAffinity != nil
+	constrained := Constrained(pod)
 	return func(node *v1.Node) bool {
 		if node == nil || !tolerates(pod, node) {
 			return false
@@ -26,6 +28,16 @@ func Eligibility(pod *v1.Pod) func(*v1.Node) bool {
 		matches, err := affinity.Match(node)
 		return matches && err == nil
 	}
+}
+
+// Constrained tells whether a pod says which nodes it may use. One that does not may use every Open node.
+func Constrained(pod *v1.Pod) bool {
+	return len(pod.Spec.NodeSelector) > 0 || pod.Spec.Affinity != nil && pod.Spec.Affinity.NodeAffinity != nil
+}
+
+// Open tells whether a node takes every pod that is not Constrained, resources aside.
+func Open(node *v1.Node) bool {
+	return node != nil && !node.Spec.Unschedulable && !slices.ContainsFunc(node.Spec.Taints, func(taint v1.Taint) bool { return forbids(&taint) })
 }
 
 func tolerates(pod *v1.Pod, node *v1.Node) bool {

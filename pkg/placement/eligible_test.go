@@ -63,7 +63,9 @@ func TestEligibilityFollowsTheRulesOfTheFilters(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, tt.want, placement.Eligibility(&v1.Pod{Spec: tt.spec})(tt.node))
+			pod := &v1.Pod{Spec: tt.spec}
+			assert.Equal(t, tt.want, placement.Eligibility(pod)(tt.node))
+			assert.False(t, placement.Open(tt.node) && !placement.Constrained(pod) && !tt.want, "an open node takes every pod that names no nodes")
 		})
 	}
 }

@@ -183,7 +183,10 @@ func leaderName(leader *v1.Pod) string {
 // eligibility is which nodes of a view may hold the pod, resources aside.
 func eligibility(pod *v1.Pod, view *ledger.View) func(node int) bool {
 	eligible := placement.Eligibility(pod)
-	return func(node int) bool { return eligible(view.Object(node)) }
+	if placement.Constrained(pod) {
+		return func(node int) bool { return eligible(view.Object(node)) }
+	}
+	return func(node int) bool { return view.Open(node) || eligible(view.Object(node)) }
 }
 
 // workerName is what people call a worker.

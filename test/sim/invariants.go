@@ -13,6 +13,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/plugin"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
@@ -66,6 +67,9 @@ func (r *replica) checkNodes() {
 		}
 		if (node == nil) != (view.Object(i) == nil) {
 			w.fail("sums", "%s: node %s is there: %v, the ledger says %v", r.name, name, node != nil, view.Object(i) != nil)
+		}
+		if view.Open(i) != placement.Open(view.Object(i)) {
+			w.fail("sums", "%s: node %s takes everybody: %v, the Node says %v", r.name, name, view.Open(i), placement.Open(view.Object(i)))
 		}
 		if synced && node == nil && !held.IsZero() {
 			w.fail("overbooked", "%s: %s is held on node %s, which is not there", r.name, held, name)
