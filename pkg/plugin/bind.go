@@ -35,8 +35,8 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 		Target:     v1.ObjectReference{Kind: "Node", Name: node},
 	}
-	leads, reservation := admittedOf(state), ""
-	if leads != nil {
+	leader, reservation := admittedOf(state), ""
+	if leader != nil {
 		var err error
 		if reservation, err = p.textOfReservation(pod); err != nil {
 			return fwk.AsStatus(err)
@@ -46,10 +46,10 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 	if err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Bind(ctx, binding, metav1.CreateOptions{}); err != nil {
 		return fwk.AsStatus(fmt.Errorf("bind: %w", err))
 	}
-	if leads == nil {
+	if leader == nil {
 		return nil
 	}
-	leads.written = true
+	leader.written = true
 	if now, err := p.textOfReservation(pod); err == nil && now != reservation {
 		// A slot has moved meanwhile, and may have been written down before the binding wrote the former reservation.
 		p.effects.add([]ledger.Effect{ledger.Save{Leader: pod}})

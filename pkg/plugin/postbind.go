@@ -13,11 +13,11 @@ import (
 
 // PostBind tells the user of a leader that its whole gang has room.
 func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, node string) {
-	leads := admittedOf(state)
-	if leads == nil {
+	leader := admittedOf(state)
+	if leader == nil {
 		return
 	}
-	if !leads.written {
+	if !leader.written {
 		// Somebody else has bound the leader: an extender, or another plugin that a configuration puts before this one.
 		p.effects.add([]ledger.Effect{ledger.Save{Leader: pod}})
 	}
@@ -31,6 +31,6 @@ func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, 
 	}
 	p.effects.add([]ledger.Effect{ledger.Tell{Pod: pod, Verdict: gang.Verdict{
 		Reason:  gang.GangAdmitted,
-		Message: fmt.Sprintf("the leader and %d workers have room on %d nodes", leads.workers, len(nodes)),
+		Message: fmt.Sprintf("the leader and %d workers have room on %d nodes", leader.workers, len(nodes)),
 	}}})
 }

@@ -12,12 +12,7 @@ import (
 
 // PreEnqueue keeps a pod away from the scheduling cycles until the ledger lets it be tried.
 func (p *Plugin) PreEnqueue(_ context.Context, pod *v1.Pod) *fwk.Status {
-	status := p.gate(pod)
-	p.pending.judged(pod, status.IsSuccess())
-	if !p.exists(pod) {
-		p.pending.gone(pod) // the watch may have said so before
-	}
-	return status
+	return p.gate(pod)
 }
 
 // gate asks the ledger whether a pod may be tried. The scheduler may ask for a pod that has gone, and the ledger, told of
@@ -26,8 +21,10 @@ func (p *Plugin) PreEnqueue(_ context.Context, pod *v1.Pod) *fwk.Status {
 func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
 	verdict, effects := p.ledger.Gate(p.clock.Now(), p.describe(pod))
 	p.effects.add(effects)
+	p.pending.judged(pod, verdict.Passes())
 	if !p.exists(pod) {
 		p.tell(ledger.PodGone{UID: pod.UID})
+		p.pending.gone(pod)
 		return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the pod is gone")
 	}
 	if !verdict.Passes() && verdict.Reason != gang.NotSynced && pod.Status.NominatedNodeName != "" {

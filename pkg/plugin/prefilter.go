@@ -49,13 +49,13 @@ func (c *cycle) leads() bool { return c != nil && c.fit != nil && !c.demand.Upfr
 // Clone returns the cycle itself: nothing changes it after PreFilter.
 func (c *cycle) Clone() fwk.StateData { return c }
 
-func cycleOf(state fwk.CycleState) *cycle {
-	data, err := state.Read(cycleKey)
-	if err != nil {
-		return nil
-	}
-	c, _ := data.(*cycle)
-	return c
+func cycleOf(state fwk.CycleState) *cycle { return read[*cycle](state, cycleKey) }
+
+// read is what a cycle's state has under a key; the zero T if it has nothing, or anything else.
+func read[T fwk.StateData](state fwk.CycleState, key fwk.StateKey) T {
+	data, _ := state.Read(key) // the only error is that there is nothing
+	typed, _ := data.(T)
+	return typed
 }
 
 // PreFilter plans: for a leader, whether its whole gang fits; for a worker, which nodes hold its slots.

@@ -29,14 +29,7 @@ type admitted struct {
 func (a *admitted) Clone() fwk.StateData { return a }
 
 // admittedOf is nil for every other pod.
-func admittedOf(state fwk.CycleState) *admitted {
-	data, err := state.Read(admittedKey)
-	if err != nil {
-		return nil
-	}
-	a, _ := data.(*admitted)
-	return a
-}
+func admittedOf(state fwk.CycleState) *admitted { return read[*admitted](state, admittedKey) }
 
 // Reserve commits: a leader gets its node and its workers their slots in one step, any other pod takes its place. Bindings can
 // be many and slow, and what the cycle has seen of the cluster does not wait with them.
