@@ -46,8 +46,8 @@ type Ledger struct {
 	reclaims map[string]bool
 	// budgets are the PodDisruptionBudgets: namespace -> those in it.
 	budgets map[string][]Budget
-	// priorities counts the pods that may be taken back: priority -> pods.
-	priorities map[int32]int
+	// priorities counts the pods that may be taken back.
+	priorities tally
 	// leaving are the pods that have a node and are on their way out, or have to go for somebody.
 	leaving map[types.UID]*pod
 	// solver works for one claim at a time.
@@ -101,9 +101,9 @@ type pod struct {
 	charged charge
 	// taker is the waiter for which it has to go; empty means that it may stay.
 	taker types.UID
-	// tallied tells whether it counts among priorities, and tally as which of them.
-	tallied bool
-	tally   int32
+	// tallied tells whether it counts among priorities, and talliedAs as which of them.
+	tallied   bool
+	talliedAs int32
 }
 
 // entry is a gang with its leader.
@@ -152,10 +152,10 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 		resting:  map[*entry]struct{}{},
 		claims:   map[label][]claim{},
 		labelled: map[string]map[label]map[types.UID]*pod{},
-		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}, priorities: map[int32]int{}},
+		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}, priorities: tally{}},
 		queues:   quota.New(nil),
 		reclaims: map[string]bool{},
-		budgets:  map[string][]Budget{}, priorities: map[int32]int{}, leaving: map[types.UID]*pod{},
+		budgets:  map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{},
 		before: map[int]resource.Vector{},
 
 		degraded:  map[*entry]bool{},

@@ -96,12 +96,10 @@ func (l *Ledger) chargePodLocked(p *pod) {
 // tallyLocked counts the priorities of what may be taken back.
 func (l *Ledger) tallyLocked(p *pod) {
 	if p.tallied {
-		if l.priorities[p.tally]--; l.priorities[p.tally] == 0 {
-			delete(l.priorities, p.tally)
-		}
+		l.priorities.remove(p.talliedAs)
 	}
-	if p.tallied, p.tally = p.placed != "" && !p.Foreign, p.Priority; p.tallied {
-		l.priorities[p.tally]++
+	if p.tallied, p.talliedAs = p.placed != "" && !p.Foreign, p.Priority; p.tallied {
+		l.priorities.add(p.talliedAs)
 	}
 }
 

@@ -50,8 +50,8 @@ func (l *Ledger) reclaimLocked() {
 	}
 	var victims map[types.UID]*victim
 	looked, claimed := 0, map[string]bool{} // queue -> has taken something back in this tick
-	lowest := l.lowestLocked()
-	if len(l.reclaims) == 0 && l.waiting.highest() <= lowest {
+	lowest := l.priorities.lowest()
+	if len(l.reclaims) == 0 && l.waiting.priorities.highest() <= lowest {
 		return // nobody may take anything back, however many wait
 	}
 	for _, asks := range l.queues.Firsts(func(asks quota.Waiter) bool { return l.mayClaimLocked(asks, lowest) }) {
@@ -168,15 +168,6 @@ func (l *Ledger) pieceLocked(w *waiter, spec quota.Spec) resource.Vector {
 		}
 	}
 	return resource.OfAmounts(bits)
-}
-
-// lowestLocked is the lowest priority of what may be taken back.
-func (l *Ledger) lowestLocked() int32 {
-	lowest := int32(1<<31 - 1)
-	for priority := range l.priorities {
-		lowest = min(lowest, priority)
-	}
-	return lowest
 }
 
 // claimLocked takes back what makes a waiter fit, if there is something, and tells whether it has.

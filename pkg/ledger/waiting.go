@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"time"
 
@@ -84,23 +83,14 @@ type waiting struct {
 	shapes map[string]*shape     // shape key -> its waiters
 	order  []*shape              // the same in no order, quicker to go through
 	byPod  map[types.UID]*waiter // leader or lone pod -> its wait
-	// priorities counts the waiters: priority -> waiters.
-	priorities map[int32]int
+	// priorities counts the waiters.
+	priorities tally
 	// rehearsed is how many shapes are.
 	rehearsed int
 	// rests is until when no shape is rehearsed again.
 	rests time.Time
 	// idle means that nobody was found to be tried, and that nothing has happened since that could change that.
 	idle bool
-}
-
-// highest is the highest priority of those who wait.
-func (w *waiting) highest() int32 {
-	highest := int32(math.MinInt32)
-	for priority := range w.priorities {
-		highest = max(highest, priority)
-	}
-	return highest
 }
 
 // add makes a gang or pod wait; one that waits already keeps its place.
@@ -117,7 +107,7 @@ func (w *waiting) add(added *waiter, key string, demand resource.Vector) *waiter
 	s.count++
 	added.shape = s
 	w.byPod[added.uid()] = added
-	w.priorities[added.asks.Priority]++
+	w.priorities.add(added.asks.Priority)
 	w.idle = false
 	return added
 }
@@ -129,9 +119,7 @@ func (w *waiting) remove(uid types.UID) {
 		return
 	}
 	delete(w.byPod, uid)
-	if w.priorities[gone.asks.Priority]--; w.priorities[gone.asks.Priority] == 0 {
-		delete(w.priorities, gone.asks.Priority)
-	}
+	w.priorities.remove(gone.asks.Priority)
 	gone.shape.stalls = 0
 	if gone.shape.count--; gone.shape.count == 0 {
 		w.forget(gone.shape)
