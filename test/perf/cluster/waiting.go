@@ -40,12 +40,13 @@ func (s *stage) waiting(ctx context.Context, rounds int) (section, error) {
 	backgrounds := []struct {
 		title     string
 		scheduler string // of the pods that wait; empty means that there are none
+		baseline  string // what ranges call it; empty means that it is what is compared
 	}{
-		{"none waiting", ""},
-		{fmt.Sprintf("%d pods of nobody's", waitingGangs), "nobody"},
-		{fmt.Sprintf("%d gangs waiting", waitingGangs), names[cluster.Scheduler]},
+		{"none waiting", "", "none waiting"},
+		{fmt.Sprintf("%d pods of nobody's", waitingGangs), "nobody", "as many of nobody's"},
+		{fmt.Sprintf("%d gangs waiting", waitingGangs), names[cluster.Scheduler], ""},
 	}
-	const none, others, gangs = 0, 1, 2
+	const gangs = 2              // the last of them
 	var rates, idle [3][]float64 // by background
 	for round := range rounds {
 		for i, background := range backgrounds {
@@ -86,13 +87,13 @@ func (s *stage) waiting(ctx context.Context, rounds int) (section, error) {
 	rows := [][]string{{fmt.Sprintf("%s on %d nodes", beside, waitingNodes), "pods/s", "gangs waiting, to that", "idle scheduler, % of one processor"}}
 	for i, background := range backgrounds {
 		row := []string{background.title, figures.SpreadOf(rates[i]).Format("%.0f"), "", figures.SpreadOf(idle[i]).Format("%.2f")}
-		if i != gangs {
+		if background.baseline != "" {
 			var ratios []float64
 			for round := range rounds {
 				ratios = append(ratios, rates[gangs][round]/rates[i][round])
 			}
 			row[2] = figures.SpreadOf(ratios).Format("%.2f")
-			measured[figures.Key{Workload: workload, Figure: "pods/s", Baseline: [...]string{none: "none waiting", others: "as many of nobody's"}[i]}] = figures.SpreadOf(ratios)
+			measured[figures.Key{Workload: workload, Figure: "pods/s", Baseline: background.baseline}] = figures.SpreadOf(ratios)
 		}
 		rows = append(rows, row)
 	}
