@@ -5,6 +5,13 @@ SHELL := /bin/bash
 
 BIN := bin
 
+# -trimpath keeps the paths of this machine out of what is built: the same source gives the same binary everywhere, and
+# the build cache serves every checkout and every module cache. Nobody's version is taken from git by go itself, which
+# would refuse a checkout of another user; what must carry a version is stamped below. A go.work of a directory above is
+# not meant for this module.
+export GOFLAGS := $(strip $(filter-out -trimpath -buildvcs=%,$(shell go env GOFLAGS 2>/dev/null)) -trimpath -buildvcs=false)
+export GOWORK := off
+
 .PHONY: help
 help: ## Print every target.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +50,7 @@ $(BIN)/kwok: hack/tools.mod
 # kwok brings no stages by itself; these are the ones its own distribution starts with.
 $(BIN)/kwok-stages.yaml: hack/tools.mod
 	@mkdir -p $(BIN)
-	stages="$$(go list -modfile=hack/tools.mod -m -f '{{.Dir}}' sigs.k8s.io/kwok)/kustomize/stage"; \
+	stages="$$(hack/module-dir sigs.k8s.io/kwok -modfile=hack/tools.mod)/kustomize/stage"; \
 	for stage in node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease pod/fast/pod-ready pod/fast/pod-complete pod/fast/pod-delete; do \
 	  echo ---; cat "$$stages/$$stage.yaml"; \
 	done >$@.new
@@ -56,7 +63,7 @@ $(BIN)/controller-gen: hack/tools.mod
 # The CustomResourceDefinitions of the scheduler-plugins project, for tests: clusters that use them have them already.
 $(BIN)/scheduler-plugins-crds.yaml: go.mod
 	@mkdir -p $(BIN)
-	bases="$$(go list -m -f '{{.Dir}}' sigs.k8s.io/scheduler-plugins)/config/crd/bases"; \
+	bases="$$(hack/module-dir sigs.k8s.io/scheduler-plugins)/config/crd/bases"; \
 	for kind in elasticquotas podgroups; do echo ---; cat "$$bases/scheduling.x-k8s.io_$$kind.yaml"; done >$@.new
 	mv $@.new $@
 
