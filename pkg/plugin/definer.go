@@ -16,6 +16,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -153,10 +154,10 @@ func (p *Plugin) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 		definition.Warnings = append(definition.Warnings, err.Error())
 	}
 	for i := range definition.Roles {
-		definition.Roles[i].Shape = shapeOf(definition.Roles[i].Pod)
+		definition.Roles[i].Shape = signatureOf(definition.Roles[i].Pod)
 	}
-	if bonded(leader, definition.Roles) {
-		definition.Roles[0].Shape += " " + companyShape(leader, definition.Roles)
+	if rehearsal.Needed(leader, definition.Roles) {
+		definition.Roles[0].Shape += " " + gangSignature(leader, definition.Roles)
 	}
 	return definition, nil
 }

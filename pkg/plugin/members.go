@@ -2,9 +2,6 @@ package plugin
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
-	"hash/fnv"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,7 +35,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	}
 	described.Labels = pod.Labels
 	if pod.Spec.NodeName == "" {
-		described.Shape = shapeOf(pod)
+		described.Shape = signatureOf(pod)
 	}
 	_, together := pod.Annotations[spark.AnnotationWorkers]
 	described.Gang = gangOf(pod)
@@ -87,7 +84,7 @@ func (p *Plugin) joinUpfront(described *ledger.Pod) {
 		return
 	}
 	described.Kind, described.Upfront = ledger.Worker, true
-	described.Shape = shapeOf(pod)
+	described.Shape = signatureOf(pod)
 	described.Nominated = pod.Status.NominatedNodeName
 	described.Role = described.Shape + " " + described.Requests.String()
 	if _, written := pod.Annotations[spark.AnnotationWorkers]; !written {
@@ -122,66 +119,4 @@ func lists(pod *v1.Pod) bool {
 // nameOfGang is the name that the gang of a leader, or of whoever belongs to one, has in its namespace.
 func nameOfGang(pod *v1.Pod) string {
 	return cmp.Or(spark.AppID(pod), pod.Labels[spark.LabelGang], pod.Name)
-}
-
-// shapeOf is equal for pods that may go to the same nodes, resources aside. It stays as it is when the pod is bound.
-func shapeOf(pod *v1.Pod) string {
-	constraints, err := json.Marshal([]any{
-		pod.Spec.NodeSelector, pod.Spec.Affinity, pod.Spec.Tolerations, pod.Spec.TopologySpreadConstraints,
-		pod.Spec.HostNetwork, ports(pod), boundVolumes(pod),
-	})
-	if err != nil {
-		// Cannot happen for a decoded pod; a shape of its own is always right.
-		return string(pod.UID)
-	}
-	if bondsOf(pod).any() {
-		return digest(constraints) + " " + companyShape(nil, []gang.Role{{Pod: pod}})
-	}
-	return digest(constraints)
-}
-
-func digest(text []byte) string {
-	hash := fnv.New64a()
-	_, _ = hash.Write(text)
-	return fmt.Sprintf("%016x", hash.Sum64())
-}
-
-// boundVolumes are the volumes that may tie a pod to nodes; those that every node can provide are left out.
-func boundVolumes(pod *v1.Pod) []v1.VolumeSource {
-	var bound []v1.VolumeSource
-	for _, volume := range pod.Spec.Volumes {
-		if volume.ConfigMap == nil && volume.Secret == nil && volume.EmptyDir == nil && volume.Projected == nil &&
-			volume.DownwardAPI == nil && volume.HostPath == nil {
-			bound = append(bound, volume.VolumeSource)
-		}
-	}
-	return bound
-}
-
-// ports are the host ports a pod asks for.
-func ports(pod *v1.Pod) []string {
-	var ports []string
-	eachHostPort(pod, func(port v1.ContainerPort) {
-		ports = append(ports, fmt.Sprint(port.HostIP, " ", port.HostPort, " ", port.Protocol))
-	})
-	return ports
-}
-
-// eachHostPort calls f with the ports of containers that run as long as the pod does.
-func eachHostPort(pod *v1.Pod, f func(v1.ContainerPort)) {
-	add := func(container *v1.Container) {
-		for _, port := range container.Ports {
-			if port.HostPort != 0 {
-				f(port)
-			}
-		}
-	}
-	for i := range pod.Spec.InitContainers {
-		if sidecar := &pod.Spec.InitContainers[i]; sidecar.RestartPolicy != nil && *sidecar.RestartPolicy == v1.ContainerRestartPolicyAlways {
-			add(sidecar)
-		}
-	}
-	for i := range pod.Spec.Containers {
-		add(&pod.Spec.Containers[i])
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/rehearsal"
 )
 
 // Name of the plugin in a KubeSchedulerConfiguration.
@@ -24,7 +25,7 @@ type Plugin struct {
 	args   *v1alpha1.RetinueArgs
 	handle fwk.Handle
 	// framework is the handle once more, for what its interface leaves out.
-	framework prefilterRunner
+	framework rehearsal.Filters
 	clock     clock.WithTicker
 	logger    klog.Logger
 	ledger    *ledger.Ledger
@@ -65,7 +66,7 @@ func Factory(clock clock.WithTicker, serves func(schedulerName string) bool) fun
 		if err != nil {
 			return nil, err
 		}
-		framework, able := handle.(prefilterRunner)
+		framework, able := handle.(rehearsal.Filters)
 		if !able {
 			return nil, fmt.Errorf("plugin %s: the framework's handle is a %T, which cannot run PreFilter plugins", Name, handle)
 		}

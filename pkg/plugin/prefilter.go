@@ -13,6 +13,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -26,7 +27,7 @@ type cycle struct {
 	request resource.Vector
 	view    *ledger.View
 	// fit of the gang that the pod is tried for; nil for every other pod, and when the gang does not fit.
-	fit layout
+	fit rehearsal.Layout
 	// demand is what that gang asks for; zero for every other pod.
 	demand ledger.Demand
 	// slots of an up-front gang; nil for every other.
@@ -60,7 +61,7 @@ func read[T fwk.StateData](state fwk.CycleState, key fwk.StateKey) T {
 
 // PreFilter plans: for a leader, whether its whole gang fits; for a worker, which nodes hold its slots.
 func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Pod, _ []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
-	if rehearsing(state) {
+	if rehearsal.Running(state) {
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
 	c := &cycle{request: resource.OfPod(pod), view: p.ledger.ViewFor(pod.UID)}
@@ -73,7 +74,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 		return nil, p.turnBack(pod)
 	}
 	limit := seatLimit
-	if bondsOf(pod).any() {
+	if rehearsal.RulesOf(pod).Any() {
 		// Whether it may take one of its slots can depend on which of the others are taken.
 		limit = maxReservedWorkers
 	}
@@ -120,7 +121,7 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		leader = nil
 	}
 	var seat *fwk.PreFilterResult
-	if bonded(leader, c.demand.Roles) {
+	if rehearsal.Needed(leader, c.demand.Roles) {
 		var status *fwk.Status
 		if seat, status = p.planRehearsed(ctx, state, c, asked, leader); !status.IsSuccess() {
 			return nil, status
@@ -136,20 +137,29 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 // node.
 func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cycle, asked placement.Gang, leader *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
 	began := p.clock.Now()
-	found, verdict, err := p.rehearse(ctx, state, c.view, c.fit, asked, leader, c.demand.Roles)
+	found, verdict, err := p.rehearse(ctx, state, rehearsal.Question{
+		View: c.view, Fit: c.fit, Asked: asked, Leader: leader, Roles: c.demand.Roles, Awaited: p.ledger.Awaited(),
+	})
 	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, !verdict.Passes(), p.clock.Since(began)
 	if err != nil {
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed {
-		c.company = seeksCompany(leader, c.demand.Roles)
+		c.company = rehearsal.SeeksCompany(leader, c.demand.Roles)
 		return nil, statusOf(verdict)
 	}
 	c.fit = found
 	if leader == nil {
 		return nil, nil
 	}
-	return &fwk.PreFilterResult{NodeNames: sets.New(c.view.Name(found.leader))}, nil
+	return &fwk.PreFilterResult{NodeNames: sets.New(c.view.Name(found.Leader))}, nil
+}
+
+// rehearse runs a rehearsal of a gang in the scheduling cycle of a pod.
+func (p *Plugin) rehearse(ctx context.Context, state fwk.CycleState, question rehearsal.Question) (*rehearsal.Found, gang.Verdict, error) {
+	blank := state.Clone()
+	blank.Delete(cycleKey)
+	return rehearsal.Run(ctx, p.framework, p.handle.MutableSnapshotSharedLister(), blank, question)
 }
 
 // planUpfront chooses all slots of an up-front gang. The pod that is tried for it goes to one of its own role.

@@ -63,13 +63,12 @@ func BenchmarkRehearsal(b *testing.B) {
 			s.see()
 			h.nodes.MutableSnapshotSharedLister = backend.NewSnapshot(s.existing, s.nodes)
 			for b.Loop() {
-				asked := s.asked()
-				fit, _ := h.plugin.solver.Fit(s.view, asked)
+				fit, _ := h.plugin.solver.Fit(s.view, s.asked())
 				require.NotNil(b, fit)
 				if test.rule == nil {
 					continue
 				}
-				found, verdict, err := h.plugin.rehearse(h.ctx, framework.NewCycleState(), s.view, fit, asked, s.leader, s.roles)
+				found, verdict, err := h.plugin.rehearse(h.ctx, framework.NewCycleState(), s.question(fit))
 				require.NoError(b, err)
 				require.Equal(b, test.fits, found != nil, "%s", verdict)
 			}

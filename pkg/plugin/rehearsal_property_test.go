@@ -16,6 +16,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -137,7 +138,7 @@ func (s *scene) accepts(sitting stance, pod *v1.Pod, node int) bool {
 	}
 	s.harness.nodes.MutableSnapshotSharedLister = backend.NewSnapshot(pods, s.nodes)
 	state := framework.NewCycleState()
-	state.Write(rehearsalKey, marker{})
+	rehearsal.Mark(state)
 	result, status, _ := s.fw.RunPreFilterPlugins(s.ctx, state, pod)
 	if !status.IsSuccess() || !result.AllNodes() && !result.NodeNames.Has(s.nodes[node].Name) {
 		return false
@@ -210,7 +211,7 @@ func (s *scene) steady(sitting stance) bool {
 		active += min(role.Count, 1)
 	}
 	for role, nodes := range sitting.workers {
-		if active < 2 || bondsOf(s.roles[role].Pod).settled() {
+		if active < 2 || rehearsal.RulesOf(s.roles[role].Pod).Settled() {
 			continue
 		}
 		others := stance{sitting.leader, slices.Clone(sitting.workers)}
@@ -244,8 +245,13 @@ func (s *scene) asked() placement.Gang {
 	return asked
 }
 
+// question is what a rehearsal is asked for a gang that passed the fast path.
+func (s *scene) question(fit rehearsal.Layout) rehearsal.Question {
+	return rehearsal.Question{View: s.view, Fit: fit, Asked: s.asked(), Leader: s.leader, Roles: s.roles}
+}
+
 // plan is the plugin's.
-func (s *scene) plan() (*rehearsed, gang.Verdict) {
+func (s *scene) plan() (*rehearsal.Found, gang.Verdict) {
 	asked := s.asked()
 	fit, shortage := s.plugin.solver.Fit(s.view, asked)
 	if shortage != nil {
@@ -260,7 +266,7 @@ func (s *scene) plan() (*rehearsed, gang.Verdict) {
 	before, err := cluster.NodeInfos().List()
 	require.NoError(s.t, err)
 	texts := fmt.Sprint(before)
-	found, verdict, err := s.plugin.rehearse(s.ctx, framework.NewCycleState(), s.view, fit, asked, s.leader, s.roles)
+	found, verdict, err := s.plugin.rehearse(s.ctx, framework.NewCycleState(), s.question(fit))
 	require.NoError(s.t, err)
 	after, err := cluster.NodeInfos().List()
 	require.NoError(s.t, err)
@@ -270,16 +276,16 @@ func (s *scene) plan() (*rehearsed, gang.Verdict) {
 
 // arrive lets the workers come in some order, each to a slot of its role that the framework accepts, and waiting while
 // there is none.
-func (s *scene) arrive(t *rapid.T, found *rehearsed) {
+func (s *scene) arrive(t *rapid.T, found *rehearsal.Found) {
 	sitting := stance{-1, make([][]int, len(s.roles))}
 	at := func(node int) int {
 		return slices.IndexFunc(s.nodes, func(n *v1.Node) bool { return n.Name == s.view.Name(node) })
 	}
 	if s.leader != nil {
-		require.True(t, s.accepts(sitting, s.leader, at(found.leader)))
-		sitting.leader = at(found.leader)
+		require.True(t, s.accepts(sitting, s.leader, at(found.Leader)))
+		sitting.leader = at(found.Leader)
 	}
-	slots, plan := make([][]int, len(s.roles)), found.slots // role -> nodes
+	slots, plan := make([][]int, len(s.roles)), found.Slots // role -> nodes
 	for _, part := range plan {
 		for range part.Count {
 			slots[part.Role] = append(slots[part.Role], at(part.Node))

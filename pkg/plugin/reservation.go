@@ -9,6 +9,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -81,14 +82,14 @@ func encodeReservation(r ledger.Reservation) (string, error) {
 }
 
 func bondsToWrite(worker *v1.Pod) *writtenBonds {
-	if !bondsOf(worker).any() {
+	if !rehearsal.RulesOf(worker).Any() {
 		return nil
 	}
 	written := &writtenBonds{Labels: worker.Labels, Spread: worker.Spec.TopologySpreadConstraints, Volumes: worker.Spec.Volumes}
 	if affinity := worker.Spec.Affinity; affinity != nil {
 		written.PodAffinity, written.PodAntiAffinity = affinity.PodAffinity, affinity.PodAntiAffinity
 	}
-	eachHostPort(worker, func(port v1.ContainerPort) { written.Ports = append(written.Ports, port) })
+	rehearsal.EachHostPort(worker, func(port v1.ContainerPort) { written.Ports = append(written.Ports, port) })
 	return written
 }
 

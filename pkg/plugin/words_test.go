@@ -56,8 +56,8 @@ func TestShapesTellWhereAPodMayGo(t *testing.T) {
 		change(&p.Spec)
 		return p
 	}
-	plain := shapeOf(pod(func(*v1.PodSpec) {}))
-	require.Equal(t, plain, shapeOf(pod(func(s *v1.PodSpec) { s.Volumes[0].ConfigMap.Name = "another" })), "every node provides ConfigMaps")
+	plain := signatureOf(pod(func(*v1.PodSpec) {}))
+	require.Equal(t, plain, signatureOf(pod(func(s *v1.PodSpec) { s.Volumes[0].ConfigMap.Name = "another" })), "every node provides ConfigMaps")
 	for name, change := range map[string]func(*v1.PodSpec){
 		"a node selector": func(s *v1.PodSpec) { s.NodeSelector = map[string]string{"a": "b"} },
 		"a toleration":    func(s *v1.PodSpec) { s.Tolerations = []v1.Toleration{{Key: "a"}} },
@@ -67,7 +67,7 @@ func TestShapesTellWhereAPodMayGo(t *testing.T) {
 			s.Volumes[0] = v1.Volume{VolumeSource: v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: "c"}}}
 		},
 	} {
-		require.NotEqual(t, plain, shapeOf(pod(change)), name)
+		require.NotEqual(t, plain, signatureOf(pod(change)), name)
 	}
 }
 

@@ -1,0 +1,89 @@
+package rehearsal
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"retinue.dev/retinue/pkg/gang"
+)
+
+// refusal is what a plugin says to a pod on a node.
+type refusal struct{ plugin, message string }
+
+// report is what was in the way of a gang.
+type report struct {
+	reasons []refusal  // what members' refused and shortfalls refer to; there are few
+	best    *shortfall // the furthest that was reached; nil until a pod found no node
+}
+
+// shortfall is where a search got no further.
+type shortfall struct {
+	placed   int // pods of the gang that had nodes
+	member   *member
+	beside   int   // of the member's pods that had nodes
+	refused  []int // index into report.reasons -> nodes with room that refuse for it
+	full     int   // nodes without room for another
+	excluded int   // nodes that the member may not use
+	last     int   // the last node asked, if a filter refused it; else placement.NoNode
+}
+
+// reason numbers a refusal.
+func (r *report) reason(why refusal) int {
+	if i := slices.Index(r.reasons, why); i >= 0 {
+		return i
+	}
+	r.reasons = append(r.reasons, why)
+	return len(r.reasons) - 1
+}
+
+// note keeps the furthest shortfall.
+func (r *report) note(short *shortfall) {
+	if r.best == nil || short.placed > r.best.placed {
+		r.best = short
+	}
+}
+
+// count adds a node that refuses for a reason.
+func (s *shortfall) count(reason int) {
+	for len(s.refused) <= reason {
+		s.refused = append(s.refused, 0)
+	}
+	s.refused[reason]++
+}
+
+// verdict says how far the gang got, and what was in the way. Waiting may help whatever that was: pods come and go.
+func (s *search) verdict(bounded string) gang.Verdict {
+	best, nodes := s.report.best, s.snapshot.nodes
+	if best == nil {
+		return gang.Verdict{Reason: gang.Constraints, Message: fmt.Sprintf("no seat for the gang on %d nodes", nodes) + bounded}
+	}
+	reason, parts := gang.Fragmented, []string{}
+	var whys []int // index into reasons
+	for why, refusing := range best.refused {
+		if refusing > 0 {
+			whys = append(whys, why)
+		}
+	}
+	slices.SortStableFunc(whys, func(a, b int) int { return cmp.Compare(best.refused[b], best.refused[a]) })
+	for _, why := range whys {
+		said := s.report.reasons[why]
+		if said.plugin != resourcesPlugin {
+			reason = gang.Constraints
+		}
+		parts = append(parts, fmt.Sprintf("%d refuse it by %s (%s)", best.refused[why], said.plugin, said.message))
+	}
+	if best.full > 0 {
+		parts = append(parts, fmt.Sprintf("%d have no room for it", best.full))
+	}
+	if best.excluded > 0 {
+		parts = append(parts, fmt.Sprintf("%d it may not use", best.excluded))
+	}
+	m := best.member
+	who := m.Name + " finds no node"
+	if m != s.leader {
+		who = fmt.Sprintf("%d of %d pods of role %s find nodes and the next does not", best.beside, m.count, m.Name)
+	}
+	return gang.Verdict{Reason: reason, Message: fmt.Sprintf("%s: of %d nodes %s%s", who, nodes, strings.Join(parts, ", "), bounded)}
+}
