@@ -5,11 +5,12 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY Makefile ./
+COPY hack/ hack/
 COPY cmd/ cmd/
 COPY pkg/ pkg/
 ARG VERSION
 RUN test -n "$VERSION" || { echo "give --build-arg VERSION=v1.37.1-retinue.…, as make image does" >&2; exit 1; }
-RUN CGO_ENABLED=0 GOFLAGS=-trimpath make build VERSION="$VERSION"
+RUN CGO_ENABLED=0 make build VERSION="$VERSION"
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /src/bin/scheduler /usr/local/bin/scheduler

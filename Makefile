@@ -16,65 +16,27 @@ export GOWORK := off
 help: ## Print every target.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Binaries. What Kubernetes provides is built from the modules go.mod pins, and again only when the pins change;
-# our own are built every time, which is quick when nothing changed.
-KUBE_VERSION := $(shell sed -n 's|^\tk8s.io/kubernetes v||p' go.mod)
-KUBE_BINARIES := kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy
-DESCRIBE := $(or $(shell git describe --tags --dirty 2>/dev/null),$(addprefix g,$(shell git describe --always --dirty 2>/dev/null)),dev)
-VERSION ?= v$(KUBE_VERSION)-retinue.$(DESCRIBE)
-# Arguments for the linker that stamp the version given as $(1): without them a binary calls itself v0.0.0-master.
-stamp = $(foreach package,k8s.io/component-base/version k8s.io/client-go/pkg/version,\
-	-X $(package).gitVersion=$(1) \
-	-X $(package).gitMajor=$(word 1,$(subst ., ,$(KUBE_VERSION))) \
-	-X $(package).gitMinor=$(word 2,$(subst ., ,$(KUBE_VERSION))))
+# Binaries. What Kubernetes, etcd and kwok provide is built once from the modules that are pinned; our own are brought up to
+# date every time, which is quick when nothing changed. The order is that in which a cluster needs them.
+CONTROL_PLANE := etcd kube-apiserver kube-controller-manager kubectl kwok kwok-stages.yaml
+CLUSTER_BINARIES := $(CONTROL_PLANE) scheduler kube-scheduler
 
-# The name holds the version, so a new pin has no such file and everything that depends on it is built again.
-KUBE_PIN := $(BIN)/.kubernetes-$(KUBE_VERSION)
-$(KUBE_PIN):
-	@mkdir -p $(BIN)
-	@rm -f $(BIN)/.kubernetes-*
-	@touch $@
+# The version that is stamped into our binaries; empty means what hack/version prints.
+VERSION ?=
+export VERSION
 
-$(KUBE_BINARIES:%=$(BIN)/%): $(BIN)/%: $(KUBE_PIN)
-	go build -ldflags '-s -w $(call stamp,v$(KUBE_VERSION))' -o $@ k8s.io/kubernetes/cmd/$*
-	@touch $@
-
-$(BIN)/etcd: hack/tools.mod
-	go build -modfile=hack/tools.mod -ldflags '-s -w' -o $@ go.etcd.io/etcd/server/v3
-	@touch $@
-
-$(BIN)/kwok: hack/tools.mod
-	go build -modfile=hack/tools.mod -ldflags '-s -w' -o $@ sigs.k8s.io/kwok/cmd/kwok
-	@touch $@
-
-# kwok brings no stages by itself; these are the ones its own distribution starts with.
-$(BIN)/kwok-stages.yaml: hack/tools.mod
-	@mkdir -p $(BIN)
-	stages="$$(hack/module-dir sigs.k8s.io/kwok -modfile=hack/tools.mod)/kustomize/stage"; \
-	for stage in node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease pod/fast/pod-ready pod/fast/pod-complete pod/fast/pod-delete; do \
-	  echo ---; cat "$$stages/$$stage.yaml"; \
-	done >$@.new
-	mv $@.new $@
-
-$(BIN)/controller-gen: hack/tools.mod
-	go build -modfile=hack/tools.mod -ldflags '-s -w' -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
-	@touch $@
-
-# The CustomResourceDefinitions of the scheduler-plugins project, for tests: clusters that use them have them already.
-$(BIN)/scheduler-plugins-crds.yaml: go.mod
-	@mkdir -p $(BIN)
-	bases="$$(hack/module-dir sigs.k8s.io/scheduler-plugins)/config/crd/bases"; \
-	for kind in elasticquotas podgroups; do echo ---; cat "$$bases/scheduling.x-k8s.io_$$kind.yaml"; done >$@.new
-	mv $@.new $@
+# Any single one, such as bin/kubectl-retinue: kubectl finds that as `kubectl retinue` when bin/ is in PATH.
+.PHONY: always
+$(BIN)/%: always
+	hack/build $*
 
 .PHONY: build
-build: ## Build the scheduler into bin/.
-	go build -ldflags '$(call stamp,$(VERSION))' -o $(BIN)/scheduler ./cmd/scheduler
-
-CLUSTER_BINARIES := $(addprefix $(BIN)/,etcd kwok kwok-stages.yaml scheduler-plugins-crds.yaml kube-apiserver kube-controller-manager kube-scheduler kubectl)
+build: ## Build the scheduler into bin/ (VERSION=v1.37.1-retinue.1).
+	hack/build scheduler
 
 .PHONY: binaries
-binaries: $(CLUSTER_BINARIES) build ## Build everything a local cluster runs into bin/ (once, a quarter of an hour on two cores).
+binaries: ## Build everything a local cluster and the tests run into bin/ (once; ten minutes on two cores).
+	hack/build $(CLUSTER_BINARIES) scheduler-plugins-crds.yaml
 
 # The local cluster. CLUSTER_PORT is the API server's port; the seven after it are used as well.
 NODES ?= 20
@@ -84,19 +46,18 @@ CLUSTER_PORT ?= 16443
 CLUSTER_FLAGS ?=
 
 .PHONY: cluster-up
-cluster-up: binaries ## Start a local cluster with fake nodes (NODES=20 NODE_CPU=16 NODE_MEMORY=64Gi CLUSTER_PORT=16443).
-	go build -o $(BIN)/cluster ./test/cluster/cmd/cluster
+cluster-up: ## Start a local cluster with fake nodes (NODES=20 NODE_CPU=16 NODE_MEMORY=64Gi CLUSTER_PORT=16443).
+	hack/build $(CLUSTER_BINARIES) cluster sparksim
 	$(BIN)/cluster up --nodes=$(NODES) --node-cpu=$(NODE_CPU) --node-memory=$(NODE_MEMORY) --port=$(CLUSTER_PORT) $(CLUSTER_FLAGS)
 
 .PHONY: cluster-down
 cluster-down: ## Stop the local cluster.
-	go build -o $(BIN)/cluster ./test/cluster/cmd/cluster
+	hack/build cluster
 	$(BIN)/cluster down
 
 .PHONY: demo
-demo: binaries ## Show the main job in a minute or two: applications that do not all fit, with Retinue and without.
-	go build -o $(BIN)/demo ./test/demo
-	go build -o $(BIN)/sparksim ./test/sparksim/cmd/sparksim
+demo: ## Show the main job in a minute or two: applications that do not all fit, with Retinue and without.
+	hack/build $(CLUSTER_BINARIES) demo
 	$(BIN)/demo
 
 # Checks. Everything that tests against a real API server needs the binaries and says so when they are missing.
@@ -126,17 +87,18 @@ sim: ## Play seeds of the simulated cluster and print what was tried (SEEDS=1000
 generate = $(BIN)/controller-gen paths=./pkg/apis/... object output:object:dir=$(1) crd output:crd:dir=$(2)
 
 .PHONY: generate
-generate: $(BIN)/controller-gen ## Write what is generated from pkg/apis: deep copies and the definition of Queues.
+generate: ## Write what is generated from pkg/apis: deep copies and the definition of Queues.
+	hack/build controller-gen
 	$(call generate,pkg/apis/v1alpha1,manifests/crd)
 
 .PHONY: verify
 verify: ## Check formatting, go vet, that go.mod is tidy, that generated files are up to date and that the manifests render.
-	@unformatted="$$(gofmt -l cmd pkg test)"; [ -z "$$unformatted" ] || { echo "verify: run gofmt -w on:" $$unformatted >&2; exit 1; }
+	@unformatted="$$("$$(go env GOROOT)/bin/gofmt" -l cmd pkg test)"; [ -z "$$unformatted" ] || { echo "verify: run gofmt -w on:" $$unformatted >&2; exit 1; }
 	go mod tidy -diff
 	go vet ./...
 	go vet -tags e2e ./test/e2e/...
 	go vet -tags perf ./test/perf
-	$(MAKE) $(BIN)/kubectl $(BIN)/controller-gen
+	hack/build kubectl controller-gen
 	@fresh="$$(mktemp -d)"; trap 'rm -rf "$$fresh"' EXIT; \
 	$(call generate,"$$fresh","$$fresh/crd"); \
 	diff -u pkg/apis/v1alpha1/zz_generated.deepcopy.go "$$fresh/zz_generated.deepcopy.go" && \
@@ -148,12 +110,6 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 # End to end: real Spark on real nodes. SPARK_VERSION is any version of the Python package pyspark from 3.4 on.
 SPARK_VERSION ?= 4.1.4
 E2E_FLAGS ?=
-E2E_BINARIES := $(addprefix $(BIN)/,etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy coredns)
-
-$(BIN)/coredns: test/e2e/coredns/go.mod test/e2e/coredns/main.go
-	cd test/e2e/coredns && go build -ldflags '-s -w' -o $(CURDIR)/$@ .
-	@touch $@
-
 .PHONY: e2e-deps
 e2e-deps: ## Install what e2e runs besides our own binaries: containerd, runc, a JRE, … (Debian packages; needs root).
 	test/e2e/install-dependencies
@@ -163,7 +119,9 @@ spark-image: e2e-deps ## Build the image e2e runs Spark in, unless it is cached 
 	go run ./test/e2e/cmd/spark-image -cache .cache/e2e -spark-version $(SPARK_VERSION)
 
 .PHONY: e2e-build
-e2e-build: $(E2E_BINARIES) build ## Build what e2e runs.
+e2e-build: ## Build what e2e runs.
+	hack/build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy scheduler
+	cd test/e2e/coredns && go build -ldflags '-s -w' -o '$(CURDIR)/$(BIN)/coredns' .
 	CGO_ENABLED=0 go build -ldflags '-s -w' -o $(BIN)/pause ./test/e2e/pause
 	go test -tags e2e -c -o $(BIN)/e2e.test ./test/e2e
 
@@ -186,30 +144,33 @@ ROUNDS ?= 3
 # A regular expression for names such as DriverFirst/300x10_5000Nodes/Retinue; empty means all.
 WORKLOADS ?=
 PERF_FLAGS ?=
+# Quoted where it is used: the path of a checkout may hold spaces.
 PERF_DIR := $(CURDIR)/.cache/perf
 define run-perf
-	@mkdir -p $(PERF_DIR)/profiles
-	@rm -f $(PERF_DIR)/report.txt
+	hack/build etcd
+	@mkdir -p '$(PERF_DIR)/profiles'
+	@rm -f '$(PERF_DIR)/report.txt'
 	go test -tags perf -run '^$$' -bench Scheduling -benchtime 1x -timeout 6h $(1) ./test/perf \
-	  -rounds $(ROUNDS) -workloads '$(WORKLOADS)' -report $(PERF_DIR)/report.txt -data-items-dir $(PERF_DIR)/data $(2) $(PERF_FLAGS) >$(PERF_DIR)/log 2>&1 \
-	  || { [ ! -f $(PERF_DIR)/report.txt ] || cat $(PERF_DIR)/report.txt; tail -n 40 $(PERF_DIR)/log; echo "make $@: failed, see $(PERF_DIR)/log" >&2; exit 1; }
-	@cat $(PERF_DIR)/report.txt
+	  -rounds $(ROUNDS) -workloads '$(WORKLOADS)' -report '$(PERF_DIR)/report.txt' -data-items-dir '$(PERF_DIR)/data' $(2) $(PERF_FLAGS) >'$(PERF_DIR)/log' 2>&1 \
+	  || { [ ! -f '$(PERF_DIR)/report.txt' ] || cat '$(PERF_DIR)/report.txt'; tail -n 40 '$(PERF_DIR)/log'; echo "make $@: failed, see $(PERF_DIR)/log" >&2; exit 1; }
+	@cat '$(PERF_DIR)/report.txt'
 endef
 
 .PHONY: perf-short
-perf-short: $(BIN)/etcd ## Compare with kube-scheduler's figures, 100 nodes, in some minutes; fails outside of test/perf/ranges.yaml (ROUNDS=3).
+perf-short: ## Compare with kube-scheduler's figures, 100 nodes, in some minutes; fails outside of test/perf/ranges.yaml (ROUNDS=3).
 	$(call run-perf,-short,)
 
 .PHONY: perf-full
-perf-full: $(BIN)/etcd ## The same with up to 5,000 nodes: an hour and a half (ROUNDS=3, WORKLOADS=DriverFirst/300x10_5000Nodes).
+perf-full: ## The same with up to 5,000 nodes: an hour and a half (ROUNDS=3, WORKLOADS=DriverFirst/300x10_5000Nodes).
 	$(call run-perf,,)
 
 .PHONY: perf-profile
-perf-profile: $(BIN)/etcd ## Leave CPU, allocation and mutex profiles of one workload in .cache/perf/profiles (WORKLOADS=DriverFirst/300x10_5000Nodes).
-	$(MAKE) perf-full ROUNDS=1 WORKLOADS='$(or $(WORKLOADS),DriverFirst/300x10_5000Nodes)' PERF_FLAGS='-profiles $(PERF_DIR)/profiles $(PERF_FLAGS)'
+perf-profile: ## Leave CPU, allocation and mutex profiles of one workload in .cache/perf/profiles (WORKLOADS=DriverFirst/300x10_5000Nodes).
+	$(MAKE) perf-full ROUNDS=1 WORKLOADS='$(or $(WORKLOADS),DriverFirst/300x10_5000Nodes)' PERF_FLAGS='-profiles "$(PERF_DIR)/profiles" $(PERF_FLAGS)'
 
 .PHONY: perf-cluster
-perf-cluster: $(addprefix $(BIN)/,etcd kube-apiserver kube-scheduler kubectl) build ## Measure on a real control plane, beside kube-scheduler: half an hour (ROUNDS=3).
+perf-cluster: ## Measure on a real control plane, beside kube-scheduler: half an hour (ROUNDS=3).
+	hack/build etcd kube-apiserver kube-scheduler kubectl scheduler
 	go build -o $(BIN)/perf-cluster ./test/perf/cluster
 	$(BIN)/perf-cluster -rounds $(ROUNDS) $(PERF_FLAGS)
 
@@ -224,17 +185,13 @@ clean: ## Remove what was built and cached, after stopping the local cluster.
 	[ ! -x $(BIN)/cluster ] || $(BIN)/cluster down
 	rm -rf $(BIN) .cache
 
-# The kubectl plugin: kubectl finds it as `kubectl retinue` when bin/ is in PATH.
-.PHONY: $(BIN)/kubectl-retinue
-$(BIN)/kubectl-retinue:
-	go build -ldflags '$(call stamp,$(VERSION))' -o $@ ./cmd/kubectl-retinue
-
 # What real Spark creates, against what is inferred. Java and pip are installed unless they are there; Spark comes from the
 # Python package index, once.
 INFERENCE_FLAGS ?=
 
 .PHONY: e2e-inference
-e2e-inference: $(addprefix $(BIN)/,etcd kube-apiserver kubectl) ## Compare inferred gangs with the pods of real Spark versions (UPDATE=1 writes docs/spark.md).
+e2e-inference: ## Compare inferred gangs with the pods of real Spark versions (UPDATE=1 writes docs/spark.md).
+	hack/build etcd kube-apiserver kubectl
 	test/e2e/install-dependencies openjdk-17-jre-headless python3-pip
 	go build -o $(BIN)/inference ./test/inference
 	$(BIN)/inference $(if $(UPDATE),--all --update=docs/spark.md) $(INFERENCE_FLAGS)
@@ -252,4 +209,4 @@ IMAGE ?= retinue/scheduler:dev
 .PHONY: image
 image: ## Build the scheduler's container image (needs a Docker engine; IMAGE=retinue/scheduler:dev).
 	@docker info >/dev/null 2>&1 || { echo "make image: no Docker engine answers (docker info fails): start one, or build the binary with make build" >&2; exit 1; }
-	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+	docker build --build-arg VERSION="$${VERSION:-$$(hack/version)}" --tag $(IMAGE) .

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 func (c *Cluster) Kubectl(ctx context.Context, args ...string) ([]byte, error) {
 	args = append([]string{"--kubeconfig=" + c.Kubeconfig(), "--cache-dir=" + c.path("kubectl")}, args...)
 	cmd := exec.CommandContext(ctx, filepath.Join(c.config.Binaries, "kubectl"), args...)
+	cmd.Env = environment(os.Environ())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var output, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &complaint

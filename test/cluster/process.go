@@ -37,7 +37,7 @@ func spawn(logFile string, detached bool, path string, args ...string) (process,
 	defer log.Close()
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Dir = "/"
+	cmd.Dir, cmd.Env = "/", environment(os.Environ())
 	if detached {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	} else {

@@ -147,3 +147,12 @@ func TestFailedChecksAreNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestProgramsOfAClusterDoNotSeeOtherClustersSettingsAndProxies(t *testing.T) {
+	got := environment([]string{"PATH=/bin", "KUBECONFIG=/home/me/.kube/config", "ETCD_DATA_DIR=/var/lib/etcd", "KUBERNETES_SERVICE_HOST=10.0.0.1",
+		"https_proxy=http://proxy", "HTTPS_PROXY=http://proxy", "GOMAXPROCS=2", "KUBE_FEATURE_X=true", "KUBERC=/home/me/kuberc", "HOME=/home/me"})
+	want := []string{"KUBERC=off", "PATH=/bin", "GOMAXPROCS=2", "KUBE_FEATURE_X=true", "HOME=/home/me"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -64,13 +64,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&s.config.Dir, "dir", ".cache/cluster", "`directory` of the cluster's state and logs")
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "bin/kubeconfig", "`file` to write the administrator's kubeconfig to")
 	if args[0] == "up" {
-		flags.IntVar(&s.config.PortBase, "port", 16443, "`port` of the API server; the seven after it are used as well")
+		flags.IntVar(&s.config.PortBase, "port", 16443, "`port` of the API server; the seven after it are used as well; 0 means free ones")
 		flags.IntVar(&s.nodes.Count, "nodes", 20, "`number` of fake nodes")
 		flags.StringVar(&s.nodes.CPU, "node-cpu", "16", "CPUs of each node, a `quantity`")
 		flags.StringVar(&s.nodes.Memory, "node-memory", "64Gi", "memory of each node, a `quantity`")
 		flags.IntVar(&s.nodes.Zones, "zones", 3, "`number` of zones the nodes are spread over")
 		flags.BoolVar(&s.config.LeaderElection, "leader-elect", true, "let the scheduler take its lease first, as in production")
-		flags.BoolVar(&s.standard, "default-scheduler", false, "run the unmodified kube-scheduler too, for pods that name no scheduler")
+		flags.BoolVar(&s.standard, "default-scheduler", true, "run the unmodified kube-scheduler beside Retinue, for pods that name no scheduler")
+		flags.StringVar(&s.config.SchedulerConfig, "scheduler-config", "", "`file` with Retinue's configuration instead of manifests/setup/scheduler-config.yaml")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -94,9 +95,6 @@ func up(ctx context.Context, s settings, out io.Writer) error {
 		return fmt.Errorf("keep inherited files from the cluster: %w", err)
 	}
 	began := time.Now()
-	if s.config.PortBase == 0 {
-		return errors.New("cluster up: --port 0 is not a port")
-	}
 	s.config.Detached = true
 	s.config.Progress = out
 	s.config.ExpectedNodes = s.nodes.Count

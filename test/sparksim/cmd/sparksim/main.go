@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
@@ -26,7 +27,7 @@ import (
 
 const usage = `usage:
   sparksim submit [flags]   create what spark-submit in cluster mode creates
-  sparksim run    [flags]   play the drivers that run on fake nodes, until interrupted
+  sparksim run    [flags]   play the drivers of all namespaces that run on fake nodes, until interrupted
 
 For example, with make cluster-up done:
   bin/sparksim submit --play --count 3 --run-time 10s --conf spark.executor.instances=8 --conf spark.executor.cores=4
@@ -94,9 +95,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	s := settings{conf: properties{}}
 	flags := flag.NewFlagSet("sparksim "+args[0], flag.ContinueOnError)
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "bin/kubeconfig", "kubeconfig `file`")
-	flags.StringVar(&s.namespace, "namespace", "default", "`namespace` of the applications")
 	flags.DurationVar(&s.startUp, "start-up", 2*time.Second, "how long a driver's JVM takes to start")
-	if args[0] == "submit" {
+	switch args[0] {
+	case "run":
+		flags.StringVar(&s.namespace, "namespace", "", "`namespace` of the drivers; empty means all")
+	case "submit":
+		flags.StringVar(&s.namespace, "namespace", "default", "`namespace` of the applications")
 		flags.StringVar(&s.application.Name, "name", "app", "`name` of the application; with --count a number follows")
 		flags.StringVar(&s.version, "spark-version", spark.Latest.String(), "`version` of the spark-submit that is played")
 		flags.StringVar(&s.application.Language, "language", "java", "java, python or r")
@@ -122,7 +126,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if args[0] == "run" {
-		return play(ctx, client, s)
+		return runAll(ctx, client, s, out)
 	}
 	return submit(ctx, client, s, out)
 }
@@ -135,6 +139,57 @@ func connect(kubeconfig string) (kubernetes.Interface, error) {
 	config.QPS, config.Burst = 2000, 4000 // requests a second: no limit but the API server's own
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	return kubernetes.NewForConfig(config)
+}
+
+// runAll plays drivers until the context ends, and tells what becomes of their applications.
+func runAll(ctx context.Context, client kubernetes.Interface, s settings, out io.Writer) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	record, err := chronicle.Watch(ctx, client, clock.RealClock{})
+	if err != nil {
+		return err
+	}
+	of := "all namespaces"
+	if s.namespace != v1.NamespaceAll {
+		of = "namespace " + s.namespace
+	}
+	fmt.Fprintf(out, "playing the drivers of %s until interrupted\n", of)
+	var player sync.WaitGroup
+	var playErr error
+	player.Go(func() {
+		playErr = play(ctx, client, s)
+		stop() // without a player there is nothing to tell
+	})
+	news := news{out: out, told: map[string]string{}}
+	err = record.Await(ctx, func(all []chronicle.Application) bool {
+		for _, a := range all {
+			if s.namespace == v1.NamespaceAll || s.namespace == a.Namespace {
+				news.tell(a)
+			}
+		}
+		return false
+	})
+	stop()
+	player.Wait()
+	record.Close()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, playErr)
+}
+
+// news prints what becomes of applications, each change once.
+type news struct {
+	out  io.Writer
+	told map[string]string // namespace/driver -> what was printed about it last
+}
+
+func (n *news) tell(a chronicle.Application) {
+	key := a.Namespace + "/" + a.Driver
+	if line := fate(a); line != n.told[key] {
+		n.told[key] = line
+		fmt.Fprintf(n.out, "%-32s %s\n", a.Namespace+"/"+a.Name, line)
+	}
 }
 
 func play(ctx context.Context, client kubernetes.Interface, s settings) error {
@@ -212,17 +267,14 @@ func submit(ctx context.Context, client kubernetes.Interface, s settings, out io
 	var player sync.WaitGroup
 	var playErr error
 	player.Go(func() { playErr = play(ctx, client, s) })
-	told := map[string]string{} // driver -> what was printed about it last
+	news := news{out: out, told: map[string]string{}}
 	err = record.Await(ctx, func(all []chronicle.Application) bool {
 		ended := 0
 		for _, a := range all {
 			if !ours[a.Driver] {
 				continue
 			}
-			if line := fate(a); line != told[a.Driver] {
-				told[a.Driver] = line
-				fmt.Fprintf(out, "%-16s %s\n", a.Name, line)
-			}
+			news.tell(a)
 			if !a.Ended.IsZero() {
 				ended++
 			}
@@ -246,6 +298,8 @@ func fate(a chronicle.Application) string {
 		return "waits: " + a.Reason
 	case a.Refused > 0:
 		return "half-started: its driver runs, and executors find no room"
+	case a.Slots > 0 && a.Running >= a.Slots:
+		return fmt.Sprintf("runs whole: driver on %s, %d executors", a.Node, a.Running)
 	default:
 		return "runs: driver on " + a.Node
 	}
