@@ -45,10 +45,12 @@ func (w *World) check() {
 	}
 }
 
-// checkLeft: a pod that an event would have moved is left alone only if it has gone or the Gate would not let it through.
+// checkLeft: a pod that an event would have moved is left alone only if it has gone, has a node, or the Gate would not let it
+// through. One may have a node although it is still in the queue: another scheduler has bound it, the informer knows, and
+// kube-scheduler's own handler, which takes it out of the queue, has yet to hear of that.
 func (r *replica) checkLeft(info *framework.QueuedPodInfo, event fwk.ClusterEvent) {
 	current := r.current(queueKey(info.Pod))
-	if current != nil && current.UID == info.Pod.UID && !r.ledger.Waits(info.Pod.UID) && info.GatingPlugin != plugin.Name {
+	if current != nil && current.UID == info.Pod.UID && current.Spec.NodeName == "" && !r.ledger.Waits(info.Pod.UID) && info.GatingPlugin != plugin.Name {
 		r.world.fail("left", "%s: %s would move %s, and nobody has named it", r.name, event.Label(), keyOf(info.Pod))
 	}
 }

@@ -190,15 +190,19 @@ type charged struct {
 	demand    quota.Demand
 }
 
-// charges are everything that runs by what the plugin has been told, and the slots of admitted gangs.
+// charges are everything that runs by what the plugin has been told, and the slots of admitted gangs. A driver that has a node
+// is a gang, whatever the scheduler knows of it.
 func (r *replica) charges() (charges []charged) {
 	for _, m := range r.told.pods {
 		if m.counted == "" {
 			continue
 		}
 		d := quota.Demand{Amount: m.requests}
-		if r.lone(m.last) {
+		switch {
+		case r.lone(m.last):
 			d.Gangs = 1
+		case spark.IsDriver(m.last):
+			d.Gangs, d.Leader = 1, m.requests
 		}
 		charges = append(charges, charged{m.last.Namespace, d})
 	}
@@ -206,9 +210,9 @@ func (r *replica) charges() (charges []charged) {
 		if !g.Phase.Admitted() {
 			continue
 		}
-		d := quota.Demand{Gangs: 1}
-		if leader := r.told.pods[g.Leader]; leader != nil {
-			d.Leader = leader.requests
+		d := quota.Demand{}
+		if leaderless(g.Leader) {
+			d.Gangs = 1
 		}
 		for _, slot := range g.Slots {
 			if slot.Worker == "" {

@@ -83,8 +83,8 @@ type Result struct {
 	Tail []string
 }
 
-// Run plays a seed. quiesce is testing/synctest.Wait: the caller runs it in a bubble.
-func Run(seed uint64, options Options, quiesce func()) (result Result) {
+// newWorld is a world in which nothing exists yet. quiesce is testing/synctest.Wait: the caller runs it in a bubble.
+func newWorld(seed uint64, options Options, quiesce func()) *World {
 	w := &World{
 		seed: seed, options: options, quiesce: quiesce,
 		chance: newChance(seed), desk: newDesk(), main: goroutine(),
@@ -93,6 +93,21 @@ func Run(seed uint64, options Options, quiesce func()) (result Result) {
 	w.timer = time.NewTimer(time.Hour)
 	w.trace = newTrace(time.Now(), options.Trace)
 	w.api = newAPI(w)
+	return w
+}
+
+// close ends every process and every goroutine of the world.
+func (w *World) close() {
+	w.timer.Stop()
+	for len(w.replicas) > 0 {
+		w.replicas[0].stop()
+	}
+	w.settle() // what has been asked for meanwhile is refused, and the last goroutines end
+}
+
+// Run plays a seed. quiesce is testing/synctest.Wait: the caller runs it in a bubble.
+func Run(seed uint64, options Options, quiesce func()) (result Result) {
+	w := newWorld(seed, options, quiesce)
 	defer func() {
 		result = Result{Seed: seed, Sum: w.trace.sum.Sum64(), Stats: w.stats, Tail: w.trace.tail()}
 		switch reason := recover().(type) {
@@ -103,11 +118,7 @@ func Run(seed uint64, options Options, quiesce func()) (result Result) {
 			result.Invariant = "panic"
 			result.Violation = fmt.Sprintf("panic: %v\n%s", reason, debug.Stack())
 		}
-		w.timer.Stop()
-		for len(w.replicas) > 0 {
-			w.replicas[0].stop()
-		}
-		w.settle() // what has been asked for meanwhile is refused, and the last goroutines end
+		w.close()
 	}()
 	w.climate = w.drawClimate()
 	if w.climate.queues {
