@@ -83,9 +83,12 @@ func (l *Ledger) strategyLocked(namespace string) placement.Strategy {
 	return cmp.Or(l.layout.Strategies[l.queueOfLocked(namespace)], l.strategy)
 }
 
-// chargePodLocked charges a pod as what it is now.
+// chargePodLocked charges a pod as what it is now, and the gang that it leads.
 func (l *Ledger) chargePodLocked(p *pod) {
 	l.tallyLocked(p)
+	if e := l.gangs[p.UID]; e != nil {
+		l.chargeGangLocked(e, nil)
+	}
 	if p.placed == "" {
 		l.rechargeLocked(&p.charged, charge{})
 	} else {
@@ -106,11 +109,8 @@ func (l *Ledger) tallyLocked(p *pod) {
 // chargeAgainLocked charges a pod that has changed, and the gang that it leads.
 func (l *Ledger) chargeAgainLocked(p *pod, formerUser string) {
 	l.chargePodLocked(p)
-	if e := l.gangs[p.UID]; e != nil {
-		l.chargeGangLocked(e, nil)
-		if p.User != formerUser {
-			l.chargeWorkersLocked(l.apps[p.Gang])
-		}
+	if l.gangs[p.UID] != nil && p.User != formerUser {
+		l.chargeWorkersLocked(l.apps[p.Gang])
 	}
 }
 
@@ -134,17 +134,23 @@ func (l *Ledger) demandOfPodLocked(p *pod) quota.Demand {
 	return d
 }
 
-// chargeGangLocked charges an admitted gang for its open slots, and as one gang with its leader; its pods are charged by
+// chargeGangLocked charges a gang that runs for its open slots, and as one gang with its leader; its pods are charged by
 // themselves. changes are what has just become of its slots.
 func (l *Ledger) chargeGangLocked(e *entry, changes []gang.Change) {
 	want := charge{}
 	for _, change := range changes {
 		e.open = e.open.Add(change.Amount)
 	}
-	if e.Phase.Admitted() {
+	if e.runs() {
 		want = charge{l.queueOfLocked(e.Key.Namespace), quota.Demand{User: e.leader.User, Amount: e.open, Leader: e.leaderPart(), Gangs: 1}}
 	}
 	l.rechargeLocked(&e.charged, want)
+}
+
+// runs tells whether a gang counts as one of those that run. A leader that has a node does so whatever is known of its gang:
+// it may not be defined yet, or never be, or another leader may have its key.
+func (e *entry) runs() bool {
+	return e.Phase.Admitted() || e.Phase != gang.Done && e.leader.placed != ""
 }
 
 // leaderPart is what the leader holds while its workers come; nothing in an up-front gang.
@@ -261,7 +267,7 @@ func (l *Ledger) nextLocked() *waiter {
 			w := l.waiting.byPod[asks.ID]
 			if v := l.fitsLocked(asks.ID, asks.Queue, asks.Demand); !v.Passes() {
 				l.queues.Park(asks.ID, v)
-				l.tellLocked(w, verdictOf(v))
+				l.tellLocked(w, l.verdictLocked(w))
 			} else if !may(asks) {
 				l.queues.Park(asks.ID, quota.Verdict{})
 			} else {

@@ -137,7 +137,8 @@ func (w *world) way(namespace string) []quota.Spec {
 	return way
 }
 
-// charges are everything that queues have to be charged for: pods that have a node, and what admitted gangs hold besides.
+// charges are everything that queues have to be charged for: pods that have a node, and what gangs hold besides that are
+// admitted or whose leader has a node.
 func (w *world) charges() (charges []charge) {
 	for uid, p := range w.pods {
 		if p.Node == "" && w.assumed[uid] == "" {
@@ -154,7 +155,7 @@ func (w *world) charges() (charges []charge) {
 		charges = append(charges, charge{w.way(p.Namespace)[0].Name, d})
 	}
 	for _, e := range w.gangs {
-		if !e.Phase.Admitted() {
+		if !w.counts(e) {
 			continue
 		}
 		d := quota.Demand{User: e.leader.User, Gangs: 1}
@@ -169,6 +170,11 @@ func (w *world) charges() (charges []charge) {
 		charges = append(charges, charge{w.way(e.Key.Namespace)[0].Name, d})
 	}
 	return charges
+}
+
+// counts tells whether a gang is one of those that its queue runs.
+func (w *world) counts(e *entry) bool {
+	return e.Phase.Admitted() || e.upfront == nil && (w.pods[e.leader.UID].Node != "" || w.assumed[e.leader.UID] != "")
 }
 
 // checkQueues compares what every queue holds with a sum over everything that runs.
@@ -295,7 +301,7 @@ func (w *world) audit(what, namespace string, d quota.Demand) {
 // leading is how many gangs with a leader a queue and all below it run.
 func (w *world) leading(queue string) (count int) {
 	for _, e := range w.gangs {
-		if e.Phase.Admitted() && e.upfront == nil && slices.ContainsFunc(w.way(e.Key.Namespace), func(s quota.Spec) bool { return s.Name == queue }) {
+		if e.upfront == nil && w.counts(e) && slices.ContainsFunc(w.way(e.Key.Namespace), func(s quota.Spec) bool { return s.Name == queue }) {
 			count++
 		}
 	}
