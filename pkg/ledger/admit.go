@@ -119,7 +119,9 @@ func (l *Ledger) refuseLocked(r Refused) {
 	w.told = r.Verdict.Reason // the scheduler tells of an attempt that has failed
 	if r.Verdict.OfQueue() {
 		l.waiting.idle = false // the tree keeps it until the queue has room
-		l.disappointLocked(w)
+		if !l.reclaimsLocked(w.uid()) {
+			l.disappointLocked(w)
+		} // else somebody else was let in meanwhile, and it has what it waits for when those have gone who have to go for it
 		return
 	}
 	w.failed = true

@@ -113,7 +113,7 @@ func (l *Ledger) tickCollectionLocked(after time.Duration) {
 		taken[c.queue] = true
 	}
 	for _, c := range slices.Clone(l.collections) {
-		if !c.complete() && l.now.Sub(c.progressed) >= c.after {
+		if !l.readyLocked(c) && l.now.Sub(c.progressed) >= c.after {
 			l.chooseOthersLocked(c)
 		}
 	}
@@ -378,11 +378,22 @@ func (l *Ledger) checkCollectionLocked() {
 // collectorLocked is a waiter for which everything has been collected; nil means none.
 func (l *Ledger) collectorLocked() *waiter {
 	for _, c := range l.collections {
-		if c.complete() {
+		if l.readyLocked(c) {
 			return l.waiting.byPod[c.waiter]
 		}
 	}
 	return nil
+}
+
+// readyLocked tells whether a waiter has all that is collected for it. For one that takes something back that is also what its
+// queue lacks: those who have to go may hold nothing that it wants on nodes, and until they have gone an attempt would fail
+// and call them off. One that waits for what comes is tried, and gives back what is kept for it if its queue is full by now.
+func (l *Ledger) readyLocked(c *collection) bool {
+	if !c.complete() || c.reclaim == nil {
+		return c.complete()
+	}
+	asks := l.waiting.byPod[c.waiter].asks
+	return l.fitsLocked(asks.ID, asks.Queue, asks.Demand).Passes()
 }
 
 // disappointLocked gives up a complete collection with which the attempt has failed all the same.
