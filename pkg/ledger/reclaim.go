@@ -43,7 +43,7 @@ type reclaim struct {
 // it if it may not.
 func (l *Ledger) reclaimLocked() {
 	for _, c := range slices.Clone(l.collections) {
-		if c.reclaim != nil && !l.readyLocked(c) && !l.comesLocked(c.reclaim) {
+		if c.reclaim != nil && !l.readyLocked(c) && !c.reclaim.comes() {
 			l.waiting.byPod[c.waiter].claimed = time.Time{}
 			l.abandonLocked(c)
 		}
@@ -76,10 +76,10 @@ func (l *Ledger) reclaimLocked() {
 	}
 }
 
-// comesLocked tells whether somebody still has to leave. Otherwise what they left has gone to another claim on the same node,
+// comes tells whether somebody still has to leave. Otherwise what they left has gone to another claim on the same node,
 // which then needed less of what was to leave for it, or to others of the same queue.
-func (l *Ledger) comesLocked(r *reclaim) bool {
-	return slices.ContainsFunc(r.pods, func(p *pod) bool { return l.pods[p.UID] == p && p.placed != "" })
+func (r *reclaim) comes() bool {
+	return slices.ContainsFunc(r.pods, func(p *pod) bool { return p.placed != "" })
 }
 
 // mayClaimLocked tells whether somebody may have to leave for a waiter, whatever it lacks.
