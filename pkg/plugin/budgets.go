@@ -8,27 +8,18 @@ import (
 	"k8s.io/klog/v2"
 
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/plugin/informer"
 )
 
 // listenToBudgets feeds PodDisruptionBudgets to the ledger.
 func (p *Plugin) listenToBudgets() (cache.InformerSynced, error) {
-	seen := func(budget *policyv1.PodDisruptionBudget) {
-		p.tell(ledger.BudgetSeen{Budget: p.budgetOf(budget)})
-	}
-	handler, err := p.handle.SharedInformerFactory().Policy().V1().PodDisruptionBudgets().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(object any) { seen(object.(*policyv1.PodDisruptionBudget)) },
-		UpdateFunc: func(former, object any) {
-			before, budget := former.(*policyv1.PodDisruptionBudget), object.(*policyv1.PodDisruptionBudget)
-			if before.UID != budget.UID || before.Generation != budget.Generation || allowedBy(before) != allowedBy(budget) {
-				seen(budget)
-			}
-		},
-		DeleteFunc: func(object any) {
-			if budget, ok := last[*policyv1.PodDisruptionBudget](object); ok {
-				p.tell(ledger.BudgetGone{Namespace: budget.Namespace, Name: budget.Name})
-			}
-		},
-	})
+	handler, err := p.handle.SharedInformerFactory().Policy().V1().PodDisruptionBudgets().Informer().AddEventHandler(informer.Handlers(func(before, budget *policyv1.PodDisruptionBudget) {
+		if before == nil || before.UID != budget.UID || before.Generation != budget.Generation || allowedBy(before) != allowedBy(budget) {
+			p.tell(ledger.BudgetSeen{Budget: p.budgetOf(budget)})
+		}
+	}, func(budget *policyv1.PodDisruptionBudget) {
+		p.tell(ledger.BudgetGone{Namespace: budget.Namespace, Name: budget.Name})
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/plugin/podgroups"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -39,7 +40,7 @@ type foreteller struct {
 // add takes a pod that the ledger wants to be tried. It is false for one that is to be tried at once: no gang waits with it
 // whose user has been told that it lacks room.
 func (f *foreteller) add(pod *v1.Pod) bool {
-	if _, together := pod.Annotations[spark.AnnotationWorkers]; !leads(pod) && !together && groupNameOf(pod) == "" {
+	if _, together := pod.Annotations[spark.AnnotationWorkers]; !leads(pod) && !together && podgroups.NameOf(pod) == "" {
 		return false
 	}
 	if toldReason(f.plugin.current(pod)) == "" {
@@ -77,7 +78,7 @@ func (f *foreteller) failsAgain(pod *v1.Pod) (ledger.Refused, bool) {
 	if c.demand, tried = p.ledger.Demand(pod.UID); !tried || !c.demand.Verdict.Passes() {
 		return ledger.Refused{}, false
 	}
-	fit, shortage := f.solver.Fit(c.view, p.gangOf(c, pod))
+	fit, shortage := f.solver.Fit(c.view, askedFor(c, pod))
 	if fit != nil {
 		return ledger.Refused{}, false
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/plugin/informer"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -24,50 +25,18 @@ const (
 // pod arrives as a deletion.
 func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	factory := p.handle.SharedInformerFactory()
-	nodes, err := factory.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { p.tell(ledger.NodeSeen{Node: object.(*v1.Node)}) },
-		UpdateFunc: func(_, object any) { p.tell(ledger.NodeSeen{Node: object.(*v1.Node)}) },
-		DeleteFunc: func(object any) {
-			if node, ok := last[*v1.Node](object); ok {
-				p.tell(ledger.NodeGone{Name: node.Name})
-			}
-		},
-	})
+	nodes, err := factory.Core().V1().Nodes().Informer().AddEventHandler(informer.Handlers(
+		func(_, node *v1.Node) { p.tell(ledger.NodeSeen{Node: node}) },
+		func(node *v1.Node) { p.tell(ledger.NodeGone{Name: node.Name}) },
+	))
 	if err != nil {
 		return nil, err
 	}
-	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(object any) {
-			pod := object.(*v1.Pod)
-			p.pending.seen(pod)
-			p.tell(ledger.PodSeen{Pod: p.describe(pod)})
-			p.groups.addOf(pod)
-		},
-		UpdateFunc: func(former, object any) {
-			before, pod := former.(*v1.Pod), object.(*v1.Pod)
-			if before.UID != pod.UID {
-				// The watch missed a deletion, and a new pod has the name.
-				p.tell(ledger.PodGone{UID: before.UID})
-			}
-			p.pending.seen(pod)
-			if podDiffers(before, pod) {
-				p.tell(ledger.PodSeen{Pod: p.describe(pod)})
-			}
-			if redefines(before, pod) {
-				p.definer.add(pod)
-			}
-			if before.Status.Phase != pod.Status.Phase || before.Spec.NodeName != pod.Spec.NodeName {
-				p.groups.addOf(pod)
-			}
-		},
-		DeleteFunc: func(object any) {
-			if pod, ok := last[*v1.Pod](object); ok {
-				p.pending.gone(pod)
-				p.tell(ledger.PodGone{UID: pod.UID})
-				p.groups.addOf(pod)
-			}
-		},
-	})
+	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(informer.Handlers(p.podSeen, func(pod *v1.Pod) {
+		p.pending.gone(pod)
+		p.tell(ledger.PodGone{UID: pod.UID})
+		p.groups.Changed(pod)
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +45,24 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 		return nil, err
 	}
 	return []cache.InformerSynced{nodes.HasSynced, pods.HasSynced, budgets}, nil
+}
+
+// podSeen is a pod that came, or with what it was before, one that changed.
+func (p *Plugin) podSeen(before, pod *v1.Pod) {
+	if before != nil && before.UID != pod.UID {
+		// The watch missed a deletion, and a new pod has the name.
+		p.tell(ledger.PodGone{UID: before.UID})
+	}
+	p.pending.seen(pod)
+	if before == nil || podDiffers(before, pod) {
+		p.tell(ledger.PodSeen{Pod: p.describe(pod)})
+	}
+	if before != nil && redefines(before, pod) {
+		p.definer.add(pod)
+	}
+	if before == nil || before.Status.Phase != pod.Status.Phase || before.Spec.NodeName != pod.Spec.NodeName {
+		p.groups.Changed(pod)
+	}
 }
 
 // tell applies an event that cannot fail. Of one that does only the kind is logged: a pod holds secrets.
@@ -111,15 +98,6 @@ func (p *Plugin) tick(ctx context.Context) {
 			p.pending.sweep()
 		}
 	}
-}
-
-// last is the final state of a deleted object, also when the watch missed its deletion.
-func last[T any](object any) (T, bool) {
-	if unknown, missed := object.(cache.DeletedFinalStateUnknown); missed {
-		object = unknown.Obj
-	}
-	typed, ok := object.(T)
-	return typed, ok
 }
 
 // podDiffers compares what the ledger looks at; status changes come all the time.

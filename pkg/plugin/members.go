@@ -9,6 +9,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/plugin/podgroups"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -56,7 +57,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		if together && described.Role != "" {
 			p.joinUpfront(&described)
 		}
-	case together || groupNameOf(pod) != "":
+	case together || podgroups.NameOf(pod) != "":
 		p.joinUpfront(&described)
 	}
 	return described
@@ -68,8 +69,8 @@ func gangOf(pod *v1.Pod) gang.Key {
 	switch {
 	case leads(pod), spark.IsExecutor(pod), together:
 		return gang.Key{Namespace: pod.Namespace, Name: nameOfGang(pod)}
-	case groupNameOf(pod) != "":
-		return groupKey(pod.Namespace, groupNameOf(pod))
+	case podgroups.NameOf(pod) != "":
+		return podgroups.Key(pod.Namespace, podgroups.NameOf(pod))
 	default:
 		return gang.Key{}
 	}

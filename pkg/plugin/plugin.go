@@ -13,6 +13,9 @@ import (
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/plugin/crd"
+	"retinue.dev/retinue/pkg/plugin/podgroups"
+	"retinue.dev/retinue/pkg/plugin/queues"
 	"retinue.dev/retinue/pkg/rehearsal"
 )
 
@@ -38,9 +41,7 @@ type Plugin struct {
 	// pending tells kube-scheduler whom an event may help.
 	pending *pending
 	// groups are the cluster's PodGroups; nil means that there is no API server to ask.
-	groups *podGroups
-	// queues are the cluster's Queues and ElasticQuotas; nil means the same.
-	queues *queues
+	groups *podgroups.PodGroups
 }
 
 var (
@@ -90,17 +91,21 @@ func Factory(clock clock.WithTicker, serves func(schedulerName string) bool) fun
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
 		}
 		if config := handle.KubeConfig(); config != nil { // in tests of one cycle there is no API server to ask
-			kind, err := kinds(p, config, slices.Clone(synced))
+			outside, err := crd.Outside{Recorder: handle.EventRecorder(), Clock: clock, Logger: p.logger, After: slices.Clone(synced)}.Connect(config)
 			if err != nil {
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)
 			}
-			p.groups = newPodGroups(p, kind(podGroupsResource))
-			if p.queues, err = newQueues(p, kind(queuesResource), kind(elasticQuotasResource)); err != nil {
+			p.groups = podgroups.New(outside.Optional(podgroups.Resource), handle.ClientSet(), clock, p.logger, p.tell)
+			followed, err := queues.New(queues.Outside{
+				Queues: outside.Optional(queues.Resource), Elastic: outside.Optional(queues.ElasticResource), Informers: handle.SharedInformerFactory(),
+				Recorder: handle.EventRecorder(), Clock: clock, Logger: p.logger, Ledger: p.ledger, Tell: p.tell,
+			})
+			if err != nil {
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)
 			}
-			synced = append(synced, p.groups.told.Load, p.queues.told.Load)
-			go p.groups.run(ctx)
-			go p.queues.run(ctx)
+			synced = append(synced, p.groups.Known, followed.Known)
+			go p.groups.Run(ctx)
+			go followed.Run(ctx)
 		}
 		go p.effects.run(ctx)
 		go p.definer.run(ctx)

@@ -109,7 +109,7 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 	if c.shortage = c.demand.Verdict; !c.shortage.Passes() {
 		return nil, statusOf(c.shortage)
 	}
-	asked := p.gangOf(c, pod)
+	asked := askedFor(c, pod)
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
@@ -211,8 +211,8 @@ func workerName(demand ledger.Demand, role gang.Role) string {
 	}
 }
 
-// gangOf translates what is asked for, for placement.
-func (p *Plugin) gangOf(c *cycle, pod *v1.Pod) placement.Gang {
+// askedFor translates what is asked for, for placement.
+func askedFor(c *cycle, pod *v1.Pod) placement.Gang {
 	asked := placement.Gang{Strategy: c.demand.Strategy}
 	if !c.demand.Upfront {
 		asked.Leader = &placement.Member{Name: leaderName(pod), Request: c.request, Eligible: eligibility(pod, c.view)}

@@ -6,13 +6,14 @@ import (
 	v1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 
+	"retinue.dev/retinue/pkg/plugin/podgroups"
 	"retinue.dev/retinue/pkg/spark"
 )
 
 // SignPod keeps the framework's opportunistic batching on for pods without a gang: the plugin judges equal ones
 // equally. Members of gangs go where their slots are, each to its own.
 func (p *Plugin) SignPod(_ context.Context, pod *v1.Pod) ([]fwk.SignFragment, *fwk.Status) {
-	if _, together := pod.Annotations[spark.AnnotationWorkers]; together || leads(pod) || spark.IsExecutor(pod) || groupNameOf(pod) != "" {
+	if _, together := pod.Annotations[spark.AnnotationWorkers]; together || leads(pod) || spark.IsExecutor(pod) || podgroups.NameOf(pod) != "" {
 		return nil, fwk.NewStatus(fwk.Unschedulable, "member of a gang")
 	}
 	return nil, nil

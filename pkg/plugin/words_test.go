@@ -6,7 +6,6 @@ import (
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -94,15 +93,4 @@ func TestLeadersAreKnownByLabelOrAnnotation(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestTheLastStateOfADeletedObjectIsFoundInATombstone(t *testing.T) {
-	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}}
-	for name, object := range map[string]any{"seen": pod, "missed": cache.DeletedFinalStateUnknown{Key: "p", Obj: pod}} {
-		found, ok := last[*v1.Pod](object)
-		require.True(t, ok, name)
-		require.Same(t, pod, found, name)
-	}
-	_, ok := last[*v1.Pod](cache.DeletedFinalStateUnknown{Key: "p"})
-	require.False(t, ok, "a tombstone may be empty")
 }

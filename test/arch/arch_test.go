@@ -21,7 +21,7 @@ const module = "retinue.dev/retinue/"
 
 // layers lists the packages below pkg/ from the top of the house to the bottom: imports go only down. A package may be listed
 // before it exists.
-var layers = []string{"plugin", "plugin/podgroups", "plugin/queues", "plugin/crd", "rehearsal", "ledger", "reclaim", "waiting", "inventory",
+var layers = []string{"plugin", "plugin/podgroups", "plugin/queues", "plugin/crd", "plugin/informer", "rehearsal", "ledger", "reclaim", "waiting", "inventory",
 	"placement", "spark", "gang", "quota", "resource", "apis/v1alpha1"}
 
 // pure are the packages that return verdicts and effects and do nothing else.

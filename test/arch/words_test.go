@@ -101,7 +101,6 @@ var stillUsed = map[string]int{
 	"foretell":     1,
 	"give up":      1,
 	"info":         2,
-	"kind@plugin":  2,
 	"line up":      1,
 	"lone":         1,
 	"measured":     2,

@@ -1,4 +1,4 @@
-package plugin
+package queues
 
 import (
 	"fmt"
@@ -18,7 +18,8 @@ import (
 // elasticQueue is the queue that all ElasticQuotas stand below. A Queue of that name takes its place.
 const elasticQueue = "elasticquota"
 
-var elasticQuotasResource = schedulingv1alpha1.SchemeGroupVersion.WithResource("elasticquotas")
+// ElasticResource is that of ElasticQuotas, of the scheduler-plugins project.
+var ElasticResource = schedulingv1alpha1.SchemeGroupVersion.WithResource("elasticquotas")
 
 // queueOfElastic is the name of the queue that an ElasticQuota is. It is no Queue's: those have no slash.
 func queueOfElastic(namespace, name string) string {

@@ -1,4 +1,4 @@
-package plugin
+package queues
 
 import (
 	"context"
@@ -19,15 +19,16 @@ import (
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/plugin/crd"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
 
 const (
-	// queueStatusPeriod is how often the statuses are compared with what the ledger says.
-	queueStatusPeriod = 3 * time.Second
-	// queueStatusCalls is how many of one kind are written each time at most; the others come next time.
-	queueStatusCalls = 100
+	// statusPeriod is how often the statuses are compared with what the ledger says.
+	statusPeriod = 3 * time.Second
+	// statusCalls is how many of one kind are written each time at most; the others come next time.
+	statusCalls = 100
 	// maxProblems is how many problems the condition of a queue names.
 	maxProblems = 10
 )
@@ -39,22 +40,22 @@ const (
 	reasonUnreadable   = "Unreadable"
 )
 
-// queueStatus keeps the statuses of Queues and ElasticQuotas up.
-type queueStatus struct {
-	queues *queues
+// status keeps the statuses of Queues and ElasticQuotas up.
+type status struct {
+	queues *Queues
 	// last are the objects that were written last, where the next round begins: kind -> namespace/name.
-	last map[*kind]string
+	last map[*crd.OptionalResource]string
 	// complaints are what was said last about an ElasticQuota: UID -> message.
 	complaints map[types.UID]string
 }
 
-func newQueueStatus(q *queues) *queueStatus {
-	return &queueStatus{queues: q, last: map[*kind]string{}, complaints: map[types.UID]string{}}
+func newStatus(q *Queues) *status {
+	return &status{queues: q, last: map[*crd.OptionalResource]string{}, complaints: map[types.UID]string{}}
 }
 
 // run works until the context ends.
-func (s *queueStatus) run(ctx context.Context) {
-	ticker := s.queues.plugin.clock.NewTicker(queueStatusPeriod)
+func (s *status) run(ctx context.Context) {
+	ticker := s.queues.outside.Clock.NewTicker(statusPeriod)
 	defer ticker.Stop()
 	for {
 		s.update(ctx)
@@ -67,14 +68,14 @@ func (s *queueStatus) run(ctx context.Context) {
 }
 
 // update writes every status that has changed.
-func (s *queueStatus) update(ctx context.Context) {
+func (s *status) update(ctx context.Context) {
 	q := s.queues
 	latest := q.latest.Load()
-	if latest == nil || len(q.queues.all()) == 0 && len(q.elastic.all()) == 0 {
+	if latest == nil || len(q.outside.Queues.All()) == 0 && len(q.outside.Elastic.All()) == 0 {
 		return
 	}
-	listed, problems := q.plugin.ledger.Queues()
-	shares := q.plugin.ledger.Shares()
+	listed, problems := q.outside.Ledger.Queues()
+	shares := q.outside.Ledger.Shares()
 	standings := make(map[string]*ledger.QueueStanding, len(listed)) // queue -> how it stands
 	for i := range listed {
 		standings[listed[i].Name] = &listed[i]
@@ -88,7 +89,7 @@ func (s *queueStatus) update(ctx context.Context) {
 		}
 	}
 
-	s.each(q.queues, func(object *unstructured.Unstructured) bool {
+	s.each(q.outside.Queues, func(object *unstructured.Unstructured) bool {
 		name := object.GetName()
 		status := statusOfQueue(conditionsOf(object), standings[name], shares[name])
 		status.ObservedGeneration = latest.generations[name]
@@ -102,42 +103,42 @@ func (s *queueStatus) update(ctx context.Context) {
 		} else {
 			s.judge(status, metav1.ConditionTrue, reasonAsWritten, "")
 		}
-		return s.write(ctx, q.queues, object, status)
+		return s.write(ctx, q.outside.Queues, object, status)
 	})
 
-	s.each(q.elastic, func(object *unstructured.Unstructured) bool {
+	s.each(q.outside.Elastic, func(object *unstructured.Unstructured) bool {
 		name := queueOfElastic(object.GetNamespace(), object.GetName())
 		s.complain(object, complaintOf(latest.idle[name], wrong[name]))
 		standing := standings[name]
-		elastic, err := decodeObject[schedulingv1alpha1.ElasticQuota](object)
+		elastic, err := crd.Decode[schedulingv1alpha1.ElasticQuota](object)
 		if standing == nil || err != nil {
 			return true
 		}
-		return s.write(ctx, q.elastic, object, statusOfElastic(elastic, standing.Used))
+		return s.write(ctx, q.outside.Elastic, object, statusOfElastic(elastic, standing.Used))
 	})
 	present := map[types.UID]bool{}
-	for _, object := range q.elastic.all() {
+	for _, object := range q.outside.Elastic.All() {
 		present[object.GetUID()] = true
 	}
 	maps.DeleteFunc(s.complaints, func(uid types.UID, _ string) bool { return !present[uid] })
 }
 
 // each visits the objects of a kind, beginning with the one after the last that was written, until f returns false.
-func (s *queueStatus) each(k *kind, f func(*unstructured.Unstructured) bool) {
-	objects := k.all()
+func (s *status) each(r *crd.OptionalResource, f func(*unstructured.Unstructured) bool) {
+	objects := r.All()
 	key := func(object *unstructured.Unstructured) string {
 		return object.GetNamespace() + "/" + object.GetName()
 	}
-	start := max(slices.IndexFunc(objects, func(object *unstructured.Unstructured) bool { return key(object) > s.last[k] }), 0)
+	start := max(slices.IndexFunc(objects, func(object *unstructured.Unstructured) bool { return key(object) > s.last[r] }), 0)
 	calls := 0
 	for i := range objects {
 		object := objects[(start+i)%len(objects)]
-		before := s.last[k]
+		before := s.last[r]
 		if !f(object) {
 			return
 		}
-		if s.last[k] != before {
-			if calls++; calls == queueStatusCalls {
+		if s.last[r] != before {
+			if calls++; calls == statusCalls {
 				return
 			}
 		}
@@ -145,31 +146,31 @@ func (s *queueStatus) each(k *kind, f func(*unstructured.Unstructured) bool) {
 }
 
 // write writes one status; false means that the API server should be left alone for a while.
-func (s *queueStatus) write(ctx context.Context, k *kind, object *unstructured.Unstructured, status any) bool {
-	written, err := k.write(ctx, object, status)
+func (s *status) write(ctx context.Context, r *crd.OptionalResource, object *unstructured.Unstructured, status any) bool {
+	written, err := r.Write(ctx, object, status)
 	if written {
-		s.last[k] = object.GetNamespace() + "/" + object.GetName()
+		s.last[r] = object.GetNamespace() + "/" + object.GetName()
 	}
 	if err != nil && ctx.Err() == nil {
-		k.logger.Error(err, "Status not written", "name", klog.KObj(object))
+		s.queues.outside.Logger.Error(err, "Status not written", "kind", object.GetKind(), "name", klog.KObj(object))
 	}
 	return err == nil
 }
 
 // judge says whether everything counts as it is written.
-func (s *queueStatus) judge(status *v1alpha1.QueueStatus, valid metav1.ConditionStatus, reason, message string) {
+func (s *status) judge(status *v1alpha1.QueueStatus, valid metav1.ConditionStatus, reason, message string) {
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionValid, Status: valid, Reason: reason, Message: message, ObservedGeneration: status.ObservedGeneration,
-		LastTransitionTime: metav1.NewTime(s.queues.plugin.clock.Now().Truncate(time.Second)),
+		LastTransitionTime: metav1.NewTime(s.queues.outside.Clock.Now().Truncate(time.Second)),
 	})
 }
 
 // complain says what is wrong with an ElasticQuota, whose status has no room for it, once.
-func (s *queueStatus) complain(object *unstructured.Unstructured, complaint string) {
+func (s *status) complain(object *unstructured.Unstructured, complaint string) {
 	if uid := object.GetUID(); s.complaints[uid] != complaint {
 		s.complaints[uid] = complaint
 		if complaint != "" {
-			s.queues.plugin.handle.EventRecorder().Eventf(object, nil, v1.EventTypeWarning, reasonNotAsWritten, "Reading", "%s", complaint)
+			s.queues.outside.Recorder.Eventf(object, nil, v1.EventTypeWarning, reasonNotAsWritten, "Reading", "%s", complaint)
 		}
 	}
 }
@@ -208,7 +209,7 @@ func conditionsOf(object *unstructured.Unstructured) []metav1.Condition {
 	if err != nil {
 		return nil
 	}
-	status, err := decodeObject[v1alpha1.QueueStatus](&unstructured.Unstructured{Object: written})
+	status, err := crd.Decode[v1alpha1.QueueStatus](&unstructured.Unstructured{Object: written})
 	if err != nil {
 		return nil
 	}

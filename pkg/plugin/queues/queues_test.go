@@ -1,11 +1,11 @@
-package plugin
+package queues
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -17,13 +17,19 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	fakedynamic "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
 	core "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/plugin/crd"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
@@ -178,7 +184,7 @@ func TestTheStatusOfAQueueSaysHowItStands(t *testing.T) {
 }
 
 func TestAnElasticQuotaIsToldWhatItNames(t *testing.T) {
-	quota, err := decodeObject[schedulingv1alpha1.ElasticQuota](elastic(t, "a", "x", "{min: {cpu: 3, nvidia.com/gpu: 1}, max: {memory: 4Gi, pods: 9}}"))
+	quota, err := crd.Decode[schedulingv1alpha1.ElasticQuota](elastic(t, "a", "x", "{min: {cpu: 3, nvidia.com/gpu: 1}, max: {memory: 4Gi, pods: 9}}"))
 	require.NoError(t, err)
 	status, err := json.Marshal(statusOfElastic(quota, resource.Vector{CPU: 1500, Memory: 1 << 30, Pods: 2, EphemeralStorage: 7}))
 	require.NoError(t, err)
@@ -194,7 +200,7 @@ type served struct {
 
 func newServed(kinds ...schema.GroupVersionResource) *served {
 	s := &served{known: &core.Fake{}, dynamic: fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
-		queuesResource: "QueueList", elasticQuotasResource: "ElasticQuotaList",
+		Resource: "QueueList", ElasticResource: "ElasticQuotaList",
 	})}
 	s.dynamic.PrependReactor("patch", "*", func(action core.Action) (bool, runtime.Object, error) {
 		patch := action.(core.PatchAction)
@@ -217,21 +223,63 @@ func (s *served) create(t testing.TB, resource schema.GroupVersionResource, obje
 	require.NoError(t, err)
 }
 
-// queued starts the queues of a harness's plugin.
-func (h *harness) queued(s *served) *queues {
-	made := func(resource schema.GroupVersionResource) *kind {
-		return &kind{resource: resource, client: s.dynamic, discovery: &fakediscovery.FakeDiscovery{Fake: s.known}, logger: h.plugin.logger}
-	}
-	q, err := newQueues(h.plugin, made(queuesResource), made(elasticQuotasResource))
-	require.NoError(h.t, err)
-	h.factory.Start(h.ctx.Done())
-	go q.run(h.ctx)
-	h.after(time.Second)
-	return q
+// harness is queues with an API server, a ledger, and time that passes only when everybody waits.
+type harness struct {
+	t      testing.TB
+	ctx    context.Context
+	client *fake.Clientset
+	served *served
+	queues *Queues
+	events *events.FakeRecorder
+	// readings are what the ledger has been told of queues.
+	readings []ledger.Queues
 }
 
-// readings is how often the ledger has been told of queues.
-func (h *harness) readings() int { return strings.Count(h.log.String(), "Ledger knows the queues") }
+// bubble runs a test of queues in a cluster with these namespaces and kinds.
+func bubble(t *testing.T, namespaces []runtime.Object, s *served, test func(*harness)) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		h := &harness{t: t, ctx: ctx, client: fake.NewClientset(namespaces...), served: s, events: events.NewFakeRecorder(100)}
+		factory := informers.NewSharedInformerFactory(h.client, 0)
+		outside := crd.Outside{Dynamic: s.dynamic, Discovery: &fakediscovery.FakeDiscovery{Fake: s.known}, Recorder: h.events, Clock: clock.RealClock{}, Logger: klog.Background()}
+		known := ledger.New(v1.LabelTopologyZone, placement.Pack)
+		var err error
+		h.queues, err = New(Outside{
+			Queues: outside.Optional(Resource), Elastic: outside.Optional(ElasticResource), Informers: factory, Recorder: h.events,
+			Clock: clock.RealClock{}, Logger: klog.Background(), Ledger: known, Tell: func(event ledger.Event) {
+				_, err := known.Apply(time.Now(), event)
+				require.NoError(t, err)
+				h.readings = append(h.readings, event.(ledger.QueuesSeen).Queues)
+			},
+		})
+		require.NoError(t, err)
+		factory.Start(ctx.Done())
+		go h.queues.Run(ctx)
+		h.after(time.Second)
+		test(h)
+		stop()
+		factory.Shutdown()
+	})
+}
+
+// after lets time pass.
+func (h *harness) after(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// told returns the events recorded since it was last asked.
+func (h *harness) told() []string {
+	var told []string
+	for {
+		select {
+		case event := <-h.events.Events:
+			told = append(told, event)
+		default:
+			return told
+		}
+	}
+}
 
 func namespace(name, team string) *v1.Namespace {
 	return &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"team": team}}}
@@ -242,54 +290,54 @@ func TestTheLedgerIsToldOfQueuesWhenTheyChange(t *testing.T) {
 	for i := range 200 {
 		objects = append(objects, namespace(fmt.Sprint("ns-", i), "none"))
 	}
-	bubble(t, "", objects, func(h *harness) {
-		s := newServed(queuesResource)
-		s.create(t, queuesResource, queue(t, "etl", "{namespaceSelector: {matchLabels: {team: etl}}}"))
-		q := h.queued(s)
-		require.True(t, q.told.Load())
-		require.Equal(t, 1, h.readings(), "all that is there in one")
+	s := newServed(Resource)
+	s.create(t, Resource, queue(t, "etl", "{namespaceSelector: {matchLabels: {team: etl}}}"))
+	bubble(t, objects, s, func(h *harness) {
+		q := h.queues
+		require.True(t, q.Known())
+		require.Len(t, h.readings, 1, "all that is there in one")
 		require.Empty(t, q.latest.Load().queues.Namespaces)
 
 		_, err := h.client.CoreV1().Namespaces().Update(h.ctx, namespace("ns-7", "etl"), metav1.UpdateOptions{})
 		require.NoError(t, err)
 		h.after(time.Second)
 		require.Equal(t, map[string]string{"ns-7": "etl"}, q.latest.Load().queues.Namespaces)
-		require.Equal(t, 2, h.readings())
+		require.Len(t, h.readings, 2)
 
 		// Nothing of this makes a difference.
 		_, err = h.client.CoreV1().Namespaces().Update(h.ctx, namespace("ns-8", "other"), metav1.UpdateOptions{})
 		require.NoError(t, err)
 		reported := queue(t, "etl", "{namespaceSelector: {matchLabels: {team: etl}}}")
 		reported.Object["status"] = map[string]any{"running": int64(3)}
-		_, err = s.dynamic.Resource(queuesResource).Update(h.ctx, reported, metav1.UpdateOptions{})
+		_, err = s.dynamic.Resource(Resource).Update(h.ctx, reported, metav1.UpdateOptions{})
 		require.NoError(t, err)
 		h.after(time.Second)
-		require.Equal(t, 2, h.readings())
+		require.Len(t, h.readings, 2)
 
 		require.NoError(t, h.client.CoreV1().Namespaces().Delete(h.ctx, "ns-7", metav1.DeleteOptions{}))
 		h.after(time.Second)
 		require.Empty(t, q.latest.Load().queues.Namespaces)
-		require.NoError(t, s.dynamic.Resource(queuesResource).Delete(h.ctx, "etl", metav1.DeleteOptions{}))
+		require.NoError(t, s.dynamic.Resource(Resource).Delete(h.ctx, "etl", metav1.DeleteOptions{}))
 		h.after(time.Second)
 		require.Empty(t, q.latest.Load().queues.Specs)
-		require.Equal(t, 4, h.readings())
+		require.Len(t, h.readings, 4)
 	})
 }
 
 // TestKindsMayComeLater: a cluster without them has no queues, and gangs may start.
 func TestKindsMayComeLater(t *testing.T) {
-	bubble(t, "", []runtime.Object{namespace("a", "none"), namespace("b", "none")}, func(h *harness) {
-		s := newServed()
-		q := h.queued(s)
-		require.True(t, q.told.Load())
+	s := newServed()
+	bubble(t, []runtime.Object{namespace("a", "none"), namespace("b", "none")}, s, func(h *harness) {
+		q := h.queues
+		require.True(t, q.Known())
 		require.Empty(t, q.latest.Load().queues.Specs)
-		s.create(t, queuesResource, queue(t, "etl", "{namespaces: [a]}"))
-		s.create(t, elasticQuotasResource, elastic(t, "a", "x", "{}"))
-		s.create(t, elasticQuotasResource, elastic(t, "b", "first", "{}"))
-		s.serve(elasticQuotasResource)
+		s.create(t, Resource, queue(t, "etl", "{namespaces: [a]}"))
+		s.create(t, ElasticResource, elastic(t, "a", "x", "{}"))
+		s.create(t, ElasticResource, elastic(t, "b", "first", "{}"))
+		s.serve(ElasticResource)
 		h.after(31 * time.Second)
 		require.Equal(t, map[string]string{"a": "elasticquota/a/x", "b": "elasticquota/b/first"}, q.latest.Load().queues.Namespaces)
-		s.serve(queuesResource)
+		s.serve(Resource)
 		h.after(31 * time.Second)
 		require.Equal(t, map[string]string{"a": "etl", "b": "elasticquota/b/first"}, q.latest.Load().queues.Namespaces)
 		h.after(time.Minute)
@@ -299,12 +347,11 @@ func TestKindsMayComeLater(t *testing.T) {
 
 // TestStatusesAreWrittenOnce: what stands there already is not written again.
 func TestStatusesAreWrittenOnce(t *testing.T) {
-	bubble(t, "", nil, func(h *harness) {
-		s := newServed(queuesResource, elasticQuotasResource)
-		s.create(t, queuesResource, queue(t, "a", "{namespaces: [x]}"))
-		s.create(t, queuesResource, queue(t, "b", "{namespaces: [x]}"))
-		s.create(t, queuesResource, queue(t, "c", "{guaranteed: {cpu: much}}"))
-		h.queued(s)
+	s := newServed(Resource, ElasticResource)
+	s.create(t, Resource, queue(t, "a", "{namespaces: [x]}"))
+	s.create(t, Resource, queue(t, "b", "{namespaces: [x]}"))
+	s.create(t, Resource, queue(t, "c", "{guaranteed: {cpu: much}}"))
+	bubble(t, nil, s, func(h *harness) {
 		h.after(time.Minute)
 		require.Len(t, s.patches, 3)
 		for i, want := range []string{

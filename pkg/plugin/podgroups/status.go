@@ -1,4 +1,4 @@
-package plugin
+package podgroups
 
 import (
 	"context"
@@ -8,40 +8,40 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
+
+	"retinue.dev/retinue/pkg/plugin/crd"
 )
 
 // statusDelay gathers what happens to a PodGroup's pods into one write.
 const statusDelay = time.Second
 
-// groupStatus keeps the status of PodGroups up, as the controller of scheduler-plugins does.
-type groupStatus struct {
-	groups *podGroups
-	queue  workqueue.TypedRateLimitingInterface[types.NamespacedName]
+// status keeps the status of PodGroups up, as the controller of scheduler-plugins does.
+type status struct {
+	objects *crd.OptionalResource
+	client  kubernetes.Interface
+	clock   clock.WithTicker
+	logger  klog.Logger
+	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
 }
 
-func newGroupStatus(g *podGroups) *groupStatus {
-	return &groupStatus{groups: g, queue: workqueue.NewTypedRateLimitingQueueWithConfig(
+func newStatus(objects *crd.OptionalResource, client kubernetes.Interface, clock clock.WithTicker, logger klog.Logger) *status {
+	return &status{objects: objects, client: client, clock: clock, logger: logger, queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 		workqueue.DefaultTypedControllerRateLimiter[types.NamespacedName](),
-		workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Clock: g.plugin.clock})}
+		workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Clock: clock})}
 }
 
 // add asks for a PodGroup's status to be looked at.
-func (s *groupStatus) add(namespace, name string) {
+func (s *status) add(namespace, name string) {
 	s.queue.AddAfter(types.NamespacedName{Namespace: namespace, Name: name}, statusDelay)
 }
 
-// addOf does so for the PodGroup of a pod. It does nothing for other pods, and on nil: a cluster without PodGroups.
-func (g *podGroups) addOf(pod *v1.Pod) {
-	if name := groupNameOf(pod); g != nil && name != "" {
-		g.status.add(pod.Namespace, name)
-	}
-}
-
 // run works until the context ends.
-func (s *groupStatus) run(ctx context.Context) {
+func (s *status) run(ctx context.Context) {
 	go func() {
 		<-ctx.Done()
 		s.queue.ShutDown()
@@ -52,7 +52,7 @@ func (s *groupStatus) run(ctx context.Context) {
 			return
 		}
 		if err := s.update(ctx, name); err != nil && ctx.Err() == nil {
-			s.groups.plugin.logger.Error(err, "Status of PodGroup not written", "podGroup", name)
+			s.logger.Error(err, "Status of PodGroup not written", "podGroup", name)
 			s.queue.AddRateLimited(name)
 		} else {
 			s.queue.Forget(name)
@@ -62,28 +62,28 @@ func (s *groupStatus) run(ctx context.Context) {
 }
 
 // update writes the status of one PodGroup if it has changed.
-func (s *groupStatus) update(ctx context.Context, name types.NamespacedName) error {
-	object, err := s.groups.object(name)
+func (s *status) update(ctx context.Context, name types.NamespacedName) error {
+	object, err := s.objects.Object(name)
 	if object == nil {
 		return err
 	}
-	group, err := decodeObject[schedulingv1alpha1.PodGroup](object)
+	group, err := crd.Decode[schedulingv1alpha1.PodGroup](object)
 	if err != nil {
 		return nil // its pods are told so
 	}
 	// The scheduler's informer leaves out pods that have ended, which count here.
 	selector := labels.SelectorFromSet(labels.Set{schedulingv1alpha1.PodGroupLabel: name.Name}).String()
-	pods, err := s.groups.plugin.handle.ClientSet().CoreV1().Pods(name.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector, ResourceVersion: "0"})
+	pods, err := s.client.CoreV1().Pods(name.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector, ResourceVersion: "0"})
 	if err != nil {
 		return err
 	}
-	status := statusOfGroup(group, pods.Items, s.groups.plugin.clock.Now())
-	_, err = s.groups.write(ctx, object, &status)
+	written := statusOf(group, pods.Items, s.clock.Now())
+	_, err = s.objects.Write(ctx, object, &written)
 	return err
 }
 
-// statusOfGroup is what the phases of scheduler-plugins mean for these pods of a PodGroup.
-func statusOfGroup(group *schedulingv1alpha1.PodGroup, pods []v1.Pod, now time.Time) schedulingv1alpha1.PodGroupStatus {
+// statusOf is what the phases of scheduler-plugins mean for these pods of a PodGroup.
+func statusOf(group *schedulingv1alpha1.PodGroup, pods []v1.Pod, now time.Time) schedulingv1alpha1.PodGroupStatus {
 	status := group.Status
 	status.Running, status.Succeeded, status.Failed = 0, 0, 0
 	scheduled := int32(0)

@@ -1,4 +1,6 @@
-package plugin
+// Package queues is which queue a namespace belongs to, as Queues, ElasticQuotas and namespaces say it, and the status of
+// Queues and ElasticQuotas.
+package queues
 
 import (
 	"context"
@@ -12,14 +14,20 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
 	listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/plugin/crd"
+	"retinue.dev/retinue/pkg/plugin/informer"
 	"retinue.dev/retinue/pkg/quota"
 )
 
@@ -31,20 +39,33 @@ const (
 	readingPause = 10
 )
 
-var queuesResource = v1alpha1.SchemeGroupVersion.WithResource("queues")
+// Resource is that of Queues.
+var Resource = v1alpha1.SchemeGroupVersion.WithResource("queues")
 
-// queues follows what says which queue a namespace belongs to and what its queue may: Queues, ElasticQuotas and the
+// Outside is what the queues use.
+type Outside struct {
+	// Queues and Elastic are the cluster's Queues and ElasticQuotas.
+	Queues, Elastic *crd.OptionalResource
+	Informers       informers.SharedInformerFactory
+	Recorder        events.EventRecorder
+	Clock           clock.WithTicker
+	Logger          klog.Logger
+	// Ledger says how queues stand; Tell applies an event to it.
+	Ledger *ledger.Ledger
+	Tell   func(ledger.Event)
+}
+
+// Queues follows what says which queue a namespace belongs to and what its queue may: Queues, ElasticQuotas and the
 // namespaces themselves.
-type queues struct {
-	plugin           *Plugin
-	queues, elastic  *kind
+type Queues struct {
+	outside          Outside
 	namespaces       listers.NamespaceLister
 	namespacesSynced cache.InformerSynced
 	// changes holds one token while something has changed since the last reading.
 	changes workqueue.TypedDelayingInterface[struct{}]
-	status  *queueStatus
-	// told is set when the ledger knows the queues that existed at the start.
-	told atomic.Bool
+	status  *status
+	// known is set when the ledger knows the queues that existed at the start.
+	known atomic.Bool
 	// latest is what the ledger has been told; nil before.
 	latest atomic.Pointer[reading]
 	// took is how long the last reading has taken, in nanoseconds.
@@ -64,22 +85,19 @@ type reading struct {
 	idle map[string]string
 }
 
-func newQueues(p *Plugin, ofQueues, ofElastic *kind) (*queues, error) {
-	namespaces := p.handle.SharedInformerFactory().Core().V1().Namespaces()
-	q := &queues{
-		plugin: p, queues: ofQueues, elastic: ofElastic, namespaces: namespaces.Lister(),
-		changes: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[struct{}]{Clock: p.clock}),
+// New makes it.
+func New(outside Outside) (*Queues, error) {
+	namespaces := outside.Informers.Core().V1().Namespaces()
+	q := &Queues{
+		outside: outside, namespaces: namespaces.Lister(),
+		changes: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[struct{}]{Clock: outside.Clock}),
 	}
-	q.status = newQueueStatus(q)
-	handler, err := namespaces.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { q.changed() },
-		UpdateFunc: func(before, object any) {
-			if !equality.Semantic.DeepEqual(before.(*v1.Namespace).Labels, object.(*v1.Namespace).Labels) {
-				q.changed()
-			}
-		},
-		DeleteFunc: func(any) { q.changed() },
-	})
+	q.status = newStatus(q)
+	handler, err := namespaces.Informer().AddEventHandler(informer.Handlers(func(before, namespace *v1.Namespace) {
+		if before == nil || !equality.Semantic.DeepEqual(before.Labels, namespace.Labels) {
+			q.changed()
+		}
+	}, func(*v1.Namespace) { q.changed() }))
 	if err != nil {
 		return nil, err
 	}
@@ -87,13 +105,16 @@ func newQueues(p *Plugin, ofQueues, ofElastic *kind) (*queues, error) {
 	return q, nil
 }
 
+// Known tells whether the ledger knows the queues that existed at the start.
+func (q *Queues) Known() bool { return q.known.Load() }
+
 // changed asks for a reading.
-func (q *queues) changed() {
+func (q *Queues) changed() {
 	q.changes.AddAfter(struct{}{}, max(readingDelay, readingPause*time.Duration(q.took.Load())))
 }
 
-// run works until the context ends.
-func (q *queues) run(ctx context.Context) {
+// Run works until the context ends.
+func (q *Queues) Run(ctx context.Context) {
 	go func() {
 		<-ctx.Done()
 		q.changes.ShutDown()
@@ -105,13 +126,13 @@ func (q *queues) run(ctx context.Context) {
 		}
 	}
 	gone := func(*unstructured.Unstructured) { q.changed() }
-	go q.queues.follow(ctx, seen, gone)
-	go q.elastic.follow(ctx, seen, gone)
-	if !cache.WaitForCacheSync(ctx.Done(), q.namespacesSynced, q.queues.told.Load, q.elastic.told.Load) {
+	go q.outside.Queues.Follow(ctx, seen, gone)
+	go q.outside.Elastic.Follow(ctx, seen, gone)
+	if !cache.WaitForCacheSync(ctx.Done(), q.namespacesSynced, q.outside.Queues.Known, q.outside.Elastic.Known) {
 		return
 	}
 	q.read()
-	q.told.Store(true)
+	q.known.Store(true)
 	go q.status.run(ctx)
 	for {
 		token, shutdown := q.changes.Get()
@@ -124,8 +145,8 @@ func (q *queues) run(ctx context.Context) {
 }
 
 // read tells the ledger of the queues if something about them has changed.
-func (q *queues) read() {
-	logger, began := q.plugin.logger, q.plugin.clock.Now()
+func (q *Queues) read() {
+	logger, began := q.outside.Logger, q.outside.Clock.Now()
 	namespaces, err := q.namespaces.List(labels.Everything())
 	if err != nil {
 		logger.Error(err, "Namespaces cannot be listed")
@@ -135,8 +156,8 @@ func (q *queues) read() {
 	for _, namespace := range namespaces {
 		labelled[namespace.Name] = namespace.Labels
 	}
-	r := readQueues(q.queues.all(), q.elastic.all(), labelled)
-	q.took.Store(int64(q.plugin.clock.Since(began)))
+	r := readQueues(q.outside.Queues.All(), q.outside.Elastic.All(), labelled)
+	q.took.Store(int64(q.outside.Clock.Since(began)))
 	latest := q.latest.Load()
 	for name, why := range r.unreadable {
 		if latest == nil || latest.unreadable[name] != why {
@@ -144,7 +165,7 @@ func (q *queues) read() {
 		}
 	}
 	if latest == nil || !reflect.DeepEqual(latest.queues, r.queues) {
-		q.plugin.tell(ledger.QueuesSeen{Queues: r.queues})
+		q.outside.Tell(ledger.QueuesSeen{Queues: r.queues})
 		logger.V(2).Info("Ledger knows the queues", "queues", len(r.queues.Specs), "namespaces", len(r.queues.Namespaces))
 	}
 	q.latest.Store(r)
@@ -181,7 +202,7 @@ func readQueues(queues, elastic []*unstructured.Unstructured, namespaces map[str
 	r := &reading{generations: map[string]int64{}, unreadable: map[string]string{}, idle: map[string]string{}}
 	var readable []*v1alpha1.Queue
 	for _, object := range queues {
-		queue, err := decodeObject[v1alpha1.Queue](object)
+		queue, err := crd.Decode[v1alpha1.Queue](object)
 		if err != nil {
 			r.unreadable[object.GetName()] = err.Error()
 			continue
@@ -202,7 +223,7 @@ func readQueues(queues, elastic []*unstructured.Unstructured, namespaces map[str
 	r.addNamespaces(readable)
 	var readableElastic []*schedulingv1alpha1.ElasticQuota
 	for _, object := range elastic {
-		quota, err := decodeObject[schedulingv1alpha1.ElasticQuota](object)
+		quota, err := crd.Decode[schedulingv1alpha1.ElasticQuota](object)
 		if err != nil {
 			r.idle[queueOfElastic(object.GetNamespace(), object.GetName())] = "It does not count, because it cannot be read: " + err.Error()
 			continue
