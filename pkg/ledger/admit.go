@@ -71,13 +71,13 @@ func (l *Ledger) admitLocked(a Admitted) error {
 func (l *Ledger) overbookedLocked(e *entry, a Admitted) bool {
 	if e.upfront == nil {
 		asked := e.leader.Requests
-		if node := l.nodes.table.at(l.nodes.lookup(a.Node)); !asked.Fits(node.free.Add(asked)) {
+		if node := l.nodes.Of(a.Node); !asked.Fits(node.Free.Add(asked)) {
 			return true
 		}
 	}
 	for _, slot := range a.Slots {
-		node := l.nodes.table.at(l.nodes.lookup(slot.Node))
-		if node.object == nil || !slot.Requests.Fits(node.free.Add(slot.Requests)) {
+		node := l.nodes.Of(slot.Node)
+		if node.Object == nil || !slot.Requests.Fits(node.Free.Add(slot.Requests)) {
 			return true
 		}
 	}

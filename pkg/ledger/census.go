@@ -59,10 +59,8 @@ func (l *Ledger) Collected() map[string]resource.Vector {
 	}
 	collected := map[string]resource.Vector{}
 	for _, c := range l.collections {
-		for _, kept := range c.kept {
-			if kept.node != "" {
-				collected[kept.node] = collected[kept.node].Add(kept.amount)
-			}
+		for node, amount := range c.amounts() {
+			collected[node] = collected[node].Add(amount)
 		}
 	}
 	return collected

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
@@ -184,10 +185,10 @@ func (l *Ledger) wantsLocked(waiter types.UID) []want {
 // that have not been left; empty means none.
 func (l *Ledger) roomiestLocked(demand resource.Vector, left map[string]bool) string {
 	free, all := map[string]resource.Vector{}, map[string]resource.Vector{} // domain -> sum
-	for i := range l.nodes.all() {
-		if n := l.nodes.table.at(i); n.object != nil && n.domain != "" && !left[n.domain] {
-			free[n.domain] = free[n.domain].Add(n.free.Max(resource.Vector{}))
-			all[n.domain] = all[n.domain].Add(n.allocatable)
+	for i := range l.nodes.All() {
+		if n := l.nodes.At(i); n.Object != nil && n.Domain != "" && !left[n.Domain] {
+			free[n.Domain] = free[n.Domain].Add(n.Free.Max(resource.Vector{}))
+			all[n.Domain] = all[n.Domain].Add(n.Allocatable)
 		}
 	}
 	best, most := "", -1
@@ -204,7 +205,7 @@ func (l *Ledger) collectLocked() {
 	if len(l.collections) == 0 {
 		return
 	}
-	touched := slices.Sorted(maps.Keys(l.touched))
+	touched := l.nodes.Touched()
 	for _, c := range l.collections {
 		if !c.complete() {
 			l.growLocked(c, touched)
@@ -215,7 +216,7 @@ func (l *Ledger) collectLocked() {
 // growLocked keeps more for one waiter, of what is free on the nodes that an event has touched.
 func (l *Ledger) growLocked(c *collection, touched []int) {
 	for _, i := range touched {
-		for _, k := range c.onNode[l.nodes.table.at(i).name] {
+		for _, k := range c.onNode[l.nodes.At(i).Name] {
 			l.keepLocked(c, k)
 		}
 	}
@@ -224,7 +225,7 @@ func (l *Ledger) growLocked(c *collection, touched []int) {
 	}
 	among := slices.Values(touched)
 	if c.seeking {
-		among = l.nodes.all()
+		among = l.nodes.All()
 	}
 	c.seeking = false
 	for w := range c.wants {
@@ -240,25 +241,25 @@ func (l *Ledger) chooseLocked(c *collection, w int, among iter.Seq[int]) {
 	var usable []int
 	if len(mine) > 0 {
 		for i := range among {
-			if n := l.nodes.table.at(i); n.object != nil && (c.domain == "" || n.domain == c.domain) && want.eligible(n.object) && !c.avoided[n.name] {
+			if n := l.nodes.At(i); n.Object != nil && (c.domain == "" || n.Domain == c.domain) && want.eligible(n.Object) && !c.avoided[n.Name] {
 				usable = append(usable, i)
 			}
 		}
 	}
 	settle := func(i, most int) {
-		name := l.nodes.table.at(i).name
+		name := l.nodes.At(i).Name
 		for range min(most, len(mine)) {
 			l.settleOnLocked(c, mine[0], name)
 			mine = mine[1:]
 		}
 	}
 	for _, i := range usable {
-		settle(i, want.requests.Count(l.nodes.table.at(i).free, len(mine)))
+		settle(i, want.requests.Count(l.nodes.At(i).Free, len(mine)))
 	}
 	if len(mine) > 0 {
 		permille := map[int]int{} // node -> how much of one request is free there
 		for _, i := range usable {
-			permille[i] = want.requests.Count(l.nodes.table.at(i).free.Scale(1000), 1000)
+			permille[i] = want.requests.Count(l.nodes.At(i).Free.Scale(1000), 1000)
 		}
 		slices.SortStableFunc(usable, func(a, b int) int { return cmp.Compare(permille[b], permille[a]) })
 		for _, i := range usable {
@@ -270,9 +271,9 @@ func (l *Ledger) chooseLocked(c *collection, w int, among iter.Seq[int]) {
 
 // emptyLocked is what a node would have if all its pods ended, less what slots hold and is chosen for the collection.
 func (l *Ledger) emptyLocked(c *collection, i int) resource.Vector {
-	n := l.nodes.table.at(i)
-	empty := n.allocatable.Sub(n.held)
-	for _, k := range c.onNode[n.name] {
+	n := l.nodes.At(i)
+	empty := n.Allocatable.Sub(n.Held)
+	for _, k := range c.onNode[n.Name] {
 		empty = empty.Add(c.kept[k].amount).Sub(c.wants[c.kept[k].want].requests)
 	}
 	return empty
@@ -303,9 +304,9 @@ func (l *Ledger) keepLocked(c *collection, k int) {
 	}
 	kept := &c.kept[k]
 	lacking := c.wants[kept.want].requests.Sub(kept.amount)
-	n := l.nodes.table.at(l.nodes.lookup(kept.node))
-	gained := lacking.Sub(lacking.Missing(n.free.Max(resource.Vector{})))
-	if n.object == nil || gained.IsZero() {
+	n := l.nodes.Of(kept.node)
+	gained := lacking.Sub(lacking.Missing(n.Free.Max(resource.Vector{})))
+	if n.Object == nil || gained.IsZero() {
 		return
 	}
 	l.holdLocked([]gang.Change{{Node: kept.node, Amount: gained}})
@@ -364,10 +365,10 @@ func (l *Ledger) checkCollectionLocked() {
 	if len(l.collections) == 0 {
 		return
 	}
-	for _, i := range slices.Sorted(maps.Keys(l.touched)) {
+	for _, i := range l.nodes.Touched() {
 		for _, c := range slices.Backward(l.collections) {
-			for _, k := range slices.Clone(c.onNode[l.nodes.table.at(i).name]) {
-				if n := l.nodes.table.at(i); n.object == nil || !keeps(n, n.held) || !c.wants[c.kept[k].want].eligible(n.object) {
+			for _, k := range slices.Clone(c.onNode[l.nodes.At(i).Name]) {
+				if n := l.nodes.At(i); n.Object == nil || !n.Keeps(n.Held) || !c.wants[c.kept[k].want].eligible(n.Object) {
 					l.returnLocked(c, k)
 				}
 			}
@@ -425,7 +426,7 @@ func (l *Ledger) abandonLocked(c *collection) {
 }
 
 // ViewFor is View as a pod may use it: what is collected for its gang is free.
-func (l *Ledger) ViewFor(uid types.UID) *View {
+func (l *Ledger) ViewFor(uid types.UID) *inventory.View {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p := l.pods[uid]; p != nil {
@@ -437,21 +438,21 @@ func (l *Ledger) ViewFor(uid types.UID) *View {
 }
 
 // viewForLocked is a view as a waiter may use it.
-func (l *Ledger) viewForLocked(waiter types.UID) *View {
-	c := l.collectionOfLocked(waiter)
-	if c == nil {
-		return l.nodes.view(l.epoch)
+func (l *Ledger) viewForLocked(waiter types.UID) *inventory.View {
+	view := l.nodes.View(l.epoch)
+	if c := l.collectionOfLocked(waiter); c != nil {
+		return view.With(c.amounts())
 	}
-	hold := func(sign int) {
-		for name, list := range c.onNode {
-			var all resource.Vector
-			for _, k := range list {
-				all = all.Add(c.kept[k].amount)
-			}
-			l.nodes.hold(name, all.Scale(sign))
+	return view
+}
+
+// amounts is what is kept: node -> sum.
+func (c *collection) amounts() map[string]resource.Vector {
+	amounts := map[string]resource.Vector{}
+	for _, kept := range c.kept {
+		if kept.node != "" {
+			amounts[kept.node] = amounts[kept.node].Add(kept.amount)
 		}
 	}
-	hold(-1)
-	defer hold(1)
-	return l.nodes.view(l.epoch)
+	return amounts
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
@@ -25,7 +26,7 @@ const probeTimeout = 5 * time.Second
 type Ledger struct {
 	mu sync.Mutex // guards everything below
 
-	nodes nodes
+	nodes *inventory.Nodes
 	pods  map[types.UID]*pod   // every pod that has not ended
 	gangs map[types.UID]*entry // leader -> its gang
 	apps  map[gang.Key]*app    // gang key -> who claims it
@@ -76,13 +77,8 @@ type Ledger struct {
 	// What follows belongs to the event being applied.
 	now     time.Time
 	effects []Effect
-	before  map[int]resource.Vector // node index -> what was free before the event
-	// nodeChanged means that the event changed what a node is, not only what is on it.
-	nodeChanged bool
 	// companyChanged means that a pod came to a node, a placed one changed its labels, or a node has gone.
 	companyChanged bool
-	// touched are the nodes on which the event has changed something; index into the table of nodes.
-	touched map[int]struct{}
 	// unsettled gangs have slots that the event has opened or resized.
 	unsettled map[*entry]struct{}
 }
@@ -143,7 +139,7 @@ type app struct {
 func New(topologyKey string, strategy placement.Strategy) *Ledger {
 	return &Ledger{
 		strategy: strategy,
-		nodes:    nodes{index: map[string]int{}, topologyKey: topologyKey},
+		nodes:    inventory.New(topologyKey),
 		pods:     map[types.UID]*pod{},
 		gangs:    map[types.UID]*entry{},
 		apps:     map[gang.Key]*app{},
@@ -156,10 +152,8 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 		queues:   quota.New(nil),
 		reclaims: map[string]bool{},
 		budgets:  map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{},
-		before: map[int]resource.Vector{},
 
 		degraded:  map[*entry]bool{},
-		touched:   map[int]struct{}{},
 		unsettled: map[*entry]struct{}{},
 	}
 }
@@ -175,19 +169,16 @@ func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 }
 
 // View returns the nodes as they are now.
-func (l *Ledger) View() *View {
+func (l *Ledger) View() *inventory.View {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.nodes.view(l.epoch)
+	return l.nodes.View(l.epoch)
 }
 
 func (l *Ledger) applyLocked(event Event) error {
 	switch e := event.(type) {
 	case NodeSeen:
-		if l.nodes.set(e.Node) {
-			l.nodeChanged = true
-			l.touched[l.nodes.lookup(e.Node.Name)] = struct{}{}
-		}
+		l.nodes.See(e.Node)
 	case NodeGone:
 		l.loseNodeLocked(e.Name)
 	case PodSeen:
@@ -242,10 +233,8 @@ func (l *Ledger) applyLocked(event Event) error {
 // openLocked ends the reading of what existed at the start: slots on nodes that do not exist lose their room, and the
 // pods that were kept at the Gate pass it again.
 func (l *Ledger) openLocked() {
-	l.synced, l.nodeChanged = true, true
-	for i := range l.nodes.table.length {
-		l.touched[i] = struct{}{}
-	}
+	l.synced = true
+	l.nodes.Reconsider()
 	for e := range l.admittedLocked() {
 		l.unsettled[e] = struct{}{}
 	}
@@ -267,10 +256,10 @@ func sorted(pods map[types.UID]*pod) []*pod {
 // settleLocked ends an event: slots leave nodes that cannot keep them, room that came back goes to slots without a home
 // first and then opens a new epoch, and the next waiter gets its try.
 func (l *Ledger) settleLocked() []Effect {
-	l.queues.SetCapacity(l.nodes.capacity)
+	l.queues.SetCapacity(l.nodes.Capacity())
 	if l.synced {
 		l.repairLocked()
-		gained := l.nodeChanged || l.gainedLocked()
+		gained := l.nodes.Gained()
 		if len(l.degraded) > 0 {
 			for _, patient := range l.patientLocked() {
 				l.abandonLocked(patient) // those that are admitted go first
@@ -279,7 +268,7 @@ func (l *Ledger) settleLocked() []Effect {
 		l.rehomeLocked()
 		l.collectLocked()
 		l.callLocked()
-		gained = gained || l.gainedLocked()
+		gained = gained || l.nodes.Gained()
 		if gained || l.companyChanged {
 			l.epoch++
 		}
@@ -291,33 +280,17 @@ func (l *Ledger) settleLocked() []Effect {
 			l.since.room = l.epoch
 			l.waiting.idle = false
 		}
-		if l.nodeChanged {
+		if l.nodes.Changed() {
 			l.since.nodes = l.epoch
 		}
 		l.probeLocked("")
 	}
-	l.nodeChanged, l.companyChanged = false, false
-	clear(l.before)
-	l.forgetLocked()
-	clear(l.touched)
+	l.companyChanged = false
+	l.nodes.Settle()
 	clear(l.unsettled)
 	effects := l.effects
 	l.effects = nil
 	return effects
-}
-
-// forgetLocked gives up the entries of nodes that are gone and have nothing on them any more.
-func (l *Ledger) forgetLocked() {
-	var gone []int
-	for i := range l.touched {
-		if l.nodes.table.at(i).forgettable() {
-			gone = append(gone, i)
-		}
-	}
-	slices.Sort(gone)
-	for _, i := range gone {
-		l.nodes.forget(i)
-	}
 }
 
 // callLocked sends workers that wait through the Gate again when their own gang has slots that the event has opened:
@@ -343,16 +316,6 @@ func (l *Ledger) callLocked() {
 			}
 		}
 	}
-}
-
-// gainedLocked tells whether some node has more free than before the event.
-func (l *Ledger) gainedLocked() bool {
-	for i, before := range l.before {
-		if node := l.nodes.table.at(i); node.object != nil && !node.free.Sub(before).Fits(resource.Vector{}) {
-			return true
-		}
-	}
-	return false
 }
 
 // probeLocked lets the next waiter through the Gate, one at a time. One that is at the Gate need not be called.
@@ -395,27 +358,12 @@ func (l *Ledger) endWaitLocked(uid types.UID) {
 	l.giveUpLocked(uid)
 }
 
-// useLocked and holdLocked change what is taken of a node, remembering what was free before the event.
-func (l *Ledger) useLocked(node string, amount resource.Vector) {
-	l.rememberLocked(node)
-	l.nodes.use(node, amount)
-}
-
+// holdLocked changes what is held on nodes.
 func (l *Ledger) holdLocked(changes []gang.Change) {
 	for _, change := range changes {
-		if change.Node == "" {
-			continue
+		if change.Node != "" {
+			l.nodes.Hold(change.Node, change.Amount)
 		}
-		l.rememberLocked(change.Node)
-		l.nodes.hold(change.Node, change.Amount)
-	}
-}
-
-func (l *Ledger) rememberLocked(node string) {
-	i := l.nodes.lookup(node)
-	if _, remembered := l.before[i]; !remembered {
-		l.before[i] = l.nodes.table.at(i).free
-		l.touched[i] = struct{}{}
 	}
 }
 

@@ -56,7 +56,7 @@ func (l *Ledger) seePodLocked(seen Pod) {
 func (l *Ledger) updateLocked(p *pod, seen Pod) {
 	defer l.chargeAgainLocked(p, p.User)
 	if p.placed != "" && !p.Requests.Equal(seen.Requests) {
-		l.useLocked(p.placed, seen.Requests.Sub(p.Requests))
+		l.nodes.Use(p.placed, seen.Requests.Sub(p.Requests))
 	}
 	if p.placed != "" && !maps.Equal(p.Object.Labels, seen.Object.Labels) {
 		l.companyChanged = true
@@ -199,7 +199,7 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 	delete(l.leaving, uid)
 	l.unlabelLocked(p)
 	if p.placed != "" {
-		l.useLocked(p.placed, resource.Vector{}.Sub(p.Requests))
+		l.nodes.Use(p.placed, resource.Vector{}.Sub(p.Requests))
 		p.placed = ""
 		l.chargePodLocked(p)
 	}
@@ -276,7 +276,7 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	first := p.placed == ""
 	if first {
 		p.placed = node
-		l.useLocked(node, p.Requests)
+		l.nodes.Use(node, p.Requests)
 		l.chargePodLocked(p)
 		l.companyChanged = true
 		l.endWaitLocked(p.UID)
@@ -313,7 +313,7 @@ func (l *Ledger) unplaceLocked(p *pod) {
 	if p.placed == "" {
 		return
 	}
-	l.useLocked(p.placed, resource.Vector{}.Sub(p.Requests))
+	l.nodes.Use(p.placed, resource.Vector{}.Sub(p.Requests))
 	if p.bound && p.Upfront {
 		l.apps[p.Gang].bound--
 	}
@@ -351,8 +351,7 @@ func (l *Ledger) gangOfLocked(p *pod) *entry {
 
 // loseNodeLocked takes a node out; its slots move elsewhere when the event settles.
 func (l *Ledger) loseNodeLocked(name string) {
-	l.nodes.remove(name)
-	l.touched[l.nodes.lookup(name)] = struct{}{}
+	l.nodes.Remove(name)
 	// Without an overbooked node more may be free in all, and without an empty one others may be level.
 	l.waiting.idle, l.companyChanged = false, true
 }

@@ -47,7 +47,7 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 			l.reclaims[spec.Name] = true
 		}
 	}
-	l.queues.SetCapacity(l.nodes.capacity)
+	l.queues.SetCapacity(l.nodes.Capacity())
 	recharge := func(c *charge, namespace string) {
 		if !c.nothing() {
 			c.queue = l.queueOfLocked(namespace)
@@ -256,11 +256,11 @@ func (l *Ledger) nextLocked() *waiter {
 	if l.waiting.idle {
 		return nil
 	}
-	levels, rest := l.waiting.levels(l.now, l.since, l.nodes.total)
+	levels, rest := l.waiting.levels(l.now, l.since, l.nodes.Total())
 	for _, level := range levels {
 		may := func(asks quota.Waiter) bool {
 			s := l.waiting.byPod[asks.ID].shape
-			return s.stalls == level && l.waiting.ready(s, l.now, l.since, l.nodes.total)
+			return s.stalls == level && l.waiting.ready(s, l.now, l.since, l.nodes.Total())
 		}
 		l.queues.Wake(may)
 		for asks, any := l.queues.Next(); any; asks, any = l.queues.Next() {
@@ -362,7 +362,7 @@ type QueueStanding struct {
 // Shares are what every queue, with all below it, would hold if everything could be divided at will.
 func (l *Ledger) Shares() map[string]resource.Vector {
 	l.mu.Lock()
-	specs, capacity, wanted := l.layout.Specs, l.nodes.capacity, map[string]resource.Vector{}
+	specs, capacity, wanted := l.layout.Specs, l.nodes.Capacity(), map[string]resource.Vector{}
 	for _, name := range l.queues.Names() {
 		usage, _ := l.queues.Usage(name)
 		wanted[name] = usage.Own

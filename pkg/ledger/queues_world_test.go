@@ -285,7 +285,7 @@ func (w *world) audit(what, namespace string, d quota.Demand) {
 			continue
 		}
 		for _, name := range []v1.ResourceName{v1.ResourceCPU, v1.ResourcePods} {
-			most := w.Ledger.nodes.capacity.Of(name)
+			most := w.Ledger.nodes.Capacity().Of(name)
 			for _, above := range way[i:] {
 				if limit, limited := above.Limit.Of(name); limited {
 					most = min(most, limit)
@@ -321,7 +321,7 @@ func (w *world) allows(p Pod, charges []charge) bool {
 // tree is a new one in which so much is charged.
 func (w *world) tree(charges []charge) *quota.Tree {
 	tree := quota.New(w.arranged.Specs)
-	tree.SetCapacity(w.Ledger.nodes.capacity)
+	tree.SetCapacity(w.Ledger.nodes.Capacity())
 	for _, c := range charges {
 		tree.Charge(c.queue, c.demand)
 	}
@@ -342,7 +342,7 @@ func (w *world) checkNext(t require.TestingT) {
 }
 
 func (w *world) naiveNext() types.UID {
-	ready := func(s *shape) bool { return w.waiting.ready(s, w.now, w.since, w.Ledger.nodes.total) }
+	ready := func(s *shape) bool { return w.waiting.ready(s, w.now, w.since, w.Ledger.nodes.Total()) }
 	stalls := map[int]bool{}
 	for _, s := range w.waiting.shapes {
 		if ready(s) {

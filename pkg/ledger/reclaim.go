@@ -122,7 +122,7 @@ func (l *Ledger) wishLocked(w *waiter, lowest int32) (quota.Claim, bool) {
 	case !verdict.Passes() || w.shape.rehearsed || !w.shape.lacksRoom():
 		return wish, false
 	default:
-		free := l.nodes.total
+		free := l.nodes.Total()
 		if c := l.collectionOfLocked(w.uid()); c != nil {
 			for _, kept := range c.kept {
 				free = free.Add(kept.amount)
@@ -151,7 +151,7 @@ func (l *Ledger) wishLocked(w *waiter, lowest int32) (quota.Claim, bool) {
 // utilizedLocked tells whether so many percent of the nodes are in use, of some resource that is lacking.
 func (l *Ledger) utilizedLocked(lacking resource.Vector, percent int64) bool {
 	for name := range lacking.List() {
-		if all := l.nodes.capacity.Of(name); lacking.Of(name) > 0 && all-l.nodes.total.Of(name) >= all/100*percent {
+		if all := l.nodes.Capacity().Of(name); lacking.Of(name) > 0 && all-l.nodes.Total().Of(name) >= all/100*percent {
 			return true
 		}
 	}

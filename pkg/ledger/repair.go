@@ -22,13 +22,13 @@ func (l *Ledger) repairLocked() {
 	l.checkCollectionLocked()
 	suspects := l.unsettled
 	touched := sets.New[string]()
-	for i := range l.touched {
-		n := l.nodes.table.at(i)
-		if n.held.IsZero() {
+	for _, i := range l.nodes.Touched() {
+		n := l.nodes.At(i)
+		if n.Held.IsZero() {
 			continue
 		}
-		touched.Insert(n.name)
-		if l.nodeChanged || n.object == nil || !keeps(n, n.held) {
+		touched.Insert(n.Name)
+		if l.nodes.Changed() || n.Object == nil || !n.Keeps(n.Held) {
 			suspects = nil
 		}
 	}
@@ -44,7 +44,7 @@ func (l *Ledger) repairLocked() {
 			if slot.Worker != "" || !touched.Has(slot.Node) {
 				continue
 			}
-			if n := l.nodes.table.at(l.nodes.lookup(slot.Node)); !keeps(n, slot.Requests) || !e.eligible(slot.Role, n.object) {
+			if n := l.nodes.Of(slot.Node); !n.Keeps(slot.Requests) || !e.eligible(slot.Role, n.Object) {
 				l.moveSlotLocked(e, s)
 			}
 		}
@@ -72,7 +72,7 @@ func (l *Ledger) admittedLocked() map[*entry]struct{} {
 func (l *Ledger) moveSlotLocked(e *entry, slot int) {
 	l.stepLocked(e, gang.SlotMoved{Slot: slot})
 	l.saveLocked(e)
-	if home := l.homeLocked(e, slot, l.nodes.all()); home != "" {
+	if home := l.homeLocked(e, slot, l.nodes.All()); home != "" {
 		l.stepLocked(e, gang.SlotMoved{Slot: slot, Node: home})
 		return
 	}
@@ -82,9 +82,9 @@ func (l *Ledger) moveSlotLocked(e *entry, slot int) {
 // homeLocked is the first of the given nodes that could hold an open slot; empty means none.
 func (l *Ledger) homeLocked(e *entry, slot int, among iter.Seq[int]) string {
 	for i := range among {
-		node := l.nodes.table.at(i)
-		if e.Slots[slot].Requests.Fits(node.free) && e.eligible(e.Slots[slot].Role, node.object) {
-			return node.name
+		node := l.nodes.At(i)
+		if e.Slots[slot].Requests.Fits(node.Free) && e.eligible(e.Slots[slot].Role, node.Object) {
+			return node.Name
 		}
 	}
 	return ""
@@ -97,11 +97,11 @@ func (l *Ledger) rehomeLocked() {
 	if len(l.degraded) == 0 {
 		return
 	}
-	touched := slices.Values(slices.Sorted(maps.Keys(l.touched)))
+	touched := slices.Values(l.nodes.Touched())
 	for _, e := range slices.SortedFunc(maps.Keys(l.degraded), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
 		among := touched
 		if _, changed := l.unsettled[e]; changed {
-			among = l.nodes.all()
+			among = l.nodes.All()
 		}
 		left := resource.Vector{}
 		nowhere := map[int]bool{} // role -> one of its slots found no home; all of them ask for the same
@@ -159,10 +159,6 @@ func (l *Ledger) saveLocked(e *entry) {
 		l.effects = append(l.effects, written)
 	}
 }
-
-// keeps tells whether a node has room for what is held there already. It does not when more is taken of it than it has
-// of a resource that is asked for; any other resource does not matter.
-func keeps(n *node, held resource.Vector) bool { return held.Fits(n.free.Add(held)) }
 
 // measureLocked compares the first real worker of a role with what was predicted, and corrects the open slots.
 func (l *Ledger) measureLocked(e *entry, p *pod) {

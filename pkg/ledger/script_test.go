@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 )
@@ -65,7 +66,7 @@ type script struct {
 
 // planned is the part of a scheduling cycle before Reserve.
 type planned struct {
-	view  *View
+	view  *inventory.View
 	node  string
 	slots []gang.Slot
 	fits  bool

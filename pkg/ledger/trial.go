@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
@@ -19,30 +20,30 @@ type trial struct {
 	waiter *waiter
 	wants  []want
 	gang   placement.Gang
-	view   *View
+	view   *inventory.View
 	all    map[types.UID]*victim
 	// leaving is what comes free without anybody's doing: node -> amount.
-	leaving map[int]resource.Vector
+	leaving map[string]resource.Vector
 	// counts are how many pods of each want the nodes take as they are with that, if they take nothing else.
 	counts []int
 	choice quota.Choice
 }
 
 func (l *Ledger) trialLocked(w *waiter, all map[types.UID]*victim) *trial {
-	t := &trial{ledger: l, waiter: w, wants: l.wantsLocked(w.uid()), view: l.viewForLocked(w.uid()), all: all, leaving: map[int]resource.Vector{}}
+	t := &trial{ledger: l, waiter: w, wants: l.wantsLocked(w.uid()), view: l.viewForLocked(w.uid()), all: all, leaving: map[string]resource.Vector{}}
 	t.gang.Strategy = l.strategyLocked(w.turn.gang.Namespace)
 	for _, want := range t.wants {
 		eligible := func(node int) bool { return want.eligible(t.view.Object(node)) }
 		t.gang.Roles = append(t.gang.Roles, placement.Role{Member: placement.Member{Request: want.requests, Eligible: eligible}, Count: want.count})
 	}
 	for _, p := range l.leaving {
-		if i, known := t.view.Index(p.placed); known && p.taker == "" {
-			t.leaving[i] = t.leaving[i].Add(p.Requests)
+		if p.taker == "" {
+			t.leaving[p.placed] = t.leaving[p.placed].Add(p.Requests)
 		}
 	}
 	t.counts = make([]int, len(t.wants))
 	for i := range t.view.Len() {
-		free := t.view.Free(i).Add(t.leaving[i])
+		free := t.view.Free(i).Add(t.leaving[t.view.Name(i)])
 		for w := range t.wants {
 			t.counts[w] += t.takes(w, i, free)
 		}
@@ -58,60 +59,33 @@ func (t *trial) takes(w, node int, free resource.Vector) int {
 	return t.wants[w].requests.Count(free, t.wants[w].count)
 }
 
-// vacated is a View in which more is free on some nodes.
-type vacated struct {
-	*View
-	free map[int]*resource.Vector
-}
-
-// Free is what is free with what has gone.
-func (v vacated) Free(i int) *resource.Vector {
-	if free := v.free[i]; free != nil {
-		return free
-	}
-	return v.View.Free(i)
-}
-
-// without is the cluster when some have gone.
-func (t *trial) without(gone []quota.Victim) vacated {
-	v := vacated{t.view, map[int]*resource.Vector{}}
-	add := func(i int, amount resource.Vector) {
-		if v.free[i] == nil {
-			before := *t.view.Free(i)
-			v.free[i] = &before
-		}
-		*v.free[i] = v.free[i].Add(amount)
-	}
-	for i, amount := range t.leaving {
-		add(i, amount)
-	}
+// without is the cluster when some have gone, and what then comes free on which nodes: index -> amount.
+func (t *trial) without(gone []quota.Victim) (*inventory.View, map[string]resource.Vector) {
+	freed := maps.Clone(t.leaving)
 	for _, victim := range gone {
-		t.all[victim.ID].eachRoom(func(node string, amount resource.Vector) {
-			if i, known := t.view.Index(node); known {
-				add(i, amount)
-			}
-		})
+		t.all[victim.ID].eachRoom(func(node string, amount resource.Vector) { freed[node] = freed[node].Add(amount) })
 	}
-	return v
+	return t.view.With(freed), freed
 }
 
 // enough tells whether the waiter fits when some have gone: its queue, and the nodes.
 func (t *trial) enough(gone []quota.Victim) bool {
-	room := t.without(gone)
+	view, freed := t.without(gone)
 	for w := range t.wants {
 		count := t.counts[w]
-		for i, free := range room.free {
-			count += t.takes(w, i, *free) - t.takes(w, i, t.view.Free(i).Add(t.leaving[i]))
+		for node := range freed {
+			if i, known := view.Index(node); known {
+				count += t.takes(w, i, *view.Free(i)) - t.takes(w, i, t.view.Free(i).Add(t.leaving[node]))
+			}
 		}
 		if count < t.wants[w].count {
 			return false
 		}
 	}
-	return t.allowed(gone) && t.fits(room)
-}
-
-func (t *trial) fits(room vacated) bool {
-	_, shortage := t.ledger.solver.Fit(room, t.gang)
+	if !t.allowed(gone) {
+		return false
+	}
+	_, shortage := t.ledger.solver.Fit(view, t.gang)
 	return shortage == nil
 }
 
@@ -130,7 +104,8 @@ func (t *trial) allowed(gone []quota.Victim) bool {
 
 // plan is where the waiter's pods go when the chosen ones have gone; a Role is an index into wants.
 func (t *trial) plan() ([]placement.Slots, bool) {
-	fit, shortage := t.ledger.solver.Fit(t.without(t.choice.Victims), t.gang)
+	view, _ := t.without(t.choice.Victims)
+	fit, shortage := t.ledger.solver.Fit(view, t.gang)
 	if shortage != nil {
 		return nil, false
 	}

@@ -193,7 +193,7 @@ func (l *Ledger) resumeGroupLocked(a *app, e *entry) {
 	var slots []gang.Slot
 	for _, p := range members {
 		home := cmp.Or(p.placed, p.Nominated)
-		if i, known := l.nodes.index[home]; !known || l.nodes.table.at(i).object == nil {
+		if !l.nodes.Exists(home) {
 			home = ""
 		}
 		role := slices.IndexFunc(e.Gang.Definition.Roles, func(role gang.Role) bool { return role.Name == p.Role })

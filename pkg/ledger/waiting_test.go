@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
 )
@@ -81,8 +82,7 @@ func TestNextIsTheFirstOfThoseThatMayBeTried(t *testing.T) {
 			}
 			epoch := rapid.Uint64Range(0, 6)
 			l.since = epochs{epoch.Draw(t, "room"), epoch.Draw(t, "nodes"), epoch.Draw(t, "company")}
-			l.nodes.total = cores(rapid.Int64Range(0, 5).Draw(t, "free"))
-			l.nodes.total.Pods = 100
+			l.offer(rapid.Int64Range(0, 5).Draw(t, "free"))
 			w.idle = false
 			require.Same(t, naiveNext(l), l.nextLocked(), "after %d events", i+1)
 			members, rehearsed := 0, 0
@@ -110,6 +110,13 @@ func (l *Ledger) wait(uid types.UID, size int64, turn turn) *waiter {
 	return l.waitLocked(fmt.Sprint(size), cores(size), turn, asks)
 }
 
+// offer makes the cluster one node of so many cores.
+func (l *Ledger) offer(cores int64) {
+	l.nodes = inventory.New("")
+	l.nodes.See(newNode("a", cores))
+	l.nodes.Settle()
+}
+
 func naiveNext(l *Ledger) *waiter {
 	var first *waiter
 	for _, candidate := range l.waiting.byPod {
@@ -121,7 +128,7 @@ func naiveNext(l *Ledger) *waiter {
 		if s.verdict.Permanent() {
 			epoch = l.since.nodes
 		}
-		fits := s.demand.Fits(l.nodes.total) || s.verdict.Reason != gang.ClusterFull && s.tried < l.since.nodes
+		fits := s.demand.Fits(l.nodes.Total()) || s.verdict.Reason != gang.ClusterFull && s.tried < l.since.nodes
 		if !s.failed.IsZero() && (s.tried >= epoch || !fits) {
 			continue
 		}
@@ -135,7 +142,8 @@ func naiveNext(l *Ledger) *waiter {
 
 func TestWhoFoundNobodyDoesNotLookAgain(t *testing.T) {
 	l := New("", placement.Pack)
-	l.since.room, l.nodes.total = 1, cores(9)
+	l.since.room = 1
+	l.offer(9)
 	require.Nil(t, l.nextLocked())
 	w := l.wait("1", 1, turn{})
 	require.Same(t, w, l.nextLocked(), "who comes is looked at")

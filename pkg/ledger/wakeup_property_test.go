@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 )
 
 // queue is a world with a scheduling queue as kube-scheduler has one: pods are tried one after another, only when they
@@ -24,10 +25,10 @@ type queue struct {
 	active      []types.UID // passed the Gate, in the order in which they will be tried
 	// asleep pods were refused by the Gate or by an attempt.
 	asleep  map[types.UID]bool
-	flying  types.UID    // the one being tried; empty means none
-	again   bool         // it was activated meanwhile
-	view    *View        // that its attempt looks at
-	verdict gang.Verdict // of its queue, at the start of the attempt
+	flying  types.UID       // the one being tried; empty means none
+	again   bool            // it was activated meanwhile
+	view    *inventory.View // that its attempt looks at
+	verdict gang.Verdict    // of its queue, at the start of the attempt
 	// accompanied is whether its attempt sees a pod that leaders who seek company want to be near.
 	accompanied bool
 	// happens is what step draws from.

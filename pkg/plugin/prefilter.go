@@ -11,6 +11,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/rehearsal"
@@ -25,7 +26,7 @@ const seatLimit = 4
 // cycle is what one scheduling cycle knows; PreFilter writes it, later points read it, several at a time.
 type cycle struct {
 	request resource.Vector
-	view    *ledger.View
+	view    *inventory.View
 	// fit of the gang that the pod is tried for; nil for every other pod, and when the gang does not fit.
 	fit rehearsal.Layout
 	// demand is what that gang asks for; zero for every other pod.
@@ -191,7 +192,7 @@ func leaderName(leader *v1.Pod) string {
 }
 
 // eligibility is which nodes of a view may hold the pod, resources aside.
-func eligibility(pod *v1.Pod, view *ledger.View) func(node int) bool {
+func eligibility(pod *v1.Pod, view *inventory.View) func(node int) bool {
 	eligible := placement.Eligibility(pod)
 	if placement.Constrained(pod) {
 		return func(node int) bool { return eligible(view.Object(node)) }

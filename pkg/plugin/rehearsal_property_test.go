@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/rehearsal"
@@ -28,7 +29,7 @@ type scene struct {
 	leader   *v1.Pod // nil for a gang without one
 	roles    []gang.Role
 	strategy placement.Strategy
-	view     *ledger.View
+	view     *inventory.View
 }
 
 var (

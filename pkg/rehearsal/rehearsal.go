@@ -10,6 +10,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
 )
@@ -43,7 +44,7 @@ func (f *Found) Plan(leader int) ([]placement.Slots, bool) { return f.Slots, lea
 
 // Question is what a rehearsal has to answer: where a gang goes that fits as far as room is concerned.
 type Question struct {
-	View *ledger.View
+	View *inventory.View
 	// Fit is the answer of placement's fast path: a node of the leader that does not pass it is none.
 	Fit Layout
 	// Asked is the gang as placement was asked for it.

@@ -106,7 +106,6 @@ var stillUsed = map[string]int{
 	"measured":     2,
 	"meek":         2,
 	"muster":       1,
-	"paged":        1,
 	"recruit":      1,
 	"refuted":      2,
 	"retell":       1,
@@ -119,7 +118,6 @@ var stillUsed = map[string]int{
 	"tally":        3,
 	"trial":        2,
 	"unseated":     1,
-	"vacated":      1,
 	"wish":         1,
 	"withdraw":     1,
 }
