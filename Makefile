@@ -63,6 +63,7 @@ demo: ## Show the main job in a minute or two: applications that do not all fit,
 # Checks. Everything that tests against a real API server needs the binaries and says so when they are missing.
 .PHONY: test
 test: binaries ## Run all tests but e2e: unit, architecture, a minute of simulation, and integration on a real API server.
+	hack/download go list -deps -test ./...
 	go test -timeout 45m ./...
 
 .PHONY: integration
