@@ -1,0 +1,3 @@
+package back
+
+func fetch[T any]([]T) {}

@@ -1,0 +1,3 @@
+module house.example
+
+go 1.26.0
