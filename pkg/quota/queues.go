@@ -1,14 +1,8 @@
 package quota
 
 import (
-	"cmp"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/resource"
@@ -85,62 +79,4 @@ func OfNamespace(queue *v1alpha1.Queue, namespace string) Spec {
 	spec.Name = queue.Name + "/" + namespace
 	spec.Users.Limit, spec.Users.MaxRunningGangs = nil, nil // likewise
 	return spec
-}
-
-// Assign tells which queue every namespace belongs to; one that is not in the answer is Unassigned. A queue that names a
-// namespace goes before those that select it, and of two that do the same, the first by name. namespaces are the labels of
-// those that exist: name -> labels.
-func Assign(queues []*v1alpha1.Queue, namespaces map[string]map[string]string) (map[string]string, []Problem) {
-	queues = slices.SortedFunc(slices.Values(queues), func(a, b *v1alpha1.Queue) int { return cmp.Compare(a.Name, b.Name) })
-	i := &inspector{}
-	assigned := map[string]string{} // namespace -> queue
-	for _, queue := range queues {
-		for _, namespace := range queue.Spec.Namespaces {
-			switch other := assigned[namespace]; {
-			case other == "":
-				assigned[namespace] = queue.Name
-			case other != queue.Name:
-				i.report(queue.Name, "namespaces", namespace, "queue %s names this namespace as well; it belongs to %s", other, other)
-			}
-		}
-	}
-	named := maps.Clone(assigned)
-	for _, queue := range queues {
-		selector, err := metav1.LabelSelectorAsSelector(queue.Spec.NamespaceSelector)
-		if err != nil {
-			i.report(queue.Name, "namespaceSelector", metav1.FormatLabelSelector(queue.Spec.NamespaceSelector), "%v; it selects nothing", err)
-			continue
-		}
-		taken := map[string][]string{} // other queue -> namespaces both select
-		for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
-			if named[namespace] != "" || !selector.Matches(labels.Set(namespaces[namespace])) {
-				continue
-			}
-			if other := assigned[namespace]; other != "" {
-				taken[other] = append(taken[other], namespace)
-			} else {
-				assigned[namespace] = queue.Name
-			}
-		}
-		for _, other := range slices.Sorted(maps.Keys(taken)) {
-			i.report(queue.Name, "namespaceSelector", metav1.FormatLabelSelector(queue.Spec.NamespaceSelector),
-				"queue %s selects %s as well; %s to %s", other, several(taken[other]), pronoun(taken[other]), other)
-		}
-	}
-	return assigned, i.problems
-}
-
-// several are at most three names, so that a message stays one.
-func several(names []string) string {
-	if more := len(names) - 3; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), more)
-	}
-	return strings.Join(names, ", ")
-}
-
-func pronoun(names []string) string {
-	if len(names) == 1 {
-		return "it belongs"
-	}
-	return "they belong"
 }
