@@ -245,7 +245,7 @@ func (n *Nodes) ownIndex() {
 // View is the table as it is now.
 func (n *Nodes) View(epoch uint64) *View {
 	n.indexShared = true
-	return &View{table: n.table.share(), index: n.index, total: n.total, Epoch: epoch}
+	return &View{table: n.table.share(), index: n.index, total: n.total, capacity: n.capacity, Epoch: epoch}
 }
 
 // Check tells whether what must always hold between events does: sums are those of the nodes, every name has one entry, and

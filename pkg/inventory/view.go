@@ -11,6 +11,8 @@ type View struct {
 	table array[Node]
 	index map[string]int
 	total resource.Vector
+	// capacity is what all nodes offer.
+	capacity resource.Vector
 	// Epoch is the ledger's epoch at that moment; a failed attempt reports it.
 	Epoch uint64
 }
@@ -42,6 +44,9 @@ func (v *View) Free(i int) *resource.Vector { return &v.table.at(i).Free }
 // Total is the sum of what is free on all nodes; what an overbooked node lacks is not taken off.
 func (v *View) Total() resource.Vector { return v.total }
 
+// Capacity is the sum of what all nodes offer.
+func (v *View) Capacity() resource.Vector { return v.capacity }
+
 // Held is what open slots take of the node.
 func (v *View) Held(i int) *resource.Vector { return &v.table.at(i).Held }
 
@@ -57,13 +62,14 @@ func (e Emptied) Free(i int) *resource.Vector { return &e.table.at(i).Allocatabl
 // With is the same cluster with more free on some nodes: node -> amount. It costs a copy of the pages of those nodes. Nodes
 // that are not known are left out.
 func (v *View) With(more map[string]resource.Vector) *View {
-	with := &View{table: v.table.fork(), index: v.index, total: v.total, Epoch: v.Epoch}
+	with := *v
+	with.table = v.table.fork()
 	for name, amount := range more {
 		if i, known := v.index[name]; known {
 			with.add(i, amount)
 		}
 	}
-	return with
+	return &with
 }
 
 func (v *View) add(i int, amount resource.Vector) {

@@ -336,11 +336,11 @@ func BenchmarkReclaim(b *testing.B) {
 				s.tell(Refused{UID: leader.UID, Epoch: s.View().Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull, Message: "no room"}})
 				b.ReportAllocs()
 				for b.Loop() {
-					s.now = s.now.Add(claimPause)
+					s.now = s.now.Add(reclaimPause)
 					s.tell(Tick{})
 					b.StopTimer()
 					for _, c := range slices.Clone(s.collections) {
-						s.abandonLocked(c)
+						s.endCollectionLocked(c)
 					}
 					b.StartTimer()
 				}

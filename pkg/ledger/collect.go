@@ -25,10 +25,10 @@ type collection struct {
 	waiter types.UID
 	// queue is that of the waiter if it is within its guarantee with it; quota.Unassigned if not.
 	queue string
-	// reclaim is what others give back for it; nil means that it waits for what comes.
-	reclaim *reclaim
-	wants   []want
-	kept    []kept
+	// preemption is what others give back for it; nil means that it waits for what comes.
+	preemption *preemption
+	wants      []want
+	kept       []kept
 	// onNode finds what is kept on a node: name -> indexes into kept.
 	onNode map[string][]int
 	// homeless are the indexes into kept of pods for which no node has been chosen; missing is how many pods, those
@@ -53,7 +53,7 @@ type collection struct {
 func (l *Ledger) patientLocked() []*collection {
 	var patient []*collection
 	for _, c := range l.collections {
-		if c.reclaim == nil {
+		if c.preemption == nil {
 			patient = append(patient, c)
 		}
 	}
@@ -164,19 +164,11 @@ func (l *Ledger) wantsRoomLocked(w *waiter) bool {
 	return l.queues.Fits(w.asks.Queue, w.asks.Demand).Passes()
 }
 
-// wantsLocked is everything a waiter asks for.
+// wantsLocked is everything a waiter asks for, in the order of its demand's All.
 func (l *Ledger) wantsLocked(waiter types.UID) []want {
-	e := l.gangs[waiter]
-	if e == nil {
-		p := l.pods[waiter]
-		return []want{{p.Requests, placement.Eligibility(p.Object), 1}}
-	}
 	var wants []want
-	if e.upfront == nil {
-		wants = append(wants, want{e.leader.Requests, placement.Eligibility(e.leader.Object), 1})
-	}
-	for _, role := range e.Gang.Definition.Roles {
-		wants = append(wants, want{role.Requests, placement.Eligibility(role.Pod), role.Count})
+	for _, pods := range l.asksLocked(waiter).All().Roles {
+		wants = append(wants, want{pods.Requests, placement.Eligibility(pods.Pod), pods.Count})
 	}
 	return wants
 }
@@ -340,7 +332,7 @@ func (l *Ledger) chooseOthersLocked(c *collection) {
 	for k := range c.kept {
 		switch node := c.kept[k].node; {
 		case node == "":
-		case c.reclaim != nil:
+		case c.preemption != nil:
 		case c.domain != "":
 			l.returnLocked(c, k)
 		case c.lacks(k):
@@ -356,7 +348,7 @@ func (l *Ledger) chooseOthersLocked(c *collection) {
 	c.progressed = l.now
 	if !others {
 		l.waiting.byPod[c.waiter].passed = l.now
-		l.abandonLocked(c)
+		l.endCollectionLocked(c)
 	}
 }
 
@@ -390,7 +382,7 @@ func (l *Ledger) collectorLocked() *waiter {
 // queue lacks: those who have to go may hold nothing that it wants on nodes, and until they have gone an attempt would fail
 // and call them off. One that waits for what comes is tried, and gives back what is kept for it if its queue is full by now.
 func (l *Ledger) readyLocked(c *collection) bool {
-	if !c.complete() || c.reclaim == nil {
+	if !c.complete() || c.preemption == nil {
 		return c.complete()
 	}
 	asks := l.waiting.byPod[c.waiter].asks
@@ -400,29 +392,29 @@ func (l *Ledger) readyLocked(c *collection) bool {
 // disappointLocked gives up a complete collection with which the attempt has failed all the same.
 func (l *Ledger) disappointLocked(w *waiter) {
 	if c := l.collectionOfLocked(w.uid()); c != nil && c.complete() {
-		if c.reclaim == nil {
+		if c.preemption == nil {
 			w.passed, l.vainUntil = l.now, l.now.Add(c.after)
 		}
-		l.abandonLocked(c)
+		l.endCollectionLocked(c)
 	}
 }
 
-// giveUpLocked ends the collection for a waiter.
-func (l *Ledger) giveUpLocked(waiter types.UID) {
+// endCollectionOfLocked ends the collection for a waiter.
+func (l *Ledger) endCollectionOfLocked(waiter types.UID) {
 	if c := l.collectionOfLocked(waiter); c != nil {
-		l.abandonLocked(c)
+		l.endCollectionLocked(c)
 	}
 }
 
-// abandonLocked gives everything back that is collected for one waiter.
-func (l *Ledger) abandonLocked(c *collection) {
+// endCollectionLocked gives everything back that is collected for one waiter: because it starts, or in vain.
+func (l *Ledger) endCollectionLocked(c *collection) {
 	for k := range c.kept {
 		if c.kept[k].node != "" {
 			l.returnLocked(c, k)
 		}
 	}
 	l.collections = slices.DeleteFunc(l.collections, func(other *collection) bool { return other == c })
-	l.withdrawLocked(c)
+	l.endPreemptionLocked(c)
 }
 
 // ViewFor is View as a pod may use it: what is collected for its gang is free.

@@ -4,12 +4,12 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -103,13 +103,7 @@ type Queues struct {
 }
 
 // Budget is a PodDisruptionBudget.
-type Budget struct {
-	Namespace, Name string
-	// Selector of its pods.
-	Selector labels.Selector
-	// Allowed is how many of them may go now.
-	Allowed int
-}
+type Budget = reclaim.Budget
 
 // Event is something the ledger is told. The set is closed: Apply knows them all.
 type Event interface{ ledgerEvent() }

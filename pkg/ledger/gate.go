@@ -115,7 +115,7 @@ func (l *Ledger) turnLocked(w *waiter) gang.Verdict {
 func (l *Ledger) gateWorkerLocked(p *pod) gang.Verdict {
 	e := l.gangOfLocked(p)
 	switch {
-	case e != nil && e.taker != "":
+	case e != nil && e.preemptor != "":
 		return gang.Verdict{Reason: gang.Reclaimed, Message: "what its gang holds is being taken back"}
 	case e != nil && e.upfront != nil && !e.Phase.Admitted():
 		return l.gateMemberLocked(e, p)

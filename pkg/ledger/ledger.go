@@ -15,6 +15,7 @@ import (
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -43,16 +44,8 @@ type Ledger struct {
 	// layout is what is known of queues, and queues is what they use and who waits in them.
 	layout Queues
 	queues *quota.Tree
-	// reclaims are the queues that take back what they have lent.
-	reclaims map[string]bool
-	// budgets are the PodDisruptionBudgets: namespace -> those in it.
-	budgets map[string][]Budget
-	// priorities counts the pods that may be taken back.
-	priorities tally
-	// leaving are the pods that have a node and are on their way out, or have to go for somebody.
-	leaving map[types.UID]*pod
-	// solver works for one claim at a time.
-	solver placement.Solver
+	// victims is what may be taken back, and by whom.
+	victims victims
 	// waiting holds gangs and pods by themselves that have to wait; the same are in queues.
 	waiting waiting
 	// probe is the waiter being tried again since probed; empty means none.
@@ -95,8 +88,8 @@ type pod struct {
 	told gang.Verdict
 	// charged is what its queue was charged for it.
 	charged charge
-	// taker is the waiter for which it has to go; empty means that it may stay.
-	taker types.UID
+	// preemptor is the waiter for which it has to go; empty means that it may stay.
+	preemptor types.UID
 	// tallied tells whether it counts among priorities, and talliedAs as which of them.
 	tallied   bool
 	talliedAs int32
@@ -116,8 +109,8 @@ type entry struct {
 	// charged is what its queue was charged for it besides its pods; open is what of that its open slots are.
 	charged charge
 	open    resource.Vector
-	// taker is the waiter for which the whole gang has to go; empty means that it may stay.
-	taker types.UID
+	// preemptor is the waiter for which the whole gang has to go; empty means that it may stay.
+	preemptor types.UID
 	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
 	eligibility []func(*v1.Node) bool
 }
@@ -150,8 +143,9 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 		labelled: map[string]map[label]map[types.UID]*pod{},
 		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}, priorities: tally{}},
 		queues:   quota.New(nil),
-		reclaims: map[string]bool{},
-		budgets:  map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{},
+		victims: victims{
+			reclaims: map[string]bool{}, budgets: map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{}, holders: reclaim.NewIndex(),
+		},
 
 		degraded:  map[*entry]bool{},
 		unsettled: map[*entry]struct{}{},
@@ -161,11 +155,15 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 // Apply lets one event happen and returns what has to be done about it. Only Admitted and Placed can fail, with
 // ErrRoomGone, ErrNotWaiting or ErrOverQuota, and then change nothing.
 func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
+	var effects []Effect
+	if _, ticks := event.(Tick); ticks {
+		effects = l.reclaim(now)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now = now
 	err := l.applyLocked(event)
-	return l.settleLocked(), err
+	return append(effects, l.settleLocked()...), err
 }
 
 // View returns the nodes as they are now.
@@ -196,10 +194,10 @@ func (l *Ledger) applyLocked(event Event) error {
 	case QueuesSeen:
 		l.arrangeLocked(e.Queues)
 	case BudgetSeen:
-		l.forgetBudgetLocked(e.Budget.Namespace, e.Budget.Name)
-		l.budgets[e.Budget.Namespace] = append(l.budgets[e.Budget.Namespace], e.Budget)
+		l.victims.forgetBudget(e.Budget.Namespace, e.Budget.Name)
+		l.victims.budgets[e.Budget.Namespace] = append(l.victims.budgets[e.Budget.Namespace], e.Budget)
 	case BudgetGone:
-		l.forgetBudgetLocked(e.Namespace, e.Name)
+		l.victims.forgetBudget(e.Namespace, e.Name)
 	case Defined:
 		l.defineLocked(e.Leader, gang.Defined{Definition: e.Definition})
 	case Refuted:
@@ -262,7 +260,7 @@ func (l *Ledger) settleLocked() []Effect {
 		gained := l.nodes.Gained()
 		if len(l.degraded) > 0 {
 			for _, patient := range l.patientLocked() {
-				l.abandonLocked(patient) // those that are admitted go first
+				l.endCollectionLocked(patient) // those that are admitted go first
 			}
 		}
 		l.rehomeLocked()
@@ -355,7 +353,7 @@ func (l *Ledger) endWaitLocked(uid types.UID) {
 	if l.probe == uid {
 		l.probe = ""
 	}
-	l.giveUpLocked(uid)
+	l.endCollectionOfLocked(uid)
 }
 
 // holdLocked changes what is held on nodes.
@@ -369,6 +367,7 @@ func (l *Ledger) holdLocked(changes []gang.Change) {
 
 // stepLocked lets an event happen to a gang and keeps the sums of nodes and queues in step.
 func (l *Ledger) stepLocked(e *entry, event gang.Event) {
+	l.victims.holders.Touch(e.leader.UID)
 	changes := e.Step(event)
 	l.holdLocked(changes)
 	l.chargeGangLocked(e, changes)

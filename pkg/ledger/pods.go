@@ -48,7 +48,7 @@ func (l *Ledger) seePodLocked(seen Pod) {
 		l.placeLocked(p, seen.Node, true)
 	}
 	if seen.Object.DeletionTimestamp != nil && p.placed != "" {
-		l.leaving[seen.UID] = p
+		l.victims.leaving[seen.UID] = p
 	}
 }
 
@@ -196,7 +196,7 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 		return
 	}
 	delete(l.pods, uid)
-	delete(l.leaving, uid)
+	delete(l.victims.leaving, uid)
 	l.unlabelLocked(p)
 	if p.placed != "" {
 		l.nodes.Use(p.placed, resource.Vector{}.Sub(p.Requests))
@@ -248,12 +248,12 @@ func (l *Ledger) endGangLocked(e *entry) {
 		return
 	}
 	l.disbandLocked(a)
+	slices.SortFunc(a.leaders, func(a, b *entry) int { return a.leader.compare(b.leader) })
 	for _, p := range sorted(a.workers) {
 		l.chargePodLocked(p)
 		l.reviseLocked(p)
 	}
 	if len(a.leaders) > 0 {
-		slices.SortFunc(a.leaders, func(a, b *entry) int { return a.leader.compare(b.leader) })
 		l.formLocked(a.leaders[0])
 	} else {
 		l.musterLocked(e.Key)

@@ -41,10 +41,10 @@ func (c charge) nothing() bool {
 func (l *Ledger) arrangeLocked(layout Queues) {
 	l.layout = layout
 	l.queues = quota.New(layout.Specs)
-	clear(l.reclaims)
+	clear(l.victims.reclaims)
 	for _, spec := range layout.Specs {
 		if spec.Reclaim.Enabled {
-			l.reclaims[spec.Name] = true
+			l.victims.reclaims[spec.Name] = true
 		}
 	}
 	l.queues.SetCapacity(l.nodes.Capacity())
@@ -65,9 +65,9 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 		l.queues.Push(w.asks)
 	}
 	for _, c := range l.collections {
-		if c.reclaim != nil {
-			c.reclaim.queue = l.waiting.byPod[c.waiter].asks.Queue
-			l.queues.Promise(c.reclaim.queue, c.reclaim.demand)
+		if c.preemption != nil {
+			c.preemption.queue = l.waiting.byPod[c.waiter].asks.Queue
+			l.queues.Promise(c.preemption.queue, c.preemption.demand)
 		}
 	}
 	l.waiting.idle = false
@@ -86,6 +86,7 @@ func (l *Ledger) strategyLocked(namespace string) placement.Strategy {
 // chargePodLocked charges a pod as what it is now, and the gang that it leads.
 func (l *Ledger) chargePodLocked(p *pod) {
 	l.tallyLocked(p)
+	l.touchLocked(p)
 	if e := l.gangs[p.UID]; e != nil {
 		l.chargeGangLocked(e, nil)
 	}
@@ -99,10 +100,10 @@ func (l *Ledger) chargePodLocked(p *pod) {
 // tallyLocked counts the priorities of what may be taken back.
 func (l *Ledger) tallyLocked(p *pod) {
 	if p.tallied {
-		l.priorities.remove(p.talliedAs)
+		l.victims.priorities.remove(p.talliedAs)
 	}
 	if p.tallied, p.talliedAs = p.placed != "" && !p.Foreign, p.Priority; p.tallied {
-		l.priorities.add(p.talliedAs)
+		l.victims.priorities.add(p.talliedAs)
 	}
 }
 
@@ -297,8 +298,8 @@ func (l *Ledger) reasonLocked(w *waiter) gang.Reason {
 
 // verdictLocked is why a waiter waits.
 func (l *Ledger) verdictLocked(w *waiter) gang.Verdict {
-	if c := l.collectionOfLocked(w.uid()); c != nil && c.reclaim != nil {
-		return c.reclaim.verdict
+	if c := l.collectionOfLocked(w.uid()); c != nil && c.preemption != nil {
+		return c.preemption.verdict
 	}
 	if v, parked := l.queues.Parked(w.uid()); parked && !v.Passes() {
 		return verdictOf(v)

@@ -16,6 +16,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -169,7 +170,7 @@ func TestLentRoomComesBackFromExpendableWorkers(t *testing.T) {
 	assert.EqualValues(t, 3000, free.CPU, "what is kept is free for whom it is kept")
 	c.tell(Admitted{Leader: "y", Node: "b", Slots: []gang.Slot{{Node: "b", Requests: cores(1)}, {Node: "b", Requests: cores(1)}}})
 	assert.Empty(t, c.collections)
-	assert.Empty(t, c.leaving)
+	assert.Empty(t, c.victims.leaving)
 	standing := c.standing("own")
 	assert.EqualValues(t, 3000, standing.Used.CPU)
 	assert.Zero(t, standing.Waiting)
@@ -208,12 +209,12 @@ func TestSlotsThatNobodyClaimsGoFirst(t *testing.T) {
 	c.pass(time.Second)
 	require.Equal(t, []string{"z2"}, c.evicted(), "they may still come")
 	c.ends("y")
-	c.now = c.now.Add(slotPatience)
+	c.now = c.now.Add(reclaim.SlotPatience)
 	c.waits("own", "w", 1)
 	c.pass(time.Second)
 	assert.Empty(t, c.evicted())
 	assert.Equal(t, "0", c.free())
-	assert.Contains(t, c.collections[0].reclaim.verdict.Message, "gangs whose slots nobody has claimed: 1")
+	assert.Contains(t, c.collections[0].preemption.verdict.Message, "gangs whose slots nobody has claimed: 1")
 }
 
 func TestNothingIsTakenBack(t *testing.T) {
@@ -351,7 +352,7 @@ func TestWhoNeedNotGoStays(t *testing.T) {
 	assert.False(t, c.Leaves("x4"))
 	assert.False(t, c.Leaves("x5"), "it goes, but nobody has to see to it")
 	assert.Empty(t, c.collections)
-	assert.Len(t, c.leaving, 1)
+	assert.Len(t, c.victims.leaving, 1)
 	assert.Equal(t, "1", c.free())
 }
 
@@ -362,11 +363,11 @@ func TestAReclaimThatDoesNotComeIsGivenUp(t *testing.T) {
 	c.waits("own", "y", 2)
 	c.pass(time.Second)
 	require.Len(t, c.evicted(), 2)
-	c.now = c.now.Add(claimPatience + defaultGrace)
+	c.now = c.now.Add(evictionPatience + defaultGrace)
 	c.tell(Tick{Collect: time.Hour})
 	assert.Empty(t, c.collections)
 	assert.False(t, c.Leaves("x5"))
-	c.pass(claimPause)
+	c.pass(reclaimPause)
 	assert.Len(t, c.evicted(), 2, "and it is tried again")
 }
 

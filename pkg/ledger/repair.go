@@ -183,9 +183,6 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 func (l *Ledger) tickLocked(tick Tick) {
 	l.waiting.retry(l.now)
 	l.tickBarriersLocked()
-	if l.synced {
-		l.reclaimLocked()
-	}
 	if tick.Unclaimed > 0 {
 		l.releaseLocked(tick.Unclaimed)
 	}

@@ -8,8 +8,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
-	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // Seats is where a pod that does not start a gang may go: a worker of an admitted gang takes a slot.
@@ -63,8 +64,8 @@ type Demand struct {
 	Role string
 	// Resources have to be free in all, whatever the Definition asks for. Zero means nothing.
 	Resources resource.Vector
-	// Strategy of the gang's queue.
-	Strategy placement.Strategy
+	// Pods are what the Definition asks of nodes, the leader included.
+	Pods inventory.Demand
 	// Verdict is the queue's: it may have let others in since the pod passed the Gate.
 	Verdict gang.Verdict
 }
@@ -97,13 +98,40 @@ func (l *Ledger) Demand(uid types.UID) (Demand, bool) {
 		return Demand{}, false
 	}
 	demand := Demand{
-		Definition: e.Definition, Leader: e.leader.UID, Strategy: l.strategyLocked(e.Key.Namespace),
+		Definition: e.Definition, Leader: e.leader.UID, Pods: l.asksLocked(e.leader.UID),
 		Verdict: verdictOf(l.fitsLocked(e.leader.UID, l.queueOfLocked(e.Key.Namespace), demandOnQueue(e))),
 	}
 	if e.upfront != nil {
 		demand.Upfront, demand.Role, demand.Resources = true, p.Role, e.upfront.group.Resources
 	}
 	return demand, true
+}
+
+// asksLocked is what a gang or a pod by itself asks of nodes, all its pods together.
+func (l *Ledger) asksLocked(waiter types.UID) inventory.Demand {
+	e := l.gangs[waiter]
+	if e == nil {
+		p := l.pods[waiter]
+		return inventory.Demand{Roles: []inventory.Pods{{Name: "pod", Pod: p.Object, Requests: p.Requests, Count: 1}}, Strategy: l.strategyLocked(p.Namespace)}
+	}
+	asks := inventory.Demand{Strategy: l.strategyLocked(e.Key.Namespace)}
+	if e.upfront == nil {
+		asks.Leader = &inventory.Pods{Name: "leader", Pod: e.leader.Object, Requests: e.leader.Requests, Count: 1}
+		if spark.IsDriver(e.leader.Object) {
+			asks.Leader.Name = spark.RoleDriver
+		}
+	}
+	for _, role := range e.Gang.Definition.Roles {
+		name := role.Name
+		switch {
+		case e.upfront != nil && spark.IsExecutor(role.Pod):
+			name = spark.RoleExecutor
+		case e.upfront != nil:
+			name = "pod" // whose role is a signature, which nobody can read
+		}
+		asks.Roles = append(asks.Roles, inventory.Pods{Name: name, Pod: role.Pod, Requests: role.Requests, Count: role.Count})
+	}
+	return asks
 }
 
 // Reservation of a leader's gang, to be kept where a restarted scheduler finds it, with every slot open: workers that

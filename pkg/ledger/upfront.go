@@ -93,6 +93,9 @@ func (l *Ledger) musterLocked(key gang.Key) {
 		leader := &pod{Pod: Pod{UID: types.UID("group:" + key.String()), Namespace: key.Namespace, Kind: Leader, Gang: key}}
 		a.leaders = []*entry{{Gang: gang.New(key, leader.UID), leader: leader, upfront: &upfront{}}}
 		l.gangs[leader.UID] = a.leaders[0]
+		for uid := range a.workers {
+			l.victims.holders.Touch(uid) // they are not by themselves any more
+		}
 	}
 	e := a.leaders[0]
 	if e.Phase.Admitted() || !l.synced {

@@ -175,10 +175,10 @@ func BenchmarkChooseAmong10000Victims(b *testing.B) {
 		t.Charge(v.Queue, Demand{Amount: v.Amount})
 	}
 	t.leaf(leaves[0]).Reclaim.Enabled = true
-	claim := Claim{Queue: leaves[0], Demand: resource.Vector{CPU: 100_000, Memory: 400 << 30, Pods: 5}, Lacking: resource.Vector{CPU: 100_000, Memory: 400 << 30}}
+	claim := Request{Queue: leaves[0], Demand: resource.Vector{CPU: 100_000, Memory: 400 << 30, Pods: 5}, Lacking: resource.Vector{CPU: 100_000, Memory: 400 << 30}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if c := t.Choose(claim, victims, nil); len(c.Victims) == 0 {
+		if c := t.SelectVictims(claim, victims, nil); len(c.Victims) == 0 {
 			b.Fatal(c)
 		}
 	}

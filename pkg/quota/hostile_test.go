@@ -61,7 +61,7 @@ func TestNothingPanicsOnNumbersOutOfThisWorld(t *testing.T) {
 			}
 		}
 		if w, ok := tree.Next(); ok {
-			require.NotEmpty(t, tree.Choose(Claim{Queue: w.Queue, Demand: w.Demand.Amount, Lacking: asked(t), Taken: asked(t)}, victims, nil).String())
+			require.NotEmpty(t, tree.SelectVictims(Request{Queue: w.Queue, Demand: w.Demand.Amount, Lacking: asked(t), Taken: asked(t)}, victims, nil).String())
 		}
 		tree.shares(demand, coarse)
 		for _, n := range append(tree.all, tree.root) {

@@ -3,7 +3,6 @@ package quota
 import (
 	"cmp"
 	"container/heap"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -239,12 +238,12 @@ func (t *Tree) Next() (Waiter, bool) {
 	return Waiter{}, false
 }
 
-// Firsts are the first of every queue, user and shape, parked ones included, of those that somebody asks for: first those of
-// the queue that is next, and within a queue in turn.
-func (t *Tree) Firsts(wanted func(Waiter) bool) []Waiter {
+// Firsts are the first of every queue, user and signature, parked ones included, of those that somebody asks for, in no
+// order.
+func (t *Tree) Firsts(wanted func(Waiter) bool) []First {
 	t.settle()
 	t.even()
-	var firsts []*waiter
+	var firsts []First
 	for _, g := range t.groups {
 		var first *waiter
 		for _, w := range g.waiters { // a heap: as a rule the first is the one
@@ -256,25 +255,10 @@ func (t *Tree) Firsts(wanted func(Waiter) bool) []Waiter {
 			}
 		}
 		if first != nil {
-			firsts = append(firsts, first)
+			firsts = append(firsts, First{Waiter: first.Waiter, held: first.held, share: g.lane.share, below: g.lane.below})
 		}
 	}
-	// Queues are compared by what their waiters ask for, which makes circles among more than two: so that the order is the same
-	// every time, it has to begin with one.
-	slices.SortFunc(firsts, func(a, b *waiter) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortStableFunc(firsts, func(a, b *waiter) int {
-		if a.group.leaf != b.group.leaf {
-			n, m := siblings(a.group.leaf, b.group.leaf)
-			return cmp.Or(n.keyFor(n.used, a.Demand.Amount).compare(m.keyFor(m.used, b.Demand.Amount)), cmp.Compare(n.Name, m.Name))
-		}
-		la, lb := a.group.lane, b.group.lane
-		return cmp.Or(a.compareRank(b), compareBool(lb.below, la.below), la.share.compare(lb.share), a.compareAge(b))
-	})
-	named := make([]Waiter, len(firsts))
-	for i, w := range firsts {
-		named[i] = w.Waiter
-	}
-	return named
+	return firsts
 }
 
 // Park lets a waiter sleep, and all of its shape: after a Verdict of Fits until its queue has released what it lacks, after
@@ -430,10 +414,7 @@ func (t *Tree) even() {
 
 // measureUser computes what a user's turn depends on, as far as the queue's order asks for it.
 func (n *node) measureUser(l *lane) {
-	var used resource.Vector
-	if a := n.users[l.user]; a != nil {
-		used = a.used
-	}
+	used := n.users[l.user].used
 	switch {
 	case n.Order == Fair:
 		_, l.share = dominant(used, nil, n.tree.capacity, 1)

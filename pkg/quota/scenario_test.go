@@ -235,10 +235,10 @@ func (s *script) back(g *scriptGang) []string {
 		}
 		victims = append(victims, v)
 	}
-	claim := Claim{
+	claim := Request{
 		Queue: g.Queue, Demand: g.Demand.Amount, Lacking: g.Demand.Amount.Missing(s.free()), Priority: g.Priority, Preempts: g.Priority > 0,
 	}
-	choice := s.tree.Choose(claim, victims, nil)
+	choice := s.tree.SelectVictims(claim, victims, nil)
 	if choice.Obstacle != "" {
 		return []string{fmt.Sprintf("nothing: %s: %s", choice.Obstacle, choice)}
 	}

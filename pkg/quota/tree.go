@@ -65,14 +65,7 @@ type node struct {
 	// leaderLimit is what MaxLeaderShare comes to.
 	leaderLimit Amounts
 
-	// Running sums over everything charged here or below.
-	used, leaders  resource.Vector
-	gangs, leading int64
-	users          map[string]*account // user -> the same for one user
-
-	// promised is what those will hold for whom others leave, and gangsPromised how many gangs they are.
-	promised      resource.Vector
-	gangsPromised int64
+	books
 
 	// size is what the queue is measured by when it is divided among users, its guarantee, else
 	// the least that limits it.
@@ -84,12 +77,6 @@ type node struct {
 
 	line line // of its own gangs that wait; only in leaves
 	turn turn // among its siblings
-}
-
-// account is what a user holds of a queue.
-type account struct {
-	used  resource.Vector
-	gangs int64
 }
 
 // New builds a tree without usage. No spec can make it fail: Problems says what counts instead of what was written.
@@ -130,7 +117,7 @@ func New(specs []Spec) *Tree {
 }
 
 func (t *Tree) add(parent *node, spec Spec) *node {
-	n := &node{Spec: spec, tree: t, parent: parent, weight: 1, state: spec.State, users: map[string]*account{}}
+	n := &node{Spec: spec, tree: t, parent: parent, weight: 1, state: spec.State, books: books{users: map[string]account{}}}
 	n.turn.index = absent
 	n.line.users = map[string]*lane{}
 	if spec.Weight != nil {

@@ -25,14 +25,14 @@ type Demand struct {
 // not used, and not charged.
 func (t *Tree) Promise(queue string, d Demand) {
 	for _, n := range t.leaf(queue).path {
-		n.promised, n.gangsPromised = n.promised.Add(d.Amount), n.gangsPromised+d.Gangs
+		n.promise(d, 1)
 	}
 }
 
 // Retract takes off what was promised.
 func (t *Tree) Retract(queue string, d Demand) {
 	for _, n := range t.leaf(queue).path {
-		n.promised, n.gangsPromised = n.promised.Sub(d.Amount), n.gangsPromised-d.Gangs
+		n.promise(d, -1)
 		t.free(n)
 	}
 }
@@ -65,29 +65,6 @@ func (t *Tree) account(queue string, d Demand, sign int64) {
 	}
 	leaf.userMoved(d.User)
 	t.refresh(leaf)
-}
-
-func (n *node) account(d Demand, sign int64) {
-	a := n.users[d.User]
-	if a == nil {
-		a = &account{}
-		n.users[d.User] = a
-	}
-	if sign > 0 {
-		n.used, a.used = n.used.Add(d.Amount), a.used.Add(d.Amount)
-		n.leaders = n.leaders.Add(d.Leader)
-	} else {
-		n.used, a.used = n.used.Sub(d.Amount), a.used.Sub(d.Amount)
-		n.leaders = n.leaders.Sub(d.Leader)
-	}
-	n.gangs += sign * d.Gangs
-	a.gangs += sign * d.Gangs
-	if !d.Leader.IsZero() {
-		n.leading += sign * d.Gangs
-	}
-	if a.gangs == 0 && a.used.IsZero() {
-		delete(n.users, d.User)
-	}
 }
 
 // Usage is what a queue and all below it hold, and what they may.
