@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/reclaim"
@@ -69,13 +70,15 @@ func (l *Ledger) reclaim(now time.Time) []Effect {
 	candidates, effects := l.beginReclaim(now)
 	if len(candidates) > 0 {
 		effects = append(effects, l.reclaimFor(now, candidates)...)
-		l.endReclaim()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.victims.busy = false
 	}
 	return effects
 }
 
 // beginReclaim ends what comes to nothing, and names those for whom somebody may have to leave. If there are any, nobody else
-// reclaims until endReclaim.
+// reclaims until all are planned for.
 func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,17 +98,11 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 	lowest := l.victims.priorities.lowest()
 	if len(l.victims.reclaims) > 0 || l.waiting.priorities.highest() > lowest { // else nobody may take anything back, however many wait
 		for _, first := range l.queues.Firsts(func(asks quota.Waiter) bool { return l.mayReclaimLocked(asks, lowest) }) {
-			candidates = append(candidates, candidate{first, l.reclaimerLocked(l.waiting.byPod[first.ID])})
+			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.byPod[first.ID], l.collectionOfLocked(first.ID))})
 		}
 	}
 	l.victims.busy = len(candidates) > 0
 	return candidates, effects
-}
-
-func (l *Ledger) endReclaim() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.victims.busy = false
 }
 
 // reclaimFor plans for candidates in turn, without the lock.
@@ -120,7 +117,7 @@ func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Ef
 		}
 	}
 	planned, reclaims := 0, map[string]bool{} // queue -> has taken something back in this tick
-	for asks := range cluster.Queues.InTurn(firsts) {
+	for asks := range quota.InTurn(cluster.Queues, firsts) {
 		request, may := cluster.Request(waiters[asks.ID]) // others have taken something meanwhile
 		if reclaims[asks.Queue] || !may {
 			continue
@@ -131,7 +128,7 @@ func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Ef
 		}
 		plan, found := cluster.Plan(&l.victims.solver, &looked, request)
 		if found {
-			done, said := l.carryOut(now, asks.ID, plan)
+			done, said := l.execute(now, asks.ID, plan)
 			if effects = append(effects, said...); done {
 				reclaims[asks.Queue] = true
 				cluster = l.cluster(now)
@@ -213,7 +210,7 @@ func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 	l.victims.holders.Refresh(refreshedAtOnce, l.holderLocked) // what has happened since
 	c := &reclaim.Cluster{
 		Now: now, View: l.nodes.View(l.epoch), Queues: l.queues.Snapshot(), Namespaces: l.layout.Namespaces, Holders: l.victims.holders.Holders(),
-		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: l.comingLocked(),
+		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(l.victims.leaving, l.collections),
 		Taken: map[string]resource.Vector{}, Lowest: l.victims.priorities.lowest(),
 	}
 	for _, p := range l.victims.leaving {
@@ -229,27 +226,27 @@ func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 	return c
 }
 
-// comingLocked is what becomes of queues when everything has come true that is on its way.
-func (l *Ledger) comingLocked() []quota.Change {
-	var coming []quota.Change
+// coming is what becomes of queues when everything has come true that is on its way.
+func coming(leaving map[types.UID]*pod, collections []*collection) []quota.Change {
+	var changes []quota.Change
 	going := func(c charge) {
-		coming = append(coming, quota.Change{Queue: c.queue, Demand: c.demand, Charged: -1})
+		changes = append(changes, quota.Change{Queue: c.queue, Demand: c.demand, Charged: -1})
 	}
-	for _, p := range l.victims.leaving {
+	for _, p := range leaving {
 		going(p.charged)
 	}
-	for _, c := range l.collections {
+	for _, c := range collections {
 		if c.preemption == nil {
 			continue
 		}
-		coming = append(coming, quota.Change{Queue: c.preemption.queue, Demand: c.preemption.demand, Charged: 1, Promised: -1})
+		changes = append(changes, quota.Change{Queue: c.preemption.queue, Demand: c.preemption.demand, Charged: 1, Promised: -1})
 		for _, e := range c.preemption.gangs {
 			if e.preemptor == c.waiter {
 				going(e.charged)
 			}
 		}
 	}
-	return coming
+	return changes
 }
 
 // comes tells whether somebody still has to leave. Otherwise what they left has gone to another collection on the same node,
@@ -273,10 +270,11 @@ func (l *Ledger) reclaimsLocked(waiter types.UID) bool {
 	return c != nil && c.preemption != nil
 }
 
-func (l *Ledger) reclaimerLocked(w *waiter) reclaim.Waiter {
+// reclaimerOf is a waiter for which so much is collected; nil means nothing.
+func reclaimerOf(w *waiter, collected *collection) reclaim.Waiter {
 	r := reclaim.Waiter{Asks: w.asks, NeverPreempts: w.meek, Since: w.since, LacksRoom: !w.shape.rehearsed && w.shape.lacksRoom()}
-	if c := l.collectionOfLocked(w.uid()); c != nil {
-		for _, kept := range c.kept {
+	if collected != nil {
+		for _, kept := range collected.kept {
 			r.Kept = r.Kept.Add(kept.amount)
 		}
 	}
@@ -292,7 +290,7 @@ func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 		return reclaim.Case{}, false
 	}
 	w.claimed = now
-	looked := reclaim.Case{Waiter: l.reclaimerLocked(w), Title: w.turn.gang.String(), Pods: l.asksLocked(id)}
+	looked := reclaim.Case{Waiter: reclaimerOf(w, l.collectionOfLocked(id)), Title: w.turn.gang.String(), Pods: l.asksLocked(id)}
 	if object := l.objectLocked(id); object != nil {
 		looked.Title = object.Namespace + "/" + object.Name
 	}
@@ -302,8 +300,8 @@ func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 	return looked, true
 }
 
-// carryOut lets those of a plan go, if it still holds, and tells whether they do.
-func (l *Ledger) carryOut(now time.Time, id types.UID, plan reclaim.Plan) (bool, []Effect) {
+// execute lets those of a plan go, if it still holds, and tells whether they do.
+func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (bool, []Effect) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now = now
@@ -337,7 +335,7 @@ func (l *Ledger) holdsLocked(w *waiter, plan *reclaim.Plan) bool {
 		}
 		v.EachRoom(func(node string, amount resource.Vector) { freed[node] = freed[node].Add(amount) })
 	}
-	defer l.queues.Simulate(l.comingLocked())()
+	defer l.queues.Simulate(coming(l.victims.leaving, l.collections))()
 	if !l.queues.Allows(plan.Request, plan.Chosen) {
 		return false
 	}
@@ -345,11 +343,6 @@ func (l *Ledger) holdsLocked(w *waiter, plan *reclaim.Plan) bool {
 	if !l.queues.Fits(w.asks.Queue, w.asks.Demand).Passes() {
 		return false
 	}
-	return l.placesHoldLocked(w, plan.Places, freed)
-}
-
-// placesHoldLocked tells whether the nodes of a plan have the room when so much has come free.
-func (l *Ledger) placesHoldLocked(w *waiter, places []reclaim.Place, freed map[string]resource.Vector) bool {
 	for _, p := range l.victims.leaving {
 		if p.preemptor == "" {
 			freed[p.placed] = freed[p.placed].Add(p.Requests)
@@ -360,14 +353,18 @@ func (l *Ledger) placesHoldLocked(w *waiter, places []reclaim.Place, freed map[s
 			freed[node] = freed[node].Add(amount)
 		}
 	}
-	wants := l.wantsLocked(w.uid())
+	return placesHold(l.nodes, l.wantsLocked(w.uid()), plan.Places, freed)
+}
+
+// placesHold tells whether the nodes of a plan have the room when so much has come free: node -> amount.
+func placesHold(nodes *inventory.Nodes, wants []want, places []reclaim.Place, freed map[string]resource.Vector) bool {
 	taken := map[string]resource.Vector{} // node -> sum
 	for _, place := range places {
-		if place.Role >= len(wants) || !l.nodes.Exists(place.Node) || !wants[place.Role].eligible(l.nodes.Of(place.Node).Object) {
+		if place.Role >= len(wants) || !nodes.Exists(place.Node) || !wants[place.Role].eligible(nodes.Of(place.Node).Object) {
 			return false
 		}
 		taken[place.Node] = taken[place.Node].Add(wants[place.Role].requests.Scale(place.Count))
-		if !taken[place.Node].Fits(l.nodes.Of(place.Node).Free.Add(freed[place.Node])) {
+		if !taken[place.Node].Fits(nodes.Of(place.Node).Free.Add(freed[place.Node])) {
 			return false
 		}
 	}

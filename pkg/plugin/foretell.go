@@ -78,7 +78,7 @@ func (f *foreteller) failsAgain(pod *v1.Pod) (ledger.Refused, bool) {
 	if c.demand, tried = p.ledger.Demand(pod.UID); !tried || !c.demand.Verdict.Passes() {
 		return ledger.Refused{}, false
 	}
-	fit, shortage := f.solver.Fit(c.view, askedFor(c, pod))
+	fit, shortage := f.solver.Fit(c.view, c.demand.Pods.On(c.view))
 	if fit != nil {
 		return ledger.Refused{}, false
 	}

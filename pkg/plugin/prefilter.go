@@ -16,7 +16,6 @@ import (
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/resource"
-	"retinue.dev/retinue/pkg/spark"
 )
 
 // seatLimit is how many nodes a worker with slots is filtered on; more than one, so that a node that has just become
@@ -110,7 +109,7 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 	if c.shortage = c.demand.Verdict; !c.shortage.Passes() {
 		return nil, statusOf(c.shortage)
 	}
-	asked := askedFor(c, pod)
+	asked := c.demand.Pods.On(c.view)
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
@@ -181,48 +180,4 @@ func (p *Plugin) planUpfront(c *cycle) (*fwk.PreFilterResult, *fwk.Status) {
 		}
 	}
 	return &fwk.PreFilterResult{NodeNames: nodes}, nil
-}
-
-// leaderName is what people call the leader.
-func leaderName(leader *v1.Pod) string {
-	if spark.IsDriver(leader) {
-		return spark.RoleDriver
-	}
-	return "leader"
-}
-
-// eligibility is which nodes of a view may hold the pod, resources aside.
-func eligibility(pod *v1.Pod, view *inventory.View) func(node int) bool {
-	eligible := placement.Eligibility(pod)
-	if placement.Constrained(pod) {
-		return func(node int) bool { return eligible(view.Object(node)) }
-	}
-	return func(node int) bool { return view.Open(node) || eligible(view.Object(node)) }
-}
-
-// workerName is what people call a worker.
-func workerName(demand ledger.Demand, role gang.Role) string {
-	switch {
-	case !demand.Upfront:
-		return role.Name
-	case spark.IsExecutor(role.Pod):
-		return spark.RoleExecutor
-	default:
-		return "pod"
-	}
-}
-
-// askedFor translates what is asked for, for placement.
-func askedFor(c *cycle, pod *v1.Pod) placement.Gang {
-	asked := placement.Gang{Strategy: c.demand.Strategy}
-	if !c.demand.Upfront {
-		asked.Leader = &placement.Member{Name: leaderName(pod), Request: c.request, Eligible: eligibility(pod, c.view)}
-	}
-	for _, role := range c.demand.Roles {
-		asked.Roles = append(asked.Roles, placement.Role{
-			Member: placement.Member{Name: workerName(c.demand, role), Request: role.Requests, Eligible: eligibility(role.Pod, c.view)},
-			Count:  role.Count,
-		})
-	}
-	return asked
 }

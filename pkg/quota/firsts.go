@@ -20,10 +20,10 @@ func (f *First) compare(other *First) int {
 	return cmp.Or(a.compareRank(&b), compareBool(other.below, f.below), f.share.compare(other.share), a.compareAge(&b))
 }
 
-// InTurn goes through Firsts, of this tree or of the one that it is a Snapshot of: always to the first of the queue that would be
+// InTurn goes through Firsts of a tree, or of one that it is a Snapshot of: always to the first of the queue that would be
 // next. Between queues the order is that of what their firsts ask for, which is not transitive: of three, each may go before the
 // next and the last before the first. Taking the queues by name makes it the same every time all the same.
-func (t *Tree) InTurn(firsts []First) iter.Seq[Waiter] {
+func InTurn(t *Tree, firsts []First) iter.Seq[Waiter] {
 	return func(yield func(Waiter) bool) {
 		t.settle()
 		lines := map[*node][]First{}
@@ -38,7 +38,7 @@ func (t *Tree) InTurn(firsts []First) iter.Seq[Waiter] {
 		for len(leaves) > 0 {
 			next := 0
 			for i := range leaves {
-				if t.goesBefore(leaves[i], leaves[next], &lines[leaves[i]][0], &lines[leaves[next]][0]) {
+				if goesBefore(leaves[i], leaves[next], &lines[leaves[i]][0], &lines[leaves[next]][0]) {
 					next = i
 				}
 			}
@@ -54,7 +54,7 @@ func (t *Tree) InTurn(firsts []First) iter.Seq[Waiter] {
 }
 
 // goesBefore compares two leaves at the level where they part, by what their firsts ask for.
-func (t *Tree) goesBefore(a, b *node, first, other *First) bool {
+func goesBefore(a, b *node, first, other *First) bool {
 	if a == b {
 		return false
 	}

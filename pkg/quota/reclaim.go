@@ -123,7 +123,7 @@ func (c Choice) String() string {
 // gang to end decides.
 func (t *Tree) SelectVictims(c Request, victims []Victim, enough func([]Victim) bool) Choice {
 	t.settle()
-	s := t.selection(c, enough)
+	s := newSelection(t, c, enough)
 	if len(s.lacking) == 0 {
 		return Choice{}
 	}
@@ -163,7 +163,7 @@ type selection struct {
 	gangs map[string]resource.Vector
 }
 
-func (t *Tree) selection(c Request, enough func([]Victim) bool) *selection {
+func newSelection(t *Tree, c Request, enough func([]Victim) bool) *selection {
 	s := &selection{
 		request: c, own: t.leaf(c.Queue), enough: enough, tree: t,
 		above: map[*node]bool{t.root: true},
@@ -242,7 +242,7 @@ func (s *selection) take(kinds []Kind, victims []Victim) bool {
 // MayGive tells whether a request may take anything of a queue's own gangs at all, whatever they hold.
 func (t *Tree) MayGive(r Request, queue string) bool {
 	t.settle()
-	s, leaf := t.selection(r, nil), t.leaf(queue)
+	s, leaf := newSelection(t, r, nil), t.leaf(queue)
 	return slices.ContainsFunc(s.lacking, func(name v1.ResourceName) bool {
 		return s.mayGive(leaf, Victim{Priority: math.MinInt32, Amount: resource.OfAmounts([]resource.Amount{{Name: name, Value: 1}})})
 	})
@@ -252,7 +252,7 @@ func (t *Tree) MayGive(r Request, queue string) bool {
 // allow each of them, and no queue has got below its guarantee meanwhile.
 func (t *Tree) Allows(r Request, victims []Victim) bool {
 	t.settle()
-	s := t.selection(r, nil)
+	s := newSelection(t, r, nil)
 	if s.obstacle.Obstacle != "" && !r.Preempts {
 		return false
 	}
