@@ -180,7 +180,7 @@ func (l *Ledger) roomiestLocked(demand resource.Vector, left map[string]bool) st
 	for i := range l.nodes.All() {
 		if n := l.nodes.At(i); n.Object != nil && n.Domain != "" && !left[n.Domain] {
 			free[n.Domain] = free[n.Domain].Add(n.Free.Max(resource.Vector{}))
-			all[n.Domain] = all[n.Domain].Add(n.Allocatable)
+			all[n.Domain] = all[n.Domain].Add(n.Empty)
 		}
 	}
 	best, most := "", -1
@@ -261,10 +261,10 @@ func (l *Ledger) chooseLocked(c *collection, w int, among iter.Seq[int]) {
 	c.homeless = append(others, mine...)
 }
 
-// emptyLocked is what a node would have if all its pods ended, less what slots hold and is chosen for the collection.
+// emptyLocked is what a node would have if all its pods ended that ever do, less what slots hold and is chosen for the collection.
 func (l *Ledger) emptyLocked(c *collection, i int) resource.Vector {
 	n := l.nodes.At(i)
-	empty := n.Allocatable.Sub(n.Held)
+	empty := n.Empty.Sub(n.Held)
 	for _, k := range c.onNode[n.Name] {
 		empty = empty.Add(c.kept[k].amount).Sub(c.wants[c.kept[k].want].requests)
 	}

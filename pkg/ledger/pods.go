@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -55,8 +56,9 @@ func (l *Ledger) seePodLocked(seen Pod) {
 // updateLocked takes the new state of a pod seen before.
 func (l *Ledger) updateLocked(p *pod, seen Pod) {
 	defer l.chargeAgainLocked(p, p.User)
-	if p.placed != "" && !p.Requests.Equal(seen.Requests) {
-		l.nodes.Use(p.placed, seen.Requests.Sub(p.Requests))
+	if more, stays := seen.Requests.Sub(p.Requests), permanent(&seen).Sub(permanent(&p.Pod)); p.placed != "" && !(more.IsZero() && stays.IsZero()) {
+		l.nodes.Use(p.placed, more)
+		l.nodes.Stay(p.placed, stays)
 	}
 	if p.placed != "" && !maps.Equal(p.Object.Labels, seen.Object.Labels) {
 		l.companyChanged = true
@@ -199,7 +201,7 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 	delete(l.victims.leaving, uid)
 	l.unlabelLocked(p)
 	if p.placed != "" {
-		l.nodes.Use(p.placed, resource.Vector{}.Sub(p.Requests))
+		p.use(l.nodes, -1)
 		p.placed = ""
 		l.chargePodLocked(p)
 	}
@@ -276,7 +278,7 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	first := p.placed == ""
 	if first {
 		p.placed = node
-		l.nodes.Use(node, p.Requests)
+		p.use(l.nodes, 1)
 		l.chargePodLocked(p)
 		l.companyChanged = true
 		l.endWaitLocked(p.UID)
@@ -308,12 +310,28 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	}
 }
 
+// use counts a pod on its node, or takes it off if sign is −1.
+func (p *pod) use(nodes *inventory.Nodes, sign int) {
+	nodes.Use(p.placed, p.Requests.Scale(sign))
+	if stays := permanent(&p.Pod); !stays.IsZero() {
+		nodes.Stay(p.placed, stays.Scale(sign))
+	}
+}
+
+// permanent is what of a pod's requests never leaves its node: all or nothing.
+func permanent(p *Pod) resource.Vector {
+	if inventory.Permanent(p.Object) {
+		return p.Requests
+	}
+	return resource.Vector{}
+}
+
 // unplaceLocked is the inverse of placeLocked.
 func (l *Ledger) unplaceLocked(p *pod) {
 	if p.placed == "" {
 		return
 	}
-	l.nodes.Use(p.placed, resource.Vector{}.Sub(p.Requests))
+	p.use(l.nodes, -1)
 	if p.bound && p.Upfront {
 		l.apps[p.Gang].bound--
 	}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
@@ -102,7 +103,7 @@ func (l *Ledger) tallyLocked(p *pod) {
 	if p.tallied {
 		l.victims.priorities.remove(p.talliedAs)
 	}
-	if p.tallied, p.talliedAs = p.placed != "" && !p.Foreign, p.Priority; p.tallied {
+	if p.tallied, p.talliedAs = p.placed != "" && !p.Foreign && !inventory.Permanent(p.Object), p.Priority; p.tallied {
 		l.victims.priorities.add(p.talliedAs)
 	}
 }

@@ -151,7 +151,7 @@ func (l *Ledger) refreshHolders() bool {
 // holderLocked is what a gang that runs, or a pod by itself, holds; nil for everybody else.
 func (l *Ledger) holderLocked(id types.UID) *reclaim.Holder {
 	if p := l.pods[id]; p != nil && p.Kind != Leader {
-		if p.placed == "" || p.Foreign || l.gangOfLocked(p) != nil {
+		if p.placed == "" || p.Foreign || inventory.Permanent(p.Object) || l.gangOfLocked(p) != nil {
 			return nil
 		}
 		h := reclaim.Holder{

@@ -489,13 +489,17 @@ func TestAPlanThatDoesNotHoldAnyMoreIsNotCarriedOut(t *testing.T) {
 		meanwhile func(*cluster)
 		holds     bool
 	}{
-		"nothing happens":           {func(*cluster) {}, true},
-		"somebody else ends":        {func(c *cluster) { c.ends("v1") }, true},
-		"a victim ends":             {func(c *cluster) { c.ends("x6") }, false},
-		"a victim leaves":           {func(c *cluster) { c.leave("x6") }, false},
-		"the waiter ends":           {func(c *cluster) { c.ends("y") }, false},
-		"the node goes":             {func(c *cluster) { c.tell(NodeGone{"b"}) }, false},
-		"the node is cordoned":      {func(c *cluster) { cordoned := newNode("b", 4); cordoned.Spec.Unschedulable = true; c.tell(NodeSeen{cordoned}) }, false},
+		"nothing happens":    {func(*cluster) {}, true},
+		"somebody else ends": {func(c *cluster) { c.ends("v1") }, true},
+		"a victim ends":      {func(c *cluster) { c.ends("x6") }, false},
+		"a victim leaves":    {func(c *cluster) { c.leave("x6") }, false},
+		"the waiter ends":    {func(c *cluster) { c.ends("y") }, false},
+		"the node goes":      {func(c *cluster) { c.tell(NodeGone{"b"}) }, false},
+		"the node is cordoned": {func(c *cluster) {
+			cordoned := newNode("b", 4)
+			cordoned.Spec.Unschedulable = true
+			c.tell(NodeSeen{cordoned})
+		}, false},
 		"queues keep what they had": {func(c *cluster) { c.arrange(quota.Spec{Name: "own"}, quota.Spec{Name: "other"}) }, false},
 		"others give it back": {func(c *cluster) {
 			guaranteed := quota.Amounts{{Name: v1.ResourceCPU, Value: 8000}}

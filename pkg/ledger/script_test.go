@@ -13,6 +13,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
@@ -188,6 +189,9 @@ func nodeOf(name string, w words) *v1.Node {
 	if w.has("taint") {
 		node.Spec.Taints = []v1.Taint{{Key: w.keys["taint"], Effect: v1.TaintEffectNoSchedule}}
 	}
+	if w.has("unready") {
+		node.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionUnknown}}
+	}
 	if w.has("label") {
 		node.Labels = map[string]string{"label": w.keys["label"]}
 	}
@@ -227,6 +231,9 @@ func (s *script) podOf(w words, name string) Pod {
 		p.Labels = map[string]string{"workers": w.keys["workers"]}
 	}
 	p.Ready = p.Ready || w.has("ready")
+	if w.has("daemon") {
+		p.Foreign, p.Object.OwnerReferences = true, []metav1.OwnerReference{{Kind: "DaemonSet", Controller: ptr.To(true)}}
+	}
 	if w.has("slots") {
 		var slots []gang.Slot
 		size := definition(0, w.number("size"))

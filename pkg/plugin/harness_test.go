@@ -36,6 +36,7 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/metrics"
 	testframework "k8s.io/kubernetes/pkg/scheduler/testing/framework"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -444,6 +445,14 @@ func on(node string, pod *v1.Pod) *v1.Pod {
 }
 
 // driver is a driver of the application of its own name, as spark-submit makes it.
+// daemon is a pod of a DaemonSet, which another scheduler has placed.
+func daemon(name string, cpu int) *v1.Pod {
+	pod := lone(name, cpu)
+	pod.Spec.SchedulerName = v1.DefaultSchedulerName
+	pod.OwnerReferences = []metav1.OwnerReference{{Kind: "DaemonSet", Name: "agent", Controller: ptr.To(true)}}
+	return pod
+}
+
 func driver(name string) *v1.Pod {
 	pod := lone(name, 1)
 	pod.Labels = map[string]string{spark.LabelRole: spark.RoleDriver, spark.LabelApp: name, spark.LabelVersion: "4.1.0"}

@@ -104,10 +104,10 @@ func pieceOf(w *Waiter, spec quota.Spec) resource.Vector {
 	return resource.OfAmounts(bits)
 }
 
-// utilized tells whether so many percent of the nodes are in use, of some resource that is lacking.
+// utilized tells whether so many percent of what nodes offer that take new pods are in use, of some resource that is lacking.
 func (c *Cluster) utilized(lacking resource.Vector, percent int64) bool {
 	for name := range lacking.List() {
-		if all := c.View.Capacity().Of(name); lacking.Of(name) > 0 && all-c.View.Total().Of(name) >= all/100*percent {
+		if all := c.View.Capacity().Of(name); lacking.Of(name) > 0 && all-c.View.Idle().Of(name) >= all/100*percent {
 			return true
 		}
 	}
