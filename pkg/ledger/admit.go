@@ -21,10 +21,10 @@ func (l *Ledger) defineLocked(leader types.UID, event gang.Event) {
 	l.endWaitLocked(leader)
 	switch e.Phase {
 	case gang.Waiting:
-		l.recruitLocked(e)
+		l.assignRolesLocked(e)
 	case gang.Invalid:
-		l.dismissLocked(e)
-		l.disbandLocked(l.apps[e.Key])
+		l.selectors.remove(e)
+		l.unassignRolesLocked(l.apps[e.Key])
 	}
 	switch {
 	case e.leader.bound && e.Phase == gang.Waiting:

@@ -339,7 +339,7 @@ func BenchmarkReclaim(b *testing.B) {
 					s.now = s.now.Add(reclaimPause)
 					s.tell(Tick{})
 					b.StopTimer()
-					for _, c := range slices.Clone(s.collections) {
+					for _, c := range slices.Clone(s.collections.list) {
 						s.endCollectionLocked(c)
 					}
 					b.StartTimer()

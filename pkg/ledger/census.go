@@ -54,11 +54,11 @@ func (l *Ledger) Census() Census {
 func (l *Ledger) Collected() map[string]resource.Vector {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.collections) == 0 {
+	if len(l.collections.list) == 0 {
 		return nil
 	}
 	collected := map[string]resource.Vector{}
-	for _, c := range l.collections {
+	for _, c := range l.collections.list {
 		for node, amount := range c.amounts() {
 			collected[node] = collected[node].Add(amount)
 		}

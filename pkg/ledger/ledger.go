@@ -37,10 +37,8 @@ type Ledger struct {
 	barred map[*entry]struct{}
 	// resting are the up-front gangs whose pods have waited for one another in vain, until they are tried again.
 	resting map[*entry]struct{}
-	// claims are the roles of defined gangs by one label of their selectors.
-	claims map[label][]claim
-	// labelled are the pods by one label, for the keys by which some role is found: key -> label -> pods.
-	labelled map[string]map[label]map[types.UID]*pod
+	// selectors are the roles of defined gangs that select pods.
+	selectors selectors
 	// layout is what is known of queues, and queues is what they use and who waits in them.
 	layout Queues
 	queues *quota.Tree
@@ -59,10 +57,7 @@ type Ledger struct {
 	// strategy is how gangs are laid out whose queues say nothing else.
 	strategy placement.Strategy
 
-	// collections are the room that is kept for waiters until they have all they need, the oldest first.
-	collections []*collection
-	// vainUntil is until when nothing is collected, because it was in vain; zero means that it was not.
-	vainUntil time.Time
+	collections collections
 
 	// degraded gangs have slots without a home -> whether their users have been told.
 	degraded map[*entry]bool
@@ -104,7 +99,7 @@ type entry struct {
 	upfront *upfront
 	// progress is when the leader became ready or a worker last came or went.
 	progress time.Time
-	// handles are the labels under which its roles are found in Ledger.claims.
+	// handles are the labels under which its roles are found in Ledger.selectors.
 	handles []label
 	// charged is what its queue was charged for it besides its pods; open is what of that its open slots are.
 	charged charge
@@ -130,19 +125,20 @@ type app struct {
 // New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement; empty
 // means no domains. strategy is how gangs are laid out unless their queue says it.
 func New(topologyKey string, strategy placement.Strategy) *Ledger {
+	nodes := inventory.New(topologyKey)
 	return &Ledger{
-		strategy: strategy,
-		nodes:    inventory.New(topologyKey),
-		pods:     map[types.UID]*pod{},
-		gangs:    map[types.UID]*entry{},
-		apps:     map[gang.Key]*app{},
-		groups:   map[gang.Key]Group{},
-		barred:   map[*entry]struct{}{},
-		resting:  map[*entry]struct{}{},
-		claims:   map[label][]claim{},
-		labelled: map[string]map[label]map[types.UID]*pod{},
-		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}, priorities: tally{}},
-		queues:   quota.New(nil),
+		strategy:    strategy,
+		nodes:       nodes,
+		collections: collections{nodes: nodes},
+		pods:        map[types.UID]*pod{},
+		gangs:       map[types.UID]*entry{},
+		apps:        map[gang.Key]*app{},
+		groups:      map[gang.Key]Group{},
+		barred:      map[*entry]struct{}{},
+		resting:     map[*entry]struct{}{},
+		selectors:   newSelectors(),
+		waiting:     waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}, priorities: tally{}},
+		queues:      quota.New(nil),
 		victims: victims{
 			reclaims: map[string]bool{}, budgets: map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{}, holders: reclaim.NewIndex(),
 		},
@@ -259,12 +255,12 @@ func (l *Ledger) settleLocked() []Effect {
 		l.repairLocked()
 		gained := l.nodes.Gained()
 		if len(l.degraded) > 0 {
-			for _, patient := range l.patientLocked() {
+			for _, patient := range l.collections.patient() {
 				l.endCollectionLocked(patient) // those that are admitted go first
 			}
 		}
 		l.rehomeLocked()
-		l.collectLocked()
+		l.collections.collect(l.now)
 		l.callLocked()
 		gained = gained || l.nodes.Gained()
 		if gained || l.companyChanged {

@@ -50,7 +50,7 @@ func (w *world) checkSums(t require.TestingT) {
 			require.Zero(t, open, "a gang that is %s holds slots", e.Phase)
 		}
 	}
-	for _, c := range w.collections {
+	for _, c := range w.collections.list {
 		missing := 0
 		for k, kept := range c.kept {
 			held[kept.node] = held[kept.node].Add(kept.amount)
@@ -180,7 +180,7 @@ func (w *world) checkBooks(t require.TestingT) {
 	}
 	require.Zero(t, workers, "workers outside of their application")
 	require.Zero(t, leaders, "leaders outside of their application")
-	for at, claims := range w.claims {
+	for at, claims := range w.selectors.claims {
 		require.NotEmpty(t, claims)
 		for _, c := range claims {
 			require.Same(t, c.entry, w.gangs[c.entry.leader.UID])
@@ -270,7 +270,7 @@ func TestNothingIsHeldWhenNothingRuns(t *testing.T) {
 		}
 		require.Equal(t, Census{Synced: true}, w.Census())
 		require.Empty(t, w.waiting.shapes)
-		require.Empty(t, w.claims)
+		require.Empty(t, w.selectors.claims)
 		require.Empty(t, w.probe)
 		for i := range view.Len() {
 			require.True(t, view.Name(i) == "" || w.nodes[view.Name(i)] != nil, "node %s is gone", view.Name(i))

@@ -31,12 +31,12 @@ func (p *Pod) play(a part) {
 // seePodLocked takes a pod's new state.
 func (l *Ledger) seePodLocked(seen Pod) {
 	shown := seen.part()
-	l.enlistLocked(&seen)
+	l.selectors.assignRole(&seen)
 	p := l.pods[seen.UID]
 	if p == nil {
 		p = &pod{Pod: seen, shown: shown}
 		l.pods[seen.UID] = p
-		l.labelAllLocked(p)
+		l.selectors.addPod(p)
 		l.joinLocked(p)
 	} else {
 		p.shown = shown
@@ -64,8 +64,8 @@ func (l *Ledger) updateLocked(p *pod, seen Pod) {
 		l.companyChanged = true
 	}
 	if !maps.Equal(p.Labels, seen.Labels) {
-		l.unlabelLocked(p)
-		defer l.labelAllLocked(p)
+		l.selectors.removePod(p)
+		defer l.selectors.addPod(p)
 	}
 	if p.part() != seen.part() {
 		// Somebody changed its labels, or a gang was defined or has ended.
@@ -126,8 +126,8 @@ func (l *Ledger) contestLocked(a *app, e *entry) {
 		return
 	}
 	l.endWaitLocked(owner.leader.UID)
-	l.dismissLocked(owner)
-	l.disbandLocked(a)
+	l.selectors.remove(owner)
+	l.unassignRolesLocked(a)
 	owner.Gang = gang.New(owner.Key, owner.leader.UID)
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
 	a.leaders = slices.Insert(a.leaders, 0, e)
@@ -163,7 +163,7 @@ func (l *Ledger) resumeLocked(e *entry) {
 	if carried := e.leader.Reservation; carried != nil {
 		l.stepLocked(e, gang.Defined{Definition: carried.Definition})
 		e.eligibility = nil
-		l.recruitLocked(e)
+		l.assignRolesLocked(e)
 		slots = slices.Clone(carried.Slots)
 	}
 	if e.Phase != gang.Waiting {
@@ -199,7 +199,7 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 	}
 	delete(l.pods, uid)
 	delete(l.victims.leaving, uid)
-	l.unlabelLocked(p)
+	l.selectors.removePod(p)
 	if p.placed != "" {
 		p.use(l.nodes, -1)
 		p.placed = ""
@@ -237,7 +237,7 @@ func (l *Ledger) leaveLocked(p *pod) {
 // endGangLocked gives back what a gang holds; the next leader that claims the key, if any, owns it from now on.
 func (l *Ledger) endGangLocked(e *entry) {
 	l.stepLocked(e, gang.Ended{})
-	l.dismissLocked(e)
+	l.selectors.remove(e)
 	l.endWaitLocked(e.leader.UID)
 	delete(l.gangs, e.leader.UID)
 	delete(l.degraded, e)
@@ -249,7 +249,7 @@ func (l *Ledger) endGangLocked(e *entry) {
 	if !owned {
 		return
 	}
-	l.disbandLocked(a)
+	l.unassignRolesLocked(a)
 	slices.SortFunc(a.leaders, func(a, b *entry) int { return a.leader.compare(b.leader) })
 	for _, p := range sorted(a.workers) {
 		l.chargePodLocked(p)

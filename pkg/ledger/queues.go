@@ -65,7 +65,7 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 		w.asks.Queue = l.queueOfLocked(w.turn.gang.Namespace)
 		l.queues.Push(w.asks)
 	}
-	for _, c := range l.collections {
+	for _, c := range l.collections.list {
 		if c.preemption != nil {
 			c.preemption.queue = l.waiting.byPod[c.waiter].asks.Queue
 			l.queues.Promise(c.preemption.queue, c.preemption.demand)
@@ -299,7 +299,7 @@ func (l *Ledger) reasonLocked(w *waiter) gang.Reason {
 
 // verdictLocked is why a waiter waits.
 func (l *Ledger) verdictLocked(w *waiter) gang.Verdict {
-	if c := l.collectionOfLocked(w.uid()); c != nil && c.preemption != nil {
+	if c := l.collections.of(w.uid()); c != nil && c.preemption != nil {
 		return c.preemption.verdict
 	}
 	if v, parked := l.queues.Parked(w.uid()); parked && !v.Passes() {

@@ -87,7 +87,7 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 		return nil, nil
 	}
 	var effects []Effect
-	for _, c := range slices.Clone(l.collections) {
+	for _, c := range slices.Clone(l.collections.list) {
 		if c.preemption != nil && !l.readyLocked(c) && !c.preemption.comes() {
 			l.waiting.byPod[c.waiter].claimed = time.Time{}
 			l.endCollectionLocked(c)
@@ -98,7 +98,7 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 	lowest := l.victims.priorities.lowest()
 	if len(l.victims.reclaims) > 0 || l.waiting.priorities.highest() > lowest { // else nobody may take anything back, however many wait
 		for _, first := range l.queues.Firsts(func(asks quota.Waiter) bool { return l.mayReclaimLocked(asks, lowest) }) {
-			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.byPod[first.ID], l.collectionOfLocked(first.ID))})
+			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.byPod[first.ID], l.collections.of(first.ID))})
 		}
 	}
 	l.victims.busy = len(candidates) > 0
@@ -210,7 +210,7 @@ func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 	l.victims.holders.Refresh(refreshedAtOnce, l.holderLocked) // what has happened since
 	c := &reclaim.Cluster{
 		Now: now, View: l.nodes.View(l.epoch), Queues: l.queues.Snapshot(), Namespaces: l.layout.Namespaces, Holders: l.victims.holders.Holders(),
-		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(l.victims.leaving, l.collections),
+		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(l.victims.leaving, l.collections.list),
 		Taken: map[string]resource.Vector{}, Lowest: l.victims.priorities.lowest(),
 	}
 	for _, p := range l.victims.leaving {
@@ -218,7 +218,7 @@ func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 			c.Leaving[p.placed] = c.Leaving[p.placed].Add(p.Requests)
 		}
 	}
-	for _, other := range l.collections {
+	for _, other := range l.collections.list {
 		if r := other.preemption; r != nil {
 			c.Taken[r.queue] = c.Taken[r.queue].Add(r.taken)
 		}
@@ -266,7 +266,7 @@ func (l *Ledger) mayReclaimLocked(asks quota.Waiter, lowest int32) bool {
 
 // reclaimsLocked tells whether somebody leaves for a waiter already.
 func (l *Ledger) reclaimsLocked(waiter types.UID) bool {
-	c := l.collectionOfLocked(waiter)
+	c := l.collections.of(waiter)
 	return c != nil && c.preemption != nil
 }
 
@@ -290,11 +290,11 @@ func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 		return reclaim.Case{}, false
 	}
 	w.claimed = now
-	looked := reclaim.Case{Waiter: reclaimerOf(w, l.collectionOfLocked(id)), Title: w.turn.gang.String(), Pods: l.asksLocked(id)}
+	looked := reclaim.Case{Waiter: reclaimerOf(w, l.collections.of(id)), Title: w.turn.gang.String(), Pods: l.asksLocked(id)}
 	if object := l.objectLocked(id); object != nil {
 		looked.Title = object.Namespace + "/" + object.Name
 	}
-	if c := l.collectionOfLocked(id); c != nil {
+	if c := l.collections.of(id); c != nil {
 		looked.KeptOn = c.amounts()
 	}
 	return looked, true
@@ -335,7 +335,7 @@ func (l *Ledger) holdsLocked(w *waiter, plan *reclaim.Plan) bool {
 		}
 		v.EachRoom(func(node string, amount resource.Vector) { freed[node] = freed[node].Add(amount) })
 	}
-	defer l.queues.Simulate(coming(l.victims.leaving, l.collections))()
+	defer l.queues.Simulate(coming(l.victims.leaving, l.collections.list))()
 	if !l.queues.Allows(plan.Request, plan.Chosen) {
 		return false
 	}
@@ -348,7 +348,7 @@ func (l *Ledger) holdsLocked(w *waiter, plan *reclaim.Plan) bool {
 			freed[p.placed] = freed[p.placed].Add(p.Requests)
 		}
 	}
-	if c := l.collectionOfLocked(w.uid()); c != nil {
+	if c := l.collections.of(w.uid()); c != nil {
 		for node, amount := range c.amounts() {
 			freed[node] = freed[node].Add(amount)
 		}
@@ -406,7 +406,7 @@ func (l *Ledger) takeLocked(w *waiter, plan *reclaim.Plan, grace *time.Duration)
 			l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: why}})
 		}
 	}
-	l.collections = append(l.collections, c)
+	l.collections.list = append(l.collections.list, c)
 	l.queues.Promise(w.asks.Queue, w.asks.Demand)
 	l.keepPlacesLocked(c, plan.Places)
 	l.tellLocked(w, c.preemption.verdict)
@@ -421,7 +421,7 @@ func (l *Ledger) keepPlacesLocked(c *collection, places []reclaim.Place) {
 	}
 	for _, place := range places {
 		for range place.Count {
-			l.settleOnLocked(c, next[place.Role], place.Node)
+			l.collections.settleOn(l.now, c, next[place.Role], place.Node)
 			next[place.Role]++
 		}
 	}

@@ -172,7 +172,7 @@ func TestLentRoomIsReturned(t *testing.T) {
 				l.perform(t)
 			}
 		}
-		require.Empty(t, l.collections)
+		require.Empty(t, l.collections.list)
 		require.Empty(t, l.victims.leaving)
 		for pod, preemptor := range l.gone {
 			_, waits := l.waiting[preemptor]

@@ -169,7 +169,7 @@ func TestLentRoomComesBackFromExpendableWorkers(t *testing.T) {
 	free := view.Free(0).Add(*view.Free(1))
 	assert.EqualValues(t, 3000, free.CPU, "what is kept is free for whom it is kept")
 	c.tell(Admitted{Leader: "y", Node: "b", Slots: []gang.Slot{{Node: "b", Requests: cores(1)}, {Node: "b", Requests: cores(1)}}})
-	assert.Empty(t, c.collections)
+	assert.Empty(t, c.collections.list)
 	assert.Empty(t, c.victims.leaving)
 	standing := c.standing("own")
 	assert.EqualValues(t, 3000, standing.Used.CPU)
@@ -214,7 +214,7 @@ func TestSlotsThatNobodyClaimsGoFirst(t *testing.T) {
 	c.pass(time.Second)
 	assert.Empty(t, c.evicted())
 	assert.Equal(t, "0", c.free())
-	assert.Contains(t, c.collections[0].preemption.verdict.Message, "gangs whose slots nobody has claimed: 1")
+	assert.Contains(t, c.collections.list[0].preemption.verdict.Message, "gangs whose slots nobody has claimed: 1")
 }
 
 func TestNothingIsTakenBack(t *testing.T) {
@@ -251,7 +251,7 @@ func TestNothingIsTakenBack(t *testing.T) {
 			c.pass(time.Minute)
 			words := show(c.said)
 			assert.Empty(t, c.evicted())
-			assert.Empty(t, c.collections)
+			assert.Empty(t, c.collections.list)
 			if name == "in a dry run" {
 				assert.Contains(t, words, "tell y: WouldReclaim: would take back cpu 2 from queue other (expendable workers: 2)")
 			}
@@ -351,7 +351,7 @@ func TestWhoNeedNotGoStays(t *testing.T) {
 	c.ends("y")
 	assert.False(t, c.Leaves("x4"))
 	assert.False(t, c.Leaves("x5"), "it goes, but nobody has to see to it")
-	assert.Empty(t, c.collections)
+	assert.Empty(t, c.collections.list)
 	assert.Len(t, c.victims.leaving, 1)
 	assert.Equal(t, "1", c.free())
 }
@@ -365,7 +365,7 @@ func TestAReclaimThatDoesNotComeIsGivenUp(t *testing.T) {
 	require.Len(t, c.evicted(), 2)
 	c.now = c.now.Add(evictionPatience + defaultGrace)
 	c.tell(Tick{Collect: time.Hour})
-	assert.Empty(t, c.collections)
+	assert.Empty(t, c.collections.list)
 	assert.False(t, c.Leaves("x5"))
 	c.pass(reclaimPause)
 	assert.Len(t, c.evicted(), 2, "and it is tried again")
@@ -405,7 +405,7 @@ func TestEveryQueueCollectsForOne(t *testing.T) {
 	c.tell(Tick{Collect: time.Hour})
 	c.tell(Tick{Collect: time.Hour})
 	collecting := map[string]string{} // queue -> for whom
-	for _, collection := range c.collections {
+	for _, collection := range c.collections.list {
 		collecting[collection.queue] = string(collection.waiter)
 	}
 	assert.Equal(t, map[string]string{"own": "first", "other": "third", "": "large"}, collecting)
@@ -423,12 +423,12 @@ func TestWhoCollectsMayTakeBack(t *testing.T) {
 	c.waits("own", "y", 2)
 	c.now = c.now.Add(time.Hour)
 	c.tell(Tick{Collect: time.Hour})
-	require.Len(t, c.collections, 1)
+	require.Len(t, c.collections.list, 1)
 	require.Equal(t, "0", c.free(), "the only free core is collected")
 	c.arrange(own(0), quota.Spec{Name: "other"})
 	c.pass(time.Second)
 	assert.Equal(t, []string{"x5", "x4"}, c.evicted())
-	assert.Len(t, c.collections, 1)
+	assert.Len(t, c.collections.list, 1)
 	assert.Equal(t, "0", c.free())
 }
 

@@ -19,7 +19,7 @@ import (
 // more, or on which others have taken the room. The gangs admitted last move first. All gangs are looked at only when
 // some node is in trouble; else those whose own slots the event has opened or resized.
 func (l *Ledger) repairLocked() {
-	l.checkCollectionLocked()
+	l.collections.check()
 	suspects := l.unsettled
 	touched := sets.New[string]()
 	for _, i := range l.nodes.Touched() {

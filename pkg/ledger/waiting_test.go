@@ -113,6 +113,7 @@ func (l *Ledger) wait(uid types.UID, size int64, turn turn) *waiter {
 // offer makes the cluster one node of so many cores.
 func (l *Ledger) offer(cores int64) {
 	l.nodes = inventory.New("")
+	l.collections.nodes = l.nodes
 	l.nodes.See(newNode("a", cores))
 	l.nodes.Settle()
 }

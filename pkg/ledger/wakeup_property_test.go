@@ -428,7 +428,7 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 			q.step(t)
 		}
 		q.settle(t)
-		if len(q.collections) > 0 {
+		if len(q.collections.list) > 0 {
 			return // room is free that is kept for the one who collects
 		}
 		view := q.View()
