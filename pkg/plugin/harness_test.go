@@ -387,6 +387,8 @@ func (h *harness) create(objects ...runtime.Object) {
 			_, err = h.client.CoreV1().Nodes().Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.ConfigMap:
 			_, err = h.client.CoreV1().ConfigMaps(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
+		case *v1.Service:
+			_, err = h.client.CoreV1().Services(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.PersistentVolumeClaim:
 			_, err = h.client.CoreV1().PersistentVolumeClaims(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.PersistentVolume:

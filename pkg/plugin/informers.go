@@ -113,3 +113,17 @@ func redefines(before, pod *v1.Pod) bool {
 	return before.UID == pod.UID && pod.Spec.NodeName == "" && leads(before) && leads(pod) &&
 		before.Annotations[spark.AnnotationRoles] != pod.Annotations[spark.AnnotationRoles]
 }
+
+// exists tells whether the pod has neither ended nor been replaced by another of its name.
+func (p *Plugin) exists(pod *v1.Pod) bool {
+	return p.current(pod) != nil
+}
+
+// current is the pod as the informer knows it; nil when it has ended or been replaced by another of its name.
+func (p *Plugin) current(pod *v1.Pod) *v1.Pod {
+	current, err := p.handle.SharedInformerFactory().Core().V1().Pods().Lister().Pods(pod.Namespace).Get(pod.Name)
+	if err != nil || current.UID != pod.UID {
+		return nil
+	}
+	return current
+}

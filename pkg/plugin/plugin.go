@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/utils/clock"
@@ -85,7 +87,17 @@ func Factory(clock clock.WithTicker, serves func(schedulerName string) bool) fun
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
 		p.effects = newEffects(p)
-		p.definer = newDefiner(p)
+		client := handle.ClientSet()
+		if config := handle.KubeConfig(); config != nil {
+			// Bindings never wait for those who look for ConfigMaps: each client has a rate limit of its own.
+			if client, err = kubernetes.NewForConfig(rest.AddUserAgent(config, "definer")); err != nil {
+				return nil, fmt.Errorf("plugin %s: %w", Name, err)
+			}
+		}
+		p.definer = newDefiner(p, client)
+		if err := p.listenToServices(); err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		}
 		synced, err := p.listen()
 		if err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
