@@ -54,9 +54,9 @@ type definer struct {
 type wanted struct {
 	pod    *v1.Pod
 	since  time.Time
-	warned bool // its user has been told that the configuration is overdue
-	served bool // its Service is there
-	fresh  bool // the next attempt is the first, or the first since its Service is there
+	warned bool          // its user has been told that the configuration is overdue
+	served bool          // its Service is there
+	fresh  bool          // the next attempt is the first, or the first since its Service is there
 	due    time.Time     // of that attempt: none before it
 	retry  time.Duration // after the next attempt that fails
 }
