@@ -21,7 +21,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		UID:       pod.UID,
 		Namespace: pod.Namespace,
 		Node:      pod.Spec.NodeName,
-		Requests:  resource.OfPod(pod),
+		Requests:  requestsOf(pod),
 		Priority:  corev1helpers.PodPriority(pod),
 		Created:   pod.CreationTimestamp.Time,
 		Ready:     ready(pod),
@@ -87,7 +87,7 @@ func (p *Plugin) joinUpfront(described *ledger.Pod) {
 	described.Kind, described.Upfront = ledger.Worker, true
 	described.Shape = signatureOf(pod)
 	described.Nominated = pod.Status.NominatedNodeName
-	described.Role = described.Shape + " " + described.Requests.String()
+	described.Role = described.Shape + " " + resource.OfPod(pod).String() // which a status does not change
 	if _, written := pod.Annotations[spark.AnnotationWorkers]; !written {
 		return
 	}
