@@ -138,7 +138,11 @@ e2e-capture: ## Write the objects real Spark makes to pkg/spark/testdata/real (S
 .PHONY: perf
 perf: ## Run the benchmarks of the pure parts: ns, bytes and allocations per operation, and what ten times the work costs.
 	go build -o $(BIN)/growth ./test/perf/growth
-	go test -run '^$$' -bench . -benchmem ./pkg/... $(PERF_FLAGS) | $(BIN)/growth $(GROWTH_FLAGS)
+	go test -run '^$$' -bench . -skip LockHolds -benchmem ./pkg/... $(PERF_FLAGS) | $(BIN)/growth $(GROWTH_FLAGS)
+
+.PHONY: perf-lock
+perf-lock: ## Measure for how long the ledger's lock is held: 15,000 nodes, 150,000 pods, 1,000 queues, 10,000 waiting (some minutes).
+	go test -run '^$$' -bench LockHolds -benchtime 20x -timeout 1h -v ./pkg/ledger $(PERF_FLAGS)
 
 # Against baselines: Retinue, kube-scheduler with and without its own gangs, and what the API server allows, by turns.
 ROUNDS ?= 3

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -25,7 +24,7 @@ const probeTimeout = 5 * time.Second
 
 // Ledger is the record. It is safe for concurrent use.
 type Ledger struct {
-	mu sync.Mutex // guards everything below
+	mu lock // guards everything below
 
 	nodes *inventory.Nodes
 	pods  map[types.UID]*pod   // every pod that has not ended
