@@ -52,6 +52,8 @@ type Nodes struct {
 	// capacity is the sum of what all nodes offer that take new pods, and idle what of it is free. Room that nobody can use is no
 	// room.
 	capacity, idle resource.Vector
+	// uncounted are resources that others count on the nodes that do not list them, by name.
+	uncounted []v1.ResourceName
 	// topologyKey is the node label that names a node's domain; empty means no domains.
 	topologyKey string
 
@@ -112,8 +114,41 @@ func (n *Nodes) See(object *v1.Node) {
 	n.update(i, func(node *Node) {
 		node.Object, node.Open = object, placement.Open(object)
 		node.Domain = object.Labels[n.topologyKey]
-		node.Allocatable = resource.OfList(object.Status.Allocatable)
+		node.Allocatable = n.offers(object)
 	})
+}
+
+// plenty is how much a node offers of a resource that others count there; the sum over 100,000 nodes is no absurd amount.
+const plenty = 1 << 40
+
+// offers is what a node offers, as far as it is counted here.
+func (n *Nodes) offers(object *v1.Node) resource.Vector {
+	offered := resource.OfList(object.Status.Allocatable)
+	if len(n.uncounted) == 0 {
+		return offered
+	}
+	extended := map[v1.ResourceName]int64{}
+	for _, name := range n.uncounted {
+		if _, listed := object.Status.Allocatable[name]; !listed {
+			extended[name] = plenty
+		}
+	}
+	for _, amount := range offered.Extended {
+		extended[amount.Name] = amount.Value
+	}
+	return offered.WithExtended(extended)
+}
+
+// Uncount leaves resources to others on the nodes that do not list them; names that were left to them before and are not among
+// these count again.
+func (n *Nodes) Uncount(names []v1.ResourceName) {
+	n.uncounted = names
+	for i := range n.All() {
+		if object := n.table.at(i).Object; object != nil {
+			n.update(i, func(node *Node) { node.Allocatable = n.offers(object) })
+		}
+	}
+	n.Reconsider()
 }
 
 // Remove makes a node offer nothing; pods that are still on it stay counted until they go.

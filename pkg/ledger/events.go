@@ -113,6 +113,8 @@ type (
 	NodeSeen struct{ Node *v1.Node }
 	// NodeGone: a node was deleted.
 	NodeGone struct{ Name string }
+	// Uncounted: these extended resources are counted by others on the nodes that do not list them, and no others are.
+	Uncounted struct{ Resources []v1.ResourceName }
 	// PodSeen: a pod that has not ended appeared or changed. Repeating it changes nothing.
 	PodSeen struct{ Pod Pod }
 	// PodGone: a pod finished, failed or was deleted.
@@ -180,6 +182,7 @@ type (
 
 func (NodeSeen) ledgerEvent()   {}
 func (NodeGone) ledgerEvent()   {}
+func (Uncounted) ledgerEvent()  {}
 func (PodSeen) ledgerEvent()    {}
 func (PodGone) ledgerEvent()    {}
 func (GroupSeen) ledgerEvent()  {}
@@ -213,7 +216,7 @@ type (
 		Pods    []types.UID
 		Verdict gang.Verdict
 	}
-	// Evict takes a pod back for somebody else, unless Ledger.Leaves says meanwhile that it need not go. Those of one gang come
+	// Evict takes a pod back for somebody else, unless Ledger.Situation says meanwhile that it need not go. Those of one gang come
 	// in the order in which they have to go: workers before their leader.
 	Evict struct {
 		Pod *v1.Pod

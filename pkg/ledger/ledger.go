@@ -174,6 +174,8 @@ func (l *Ledger) applyLocked(event Event) error {
 		l.nodes.See(e.Node)
 	case NodeGone:
 		l.loseNodeLocked(e.Name)
+	case Uncounted:
+		l.nodes.Uncount(e.Resources)
 	case PodSeen:
 		l.seePodLocked(e.Pod)
 	case PodGone:

@@ -470,12 +470,12 @@ func (l *Ledger) endPreemptionLocked(c *collection) {
 	}
 }
 
-// Leaves tells whether a pod still has to go for which an Evict was asked.
-func (l *Ledger) Leaves(uid types.UID) bool {
+// Situation tells whether a pod has a node, or is about to get one, and whether it still has to go for which an Evict was asked.
+func (l *Ledger) Situation(uid types.UID) (placed, leaves bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.pods[uid]
-	return p != nil && p.preemptor != ""
+	return p != nil && p.placed != "", p != nil && p.preemptor != ""
 }
 
 func (v *victims) forgetBudget(namespace, name string) {

@@ -125,6 +125,12 @@ func (l *lenders) try(p Pod) {
 	}
 }
 
+// leaves tells whether a pod still has to go.
+func leaves(l *Ledger, uid types.UID) bool {
+	_, leaves := l.Situation(uid)
+	return leaves
+}
+
 // leaveOne lets one of those go that have to, drivers after their executors.
 func (l *lenders) leaveOne(t *rapid.T) {
 	name := l.going[0]
@@ -132,7 +138,7 @@ func (l *lenders) leaveOne(t *rapid.T) {
 		name = l.going[i]
 	}
 	l.going = slices.DeleteFunc(l.going, func(other string) bool { return other == name })
-	if p := l.Ledger.pods[types.UID(name)]; p != nil && l.Leaves(p.UID) {
+	if p := l.Ledger.pods[types.UID(name)]; p != nil && leaves(l.Ledger, p.UID) {
 		l.gone[name] = string(p.preemptor)
 		l.tell(PodGone{p.UID})
 	}

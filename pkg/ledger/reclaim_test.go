@@ -158,7 +158,7 @@ func TestLentRoomComesBackFromExpendableWorkers(t *testing.T) {
 
 	c.pass(10 * time.Second)
 	assert.Empty(t, c.evicted(), "once is enough")
-	assert.True(t, c.Leaves("x5"))
+	assert.True(t, leaves(c.Ledger, "x5"))
 	c.ends("x5")
 	assert.Equal(t, "0", c.free())
 	c.ends("x4")
@@ -349,8 +349,8 @@ func TestWhoNeedNotGoStays(t *testing.T) {
 	c.pass(time.Second)
 	c.leave("x5")
 	c.ends("y")
-	assert.False(t, c.Leaves("x4"))
-	assert.False(t, c.Leaves("x5"), "it goes, but nobody has to see to it")
+	assert.False(t, leaves(c.Ledger, "x4"))
+	assert.False(t, leaves(c.Ledger, "x5"), "it goes, but nobody has to see to it")
 	assert.Empty(t, c.collections.list)
 	assert.Len(t, c.victims.leaving, 1)
 	assert.Equal(t, "1", c.free())
@@ -366,7 +366,7 @@ func TestAReclaimThatDoesNotComeIsGivenUp(t *testing.T) {
 	c.now = c.now.Add(evictionPatience + defaultGrace)
 	c.tell(Tick{Collect: time.Hour})
 	assert.Empty(t, c.collections.list)
-	assert.False(t, c.Leaves("x5"))
+	assert.False(t, leaves(c.Ledger, "x5"))
 	c.pass(reclaimPause)
 	assert.Len(t, c.evicted(), 2, "and it is tried again")
 }

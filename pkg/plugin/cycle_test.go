@@ -468,8 +468,8 @@ func TestArgumentsAreReadWhenThePluginIsMade(t *testing.T) {
 		assert.EqualValues(t, "Spread", h.plugin.args.Placement)
 		assert.Equal(t, 7*time.Second, h.plugin.args.DefinitionTimeout.Duration)
 	})
-	_, err := Factory(nil, nil)(context.Background(), &runtime.Unknown{Raw: []byte(`{"placement": "Heap"}`)}, nil)
+	_, err := Factory(nil, Process{})(context.Background(), &runtime.Unknown{Raw: []byte(`{"placement": "Heap"}`)}, nil)
 	require.ErrorContains(t, err, `placement: Unsupported value: "Heap"`)
-	_, err = Factory(nil, nil)(context.Background(), &v1.Pod{}, nil)
+	_, err = Factory(nil, Process{})(context.Background(), &v1.Pod{}, nil)
 	require.ErrorContains(t, err, "arguments of plugin Retinue are a *v1.Pod, want runtime.Unknown")
 }

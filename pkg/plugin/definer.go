@@ -63,7 +63,7 @@ type wanted struct {
 
 func newDefiner(p *Plugin, client kubernetes.Interface) *definer {
 	d := &definer{
-		reader: reader{client: client}, clock: p.clock, logger: p.logger, tell: p.tell, report: p.report, exists: p.exists,
+		reader: reader{client: client, counted: p.counted}, clock: p.clock, logger: p.logger, tell: p.tell, report: p.effects.report, exists: p.exists,
 		serves: func(types.UID) bool { return false }, timeout: p.args.DefinitionTimeout.Duration,
 		leaders: map[types.UID]*wanted{}, sinceLeader: lateness(2 * firstRetry), sinceService: lateness(firstRetry),
 	}

@@ -10,7 +10,6 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/plugin/podgroups"
-	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -73,7 +72,7 @@ func (f *foreteller) failsAgain(pod *v1.Pod) (ledger.Refused, bool) {
 	if pod = p.current(pod); pod == nil || !p.ledger.Probed(pod.UID) {
 		return ledger.Refused{}, false // it is not its turn: the queue only has to look at it again
 	}
-	c := &cycle{request: resource.OfPod(pod), view: p.ledger.ViewFor(pod.UID)}
+	c := &cycle{request: p.counted.requests(pod), view: p.ledger.ViewFor(pod.UID)}
 	var tried bool
 	if c.demand, tried = p.ledger.Demand(pod.UID); !tried || !c.demand.Verdict.Passes() {
 		return ledger.Refused{}, false

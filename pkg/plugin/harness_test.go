@@ -55,6 +55,10 @@ type harness struct {
 	nodes  *snapshot
 	events *events.FakeRecorder
 	log    *buffer
+	// process is what the plugin is told of the process it is in.
+	process Process
+	// dra turns dynamic resource allocation on if it is anything.
+	dra fwk.SharedDRAManager
 	// factory makes the informers; one that is asked for late has to be started.
 	factory informers.SharedInformerFactory
 
@@ -147,9 +151,9 @@ func filtered(t *testing.T, args string, objects []runtime.Object, test func(*ha
 	bubbleWith(t, filtersInTree, args, objects, test)
 }
 
-func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Object, test func(*harness)) {
+func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Object, test func(*harness), set ...func(*harness)) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarness(t, inTree, args, objects)
+		h := newHarness(t, inTree, args, objects, set...)
 		defer h.stop()
 		h.after(time.Second) // the plugin looks ten times a second whether everything has been read
 		test(h)
@@ -157,10 +161,13 @@ func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Ob
 }
 
 // newHarness starts the plugin; outside of a bubble too, for what must not be measured by a clock that stands still.
-func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Object) *harness {
+func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Object, set ...func(*harness)) *harness {
 	metrics.Register()
 	ctx, cancel := context.WithCancel(t.Context())
 	h := &harness{t: t, client: fake.NewClientset(objects...), nodes: &snapshot{}, events: events.NewFakeRecorder(1000), log: &buffer{}}
+	for _, set := range set {
+		set(h)
+	}
 	verbosity := 10
 	if _, measured := t.(*testing.B); measured {
 		verbosity = 2
@@ -176,7 +183,7 @@ func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Ob
 	}
 	registry := frameworkruntime.Registry{}
 	make := func(ctx context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
-		made, err := Factory(clock.RealClock{}, nil)(ctx, args, handle)
+		made, err := Factory(clock.RealClock{}, h.process)(ctx, args, handle)
 		if err == nil {
 			h.plugin = made.(*Plugin)
 		}
@@ -198,7 +205,7 @@ func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Ob
 	fw, err := frameworkruntime.NewFramework(h.ctx, registry, configuration,
 		frameworkruntime.WithClientSet(h.client), frameworkruntime.WithInformerFactory(factory), frameworkruntime.WithEventRecorder(h.events),
 		frameworkruntime.WithSnapshotSharedLister(h.nodes), frameworkruntime.WithMutableSnapshotLister(h.nodes),
-		frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
+		frameworkruntime.WithSharedDRAManager(h.dra), frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
 		frameworkruntime.WithPodActivator(h), frameworkruntime.WithPodNominator(h), frameworkruntime.WithWaitingPods(frameworkruntime.NewWaitingPodsMap()), frameworkruntime.WithLogger(logger))
 	require.NoError(t, err)
 	h.fw, h.factory = fw, factory

@@ -35,6 +35,7 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(informer.Handlers(p.podSeen, func(pod *v1.Pod) {
 		p.pending.gone(pod)
 		p.tell(ledger.PodGone{UID: pod.UID})
+		p.arrivals.leave(pod.UID)
 		p.groups.Changed(pod)
 	}))
 	if err != nil {
@@ -44,7 +45,15 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []cache.InformerSynced{nodes.HasSynced, pods.HasSynced, budgets}, nil
+	synced := []cache.InformerSynced{nodes.HasSynced, pods.HasSynced, budgets}
+	if p.handle.SharedDRAManager() == nil { // dynamic resource allocation is turned off
+		return synced, nil
+	}
+	classes, err := p.listenToDeviceClasses()
+	if err != nil {
+		return nil, err
+	}
+	return append(synced, classes), nil
 }
 
 // podSeen is a pod that came, or with what it was before, one that changed.
@@ -52,6 +61,7 @@ func (p *Plugin) podSeen(before, pod *v1.Pod) {
 	if before != nil && before.UID != pod.UID {
 		// The watch missed a deletion, and a new pod has the name.
 		p.tell(ledger.PodGone{UID: before.UID})
+		p.arrivals.leave(before.UID)
 	}
 	p.pending.seen(pod)
 	if before == nil || podDiffers(before, pod) {
@@ -75,6 +85,7 @@ func (p *Plugin) tell(event ledger.Event) {
 // openWhenSynced lets gangs be admitted once everything that exists has been told.
 func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSynced) {
 	if cache.WaitForCacheSync(ctx.Done(), synced...) {
+		p.arrivals.start()
 		p.tell(ledger.Synced{})
 		p.logger.V(2).Info("Ledger knows the cluster, gangs may be admitted")
 	}
@@ -96,17 +107,16 @@ func (p *Plugin) tick(ctx context.Context) {
 			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Collect: p.args.CollectAfter.Duration})
 			p.effects.again()
 			p.pending.sweep()
+			p.arrivals.sweep()
 		}
 	}
 }
 
-// podDiffers compares what the ledger looks at; status changes come all the time. What a pod takes from its node may change with
-// nothing but its status, as the kubelet resizes it.
+// podDiffers compares what the ledger looks at; status changes come all the time.
 func podDiffers(a, b *v1.Pod) bool {
 	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || leads(a) != leads(b) ||
 		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil) ||
-		a.Annotations[spark.LabelUser] != b.Annotations[spark.LabelUser] || a.Annotations[spark.AnnotationRank] != b.Annotations[spark.AnnotationRank] || !maps.Equal(a.Labels, b.Labels) ||
-		b.Spec.NodeName != "" && !requestsOf(a).Equal(requestsOf(b))
+		a.Annotations[spark.LabelUser] != b.Annotations[spark.LabelUser] || a.Annotations[spark.AnnotationRank] != b.Annotations[spark.AnnotationRank] || !maps.Equal(a.Labels, b.Labels)
 }
 
 // redefines tells whether a leader that is not bound yet says something else of its workers: its user has mended a

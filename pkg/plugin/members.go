@@ -10,7 +10,6 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/plugin/podgroups"
-	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -21,9 +20,9 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		UID:       pod.UID,
 		Namespace: pod.Namespace,
 		Node:      pod.Spec.NodeName,
-		Requests:  requestsOf(pod),
+		Requests:  p.counted.requests(pod),
 		Priority:  corev1helpers.PodPriority(pod),
-		Created:   pod.CreationTimestamp.Time,
+		Created:   p.arrivals.ofPod(pod),
 		Ready:     ready(pod),
 		User:      spark.User(pod),
 		Rank:      rank,
@@ -87,7 +86,7 @@ func (p *Plugin) joinUpfront(described *ledger.Pod) {
 	described.Kind, described.Upfront = ledger.Worker, true
 	described.Shape = signatureOf(pod)
 	described.Nominated = pod.Status.NominatedNodeName
-	described.Role = described.Shape + " " + resource.OfPod(pod).String() // which a status does not change
+	described.Role = described.Shape + " " + described.Requests.String()
 	if _, written := pod.Annotations[spark.AnnotationWorkers]; !written {
 		return
 	}

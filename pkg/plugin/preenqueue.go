@@ -25,6 +25,7 @@ func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
 	if !p.exists(pod) {
 		p.tell(ledger.PodGone{UID: pod.UID})
 		p.pending.gone(pod)
+		p.arrivals.leave(pod.UID)
 		return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the pod is gone")
 	}
 	if !verdict.Passes() && verdict.Reason != gang.NotSynced && pod.Status.NominatedNodeName != "" {

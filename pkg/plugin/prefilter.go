@@ -64,7 +64,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	if rehearsal.Running(state) {
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
-	c := &cycle{request: resource.OfPod(pod), view: p.ledger.ViewFor(pod.UID)}
+	c := &cycle{request: p.counted.requests(pod), view: p.ledger.ViewFor(pod.UID)}
 	state.Write(cycleKey, c)
 	var tried bool
 	if c.demand, tried = p.ledger.Demand(pod.UID); tried {

@@ -35,6 +35,8 @@ type reader struct {
 	// texts is held by whoever decodes what a user wrote: one text's need of memory has a bound, and that of all workers together
 	// is the same.
 	texts sync.Mutex
+	// counted is which resources the ledger counts.
+	counted counted
 }
 
 // decode decodes one text while nobody else does.
@@ -66,6 +68,7 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 	}
 	for i := range definition.Roles {
 		definition.Roles[i].Shape = signatureOf(definition.Roles[i].Pod)
+		definition.Roles[i].Requests = r.counted.of(definition.Roles[i].Requests)
 	}
 	if rehearsal.Needed(leader, definition.Roles) {
 		definition.Roles[0].Shape += " " + gangSignature(leader, definition.Roles)

@@ -27,7 +27,7 @@ var tooLarge = map[string]room{
 	"ledger.Ledger":    {methods: 132, fields: 25},
 	"ledger.Pod":       {fields: 23},
 	"placement.Solver": {methods: 76, fields: 27},
-	"plugin.Plugin":    {methods: 48},
+	"plugin.Plugin":    {methods: 47},
 }
 
 // Lines a file may have.

@@ -24,7 +24,6 @@ case "$1 ${2:-}" in
 "env GOARCH") echo amd64 ;;
 "env GOPROXY") echo https://proxy.example ;;
 "version -m") grep -q whole "$3" && cat "$3" ;;
-"version "*) grep -q whole "$2" ;;
 "list "*)
   if [[ -e $here/offline ]]; then
     for package in 1 2 3 4 5 6 7; do
@@ -39,10 +38,6 @@ case "$1 ${2:-}" in
     [[ $1 != -o ]] || out=$2
     shift
   done
-  if [[ -e $out ]] && ! grep -q whole "$out"; then
-    echo "build output already exists and is not an object file" >&2
-    exit 1
-  fi
   echo half >"$out"
   if [[ -e $here/killed ]]; then
     rm "$here/killed"
@@ -152,10 +147,9 @@ func TestWhatAnotherVersionLeftInBinIsBuiltAgain(t *testing.T) {
 	require.NoError(t, err)
 	c.write("hack/tools.mod", regexp.MustCompile(`(\tgo\.etcd\.io/etcd/server/v3) v\S+`).ReplaceAllString(string(tools), "$1 v3.99.0"))
 	c.write("bin/kubectl", "\x7fELF, and the disk was full")
-	c.write("bin/scheduler", "no program")
-	out, err = c.build("etcd", "kwok", "kubectl", "scheduler")
+	out, err = c.build("etcd", "kwok", "kubectl")
 	require.NoError(t, err, out)
-	require.Equal(t, "building 1 of 3: etcd\nbuilding 2 of 3: kubectl\nbuilding 3 of 3: scheduler\n", out)
+	require.Equal(t, "building 1 of 2: etcd\nbuilding 2 of 2: kubectl\n", out)
 	content, err := os.ReadFile(filepath.Join(c.dir, "bin/etcd"))
 	require.NoError(t, err)
 	require.Contains(t, string(content), "v3.99.0")
