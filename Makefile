@@ -70,6 +70,21 @@ test: binaries ## Run all tests but e2e: unit, architecture, a minute of simulat
 integration: binaries ## Run only the tests against a real API server.
 	go test -timeout 45m -count=1 ./test/cluster/... ./test/integration/...
 
+# Kubernetes' own integration tests of its scheduler, from a patched copy of the module in .cache. docs/upstream.md lists what may differ.
+UPSTREAM_FLAGS ?=
+define run-upstream
+	go build -o $(BIN)/upstream ./test/upstream/cmd/upstream
+	$(BIN)/upstream $(1) $(UPSTREAM_FLAGS)
+endef
+
+.PHONY: upstream
+upstream: $(BIN)/etcd ## Run every package of upstream's scheduler tests without and with Retinue: an hour (UPSTREAM_FLAGS='-packages preemption/misc').
+	$(call run-upstream,)
+
+.PHONY: upstream-short
+upstream-short: $(BIN)/etcd ## Run a selection of them, in less than ten minutes after the first build.
+	$(call run-upstream,-short)
+
 .PHONY: race
 race: ## Run the unit tests under the race detector.
 	go test -race ./pkg/...
