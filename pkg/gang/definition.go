@@ -41,8 +41,8 @@ type Role struct {
 	Selector map[string]string
 	// Requests is what one worker asks of a node: resource.OfPod(Pod).
 	Requests resource.Vector
-	// Shape is equal for workers that ask for the same of a node, apart from Requests.
-	Shape string
+	// Signature is equal for workers that ask for the same of a node, apart from Requests.
+	Signature string
 	// Pod is a worker as its leader will create it, as far as scheduling is concerned. It is never modified and
 	// never nil.
 	Pod *v1.Pod

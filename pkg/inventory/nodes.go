@@ -262,17 +262,25 @@ func (n *Nodes) Touched() []int { return slices.Sorted(maps.Keys(n.touched)) }
 // Changed tells whether the event changed what a node is: a new one, other labels, taints, or amounts.
 func (n *Nodes) Changed() bool { return n.changed }
 
-// Gained tells whether a node has changed, or some node has more free than before the event.
-func (n *Nodes) Gained() bool {
-	if n.changed {
-		return true
-	}
-	for i, before := range n.before {
-		if node := n.table.at(i); node.Object != nil && !node.Free.Sub(before).Fits(resource.Vector{}) {
-			return true
+// Gained is the most, of every resource, that is free on any node that has more free than before the event, or has changed; false
+// means that there is no such node.
+func (n *Nodes) Gained() (most resource.Vector, gained bool) {
+	take := func(i int) {
+		if node := n.table.at(i); node.Object != nil {
+			most, gained = most.Max(node.Free), true
 		}
 	}
-	return false
+	for i, before := range n.before {
+		if !n.table.at(i).Free.Sub(before).Fits(resource.Vector{}) {
+			take(i)
+		}
+	}
+	if n.changed {
+		for i := range n.touched {
+			take(i)
+		}
+	}
+	return most, gained || n.changed
 }
 
 // Settle ends an event: the next has changed nothing yet, and what is gone and has nothing on it any more is forgotten.

@@ -113,7 +113,13 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 				gained = gained || twin.exists && !twin.free().Sub(before[name]).Fits(resource.Vector{})
 			}
 			require.Equal(t, nodeSeen, n.Changed())
-			require.Equal(t, gained, n.Gained())
+			most, has := n.Gained()
+			require.Equal(t, gained, has)
+			for name, twin := range twins {
+				if twin.exists && !twin.free().Sub(before[name]).Fits(resource.Vector{}) {
+					require.True(t, twin.free().Sub(most).Fits(resource.Vector{}), "node %s has %v, and the most is %v", name, twin.free(), most)
+				}
+			}
 			n.Settle()
 			require.NoError(t, n.Check())
 			check(t, n, twins)

@@ -47,7 +47,7 @@ type Census struct {
 func (l *Ledger) Census() Census {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Census{len(l.pods), len(l.gangs), len(l.apps), len(l.waiting.byPod), len(l.degraded), l.synced}
+	return Census{len(l.pods), len(l.gangs), len(l.apps), l.waiting.Len(), len(l.degraded), l.synced}
 }
 
 // Collected is what is kept for waiters for which room is collected: node -> sum; nil when there are none.

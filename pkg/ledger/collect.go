@@ -13,6 +13,7 @@ import (
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 // tickCollectionLocked begins to collect for the first in turn of those that have waited longer than after for want of
@@ -32,47 +33,47 @@ func (l *Ledger) tickCollectionLocked(after time.Duration) {
 	if len(l.degraded) > 0 || l.now.Before(l.collections.vainUntil) {
 		return
 	}
-	first := map[string]*waiter{} // queue -> the first of those who may collect for it
-	for _, w := range l.waiting.byPod {
-		waited, lately := l.now.Sub(w.turn.created) >= after, l.now.Sub(w.passed) < after
-		if !waited || lately || !l.wantsRoomLocked(w) || l.collections.of(w.uid()) != nil {
+	first := map[string]*waiting.Waiter{} // queue -> the first of those who may collect for it
+	for w := range l.waiting.All() {
+		waited, lately := l.now.Sub(w.Turn.Created) >= after, l.now.Sub(w.Passed) < after
+		if !waited || lately || !l.wantsRoomLocked(w) || l.collections.of(w.ID()) != nil {
 			continue
 		}
 		queue := quota.Unassigned
-		if l.queues.WithinGuarantee(w.asks.Queue, w.asks.Demand) {
-			queue = w.asks.Queue
+		if l.queues.WithinGuarantee(w.Asks.Queue, w.Asks.Demand) {
+			queue = w.Asks.Queue
 		}
-		if best := first[queue]; !taken[queue] && (best == nil || cmp.Or(w.passed.Compare(best.passed), w.turn.compare(best.turn)) < 0) {
+		if best := first[queue]; !taken[queue] && (best == nil || cmp.Or(w.Passed.Compare(best.Passed), w.Turn.Compare(best.Turn)) < 0) {
 			first[queue] = w
 		}
 	}
 	for _, queue := range slices.Sorted(maps.Keys(first)) {
-		l.beginLocked(first[queue], queue, after)
+		l.collectForLocked(first[queue], queue, after)
 	}
 }
 
-// beginLocked begins to collect for a waiter.
-func (l *Ledger) beginLocked(w *waiter, queue string, after time.Duration) {
-	c := newCollection(w.uid(), l.wantsLocked(w.uid()), l.now)
+// collectForLocked begins to collect for a waiter.
+func (l *Ledger) collectForLocked(w *waiting.Waiter, queue string, after time.Duration) {
+	c := newCollection(w.ID(), l.wantsLocked(w.ID()), l.now)
 	c.queue, c.after = queue, after
-	if l.strategyLocked(w.turn.gang.Namespace) == placement.SingleZone {
+	if l.strategyLocked(w.Turn.Gang.Namespace) == placement.SingleZone {
 		c.left = map[string]bool{}
-		if c.domain = l.collections.roomiest(w.shape.demand, c.left); c.domain == "" {
-			w.passed = l.now
+		if c.domain = l.collections.roomiest(w.Demand, c.left); c.domain == "" {
+			w.Passed = l.now
 			return
 		}
 	}
 	l.collections.list = append(l.collections.list, c)
-	l.effects = append(l.effects, Tell{l.objectLocked(w.uid()), gang.Verdict{Reason: gang.Collecting,
-		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, w.shape.verdict)}})
+	l.effects = append(l.effects, Tell{l.objectLocked(w.ID()), gang.Verdict{Reason: gang.Collecting,
+		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, w.Verdict())}})
 }
 
 // wantsRoomLocked tells whether a waiter lacks nothing but room.
-func (l *Ledger) wantsRoomLocked(w *waiter) bool {
-	if w.shape.rehearsed || !w.shape.lacksRoom() {
+func (l *Ledger) wantsRoomLocked(w *waiting.Waiter) bool {
+	if !w.LacksRoom() {
 		return false
 	}
-	return l.queues.Fits(w.asks.Queue, w.asks.Demand).Passes()
+	return l.queues.Fits(w.Asks.Queue, w.Asks.Demand).Passes()
 }
 
 // wantsLocked is everything a waiter asks for, in the order of its demand's All.
@@ -101,24 +102,14 @@ func (l *Ledger) chooseOthersLocked(c *collection) {
 	}
 	if c.domain != "" {
 		c.left[c.domain] = true
-		c.domain = l.collections.roomiest(l.waiting.byPod[c.waiter].shape.demand, c.left)
+		c.domain = l.collections.roomiest(l.waiting.Of(c.waiter).Demand, c.left)
 		others = c.domain != ""
 	}
 	c.progressed = l.now
 	if !others {
-		l.waiting.byPod[c.waiter].passed = l.now
+		l.waiting.Of(c.waiter).Passed = l.now
 		l.endCollectionLocked(c)
 	}
-}
-
-// collectorLocked is a waiter for which everything has been collected; nil means none.
-func (l *Ledger) collectorLocked() *waiter {
-	for _, c := range l.collections.list {
-		if l.readyLocked(c) {
-			return l.waiting.byPod[c.waiter]
-		}
-	}
-	return nil
 }
 
 // readyLocked tells whether a waiter has all that is collected for it. For one that takes something back that is also what its
@@ -128,15 +119,15 @@ func (l *Ledger) readyLocked(c *collection) bool {
 	if !c.complete() || c.preemption == nil {
 		return c.complete()
 	}
-	asks := l.waiting.byPod[c.waiter].asks
+	asks := l.waiting.Of(c.waiter).Asks
 	return l.fitsLocked(asks.ID, asks.Queue, asks.Demand).Passes()
 }
 
 // disappointLocked gives up a complete collection with which the attempt has failed all the same.
-func (l *Ledger) disappointLocked(w *waiter) {
-	if c := l.collections.of(w.uid()); c != nil && c.complete() {
+func (l *Ledger) disappointLocked(w *waiting.Waiter) {
+	if c := l.collections.of(w.ID()); c != nil && c.complete() {
 		if c.preemption == nil {
-			w.passed, l.collections.vainUntil = l.now, l.now.Add(c.after)
+			w.Passed, l.collections.vainUntil = l.now, l.now.Add(c.after)
 		}
 		l.endCollectionLocked(c)
 	}
@@ -160,21 +151,9 @@ func (l *Ledger) endCollectionLocked(c *collection) {
 	l.endPreemptionLocked(c)
 }
 
-// ViewFor is View as a pod may use it: what is collected for its gang is free.
-func (l *Ledger) ViewFor(uid types.UID) *inventory.View {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if p := l.pods[uid]; p != nil {
-		if e := l.gangOfLocked(p); e != nil && e.tries(p) {
-			uid = e.leader.UID
-		}
-	}
-	return l.viewForLocked(uid)
-}
-
 // viewForLocked is a view as a waiter may use it.
 func (l *Ledger) viewForLocked(waiter types.UID) *inventory.View {
-	view := l.nodes.View(l.epoch)
+	view := l.nodes.View(l.waiting.Epoch())
 	if c := l.collections.of(waiter); c != nil {
 		return view.With(c.amounts())
 	}

@@ -216,7 +216,7 @@ func (h *holds) come() {
 func (h *holds) gate(p Pod) {
 	var verdict gang.Verdict
 	var effects []Effect
-	h.timed("Gate", func() { verdict, effects = h.Gate(h.now, p) })
+	h.timed("Gate", func() { verdict, _, effects = h.Gate(h.now, p) })
 	h.perform(effects)
 	if verdict.Passes() {
 		h.active = append(h.active, p.UID)
@@ -237,7 +237,7 @@ func (h *holds) try(most int) {
 		}
 		var verdict gang.Verdict
 		var effects []Effect
-		h.timed("Gate", func() { verdict, effects = h.Gate(h.now, leader) })
+		h.timed("Gate", func() { verdict, _, effects = h.Gate(h.now, leader) })
 		h.perform(effects)
 		if verdict.Passes() {
 			h.attempt(leader)
@@ -291,7 +291,7 @@ func (h *holds) attempt(leader Pod) {
 		worker := h.podOf(leader.Namespace, Worker, leader.Gang.Name, 1)
 		worker.Requests, worker.Leader = role.Requests, leader.UID
 		_ = h.say(PodSeen{worker})
-		h.timed("Gate", func() { _, _ = h.Gate(h.now, worker) })
+		h.timed("Gate", func() { _, _, _ = h.Gate(h.now, worker) })
 		var seats Seats
 		h.timed("Seats", func() { seats = h.Seats(worker.UID, 4) })
 		for node := range seats.Slots {

@@ -16,11 +16,8 @@ import (
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
-
-// probeTimeout is how long a probe may take before another waiter is tried: an attempt that ends in an error of the
-// API server reports nothing.
-const probeTimeout = 5 * time.Second
 
 // Ledger is the record. It is safe for concurrent use.
 type Ledger struct {
@@ -38,21 +35,14 @@ type Ledger struct {
 	resting map[*entry]struct{}
 	// selectors are the roles of defined gangs that select pods.
 	selectors selectors
-	// layout is what is known of queues, and queues is what they use and who waits in them.
+	// layout is what is known of queues, and queues is what they use and in which order they are next.
 	layout Queues
 	queues *quota.Tree
 	// victims is what may be taken back, and by whom.
 	victims victims
-	// waiting holds gangs and pods by themselves that have to wait; the same are in queues.
-	waiting waiting
-	// probe is the waiter being tried again since probed; empty means none.
-	probe  types.UID
-	probed time.Time
-	// epoch counts how often something happened that may let a waiter start.
-	epoch uint64
-	// since are the epochs in which things last happened.
-	since  epochs
-	synced bool
+	// waiting holds gangs and pods by themselves that have to wait, in the order of queues.
+	waiting *waiting.Room
+	synced  bool
 	// strategy is how gangs are laid out whose queues say nothing else.
 	strategy placement.Strategy
 
@@ -64,8 +54,6 @@ type Ledger struct {
 	// What follows belongs to the event being applied.
 	now     time.Time
 	effects []Effect
-	// companyChanged means that a pod came to a node, a placed one changed its labels, or a node has gone.
-	companyChanged bool
 	// unsettled gangs have slots that the event has opened or resized.
 	unsettled map[*entry]struct{}
 }
@@ -76,6 +64,8 @@ type pod struct {
 	placed string // node it is counted on; empty means none
 	bound  bool   // placed by the API server's word, not only assumed
 	shown  part   // what the pod itself shows to be; Pod may differ if a role selects it
+	// number is its place among all that have passed the Gate, where there are queues.
+	number uint64
 	// roams means that its slots' nodes refused the worker: it may go wherever it fits.
 	roams bool
 	// told is why it was last refused at the Gate without belonging to a gang; zero when it was not.
@@ -124,7 +114,7 @@ type app struct {
 // New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement; empty
 // means no domains. strategy is how gangs are laid out unless their queue says it.
 func New(topologyKey string, strategy placement.Strategy) *Ledger {
-	nodes := inventory.New(topologyKey)
+	nodes, queues := inventory.New(topologyKey), quota.New(nil)
 	return &Ledger{
 		strategy:    strategy,
 		nodes:       nodes,
@@ -136,8 +126,8 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 		barred:      map[*entry]struct{}{},
 		resting:     map[*entry]struct{}{},
 		selectors:   newSelectors(),
-		waiting:     waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}, priorities: tally{}},
-		queues:      quota.New(nil),
+		waiting:     waiting.New(queues),
+		queues:      queues,
 		victims: victims{
 			reclaims: map[string]bool{}, budgets: map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{}, holders: reclaim.NewIndex(),
 		},
@@ -165,7 +155,7 @@ func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 func (l *Ledger) View() *inventory.View {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.nodes.View(l.epoch)
+	return l.nodes.View(l.waiting.Epoch())
 }
 
 func (l *Ledger) applyLocked(event Event) error {
@@ -210,7 +200,11 @@ func (l *Ledger) applyLocked(event Event) error {
 			l.placeLocked(p, e.Node, false)
 		}
 	case Unplaced:
-		if p := l.pods[e.UID]; p != nil && !p.bound {
+		switch p := l.pods[e.UID]; {
+		case p == nil || p.bound:
+		case p.placed == "":
+			l.waiting.Missed(l.waiterOfLocked(p), l.now)
+		default:
 			l.unplaceLocked(p)
 		}
 	case Refused:
@@ -254,7 +248,7 @@ func (l *Ledger) settleLocked() []Effect {
 	l.queues.SetCapacity(l.nodes.Capacity())
 	if l.synced {
 		l.repairLocked()
-		gained := l.nodes.Gained()
+		most, gained := l.nodes.Gained()
 		if len(l.degraded) > 0 {
 			for _, patient := range l.collections.patient() {
 				l.endCollectionLocked(patient) // those that are admitted go first
@@ -263,24 +257,15 @@ func (l *Ledger) settleLocked() []Effect {
 		l.rehomeLocked()
 		l.collections.collect(l.now)
 		l.callLocked()
-		gained = gained || l.nodes.Gained()
-		if gained || l.companyChanged {
-			l.epoch++
+		left, still := l.nodes.Gained()
+		switch {
+		case l.nodes.Changed():
+			l.waiting.Changed(waiting.Nodes, most.Max(left))
+		case gained || still:
+			l.waiting.Changed(waiting.Freed, most.Max(left))
 		}
-		if l.companyChanged {
-			l.since.company = l.epoch
-			l.waiting.idle = l.waiting.idle && l.waiting.rehearsed == 0
-		}
-		if gained {
-			l.since.room = l.epoch
-			l.waiting.idle = false
-		}
-		if l.nodes.Changed() {
-			l.since.nodes = l.epoch
-		}
-		l.probeLocked("")
+		l.callNextLocked("")
 	}
-	l.companyChanged = false
 	l.nodes.Settle()
 	clear(l.unsettled)
 	effects := l.effects
@@ -292,7 +277,7 @@ func (l *Ledger) settleLocked() []Effect {
 // to everybody else that room is as taken as before, so no epoch begins. As many are called as there are slots, the
 // oldest first.
 func (l *Ledger) callLocked() {
-	for _, e := range slices.SortedFunc(maps.Keys(l.unsettled), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
+	for _, e := range slices.SortedFunc(maps.Keys(l.unsettled), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
 		if _, open := e.Counts(); open == 0 || l.apps[e.Key] == nil {
 			continue
 		}
@@ -313,25 +298,31 @@ func (l *Ledger) callLocked() {
 	}
 }
 
-// probeLocked lets the next waiter through the Gate, one at a time. One that is at the Gate need not be called.
-func (l *Ledger) probeLocked(atGate types.UID) {
-	if l.probe != "" {
-		if l.now.Sub(l.probed) < probeTimeout {
-			return
-		}
-		l.waiting.stall(l.probe)
-		l.probe = ""
-	}
-	next := l.collectorLocked()
-	if next == nil {
-		next = l.nextLocked()
-	}
-	if next == nil {
+// callNextLocked lets those through the Gate whose turn it is: first those for whom everything has been collected. One that is at
+// the Gate need not be called.
+func (l *Ledger) callNextLocked(atGate types.UID) {
+	if !l.synced {
 		return
 	}
-	l.probe, l.probed = next.uid(), l.now
-	if l.probe != atGate {
-		l.effects = append(l.effects, Activate{l.objectLocked(l.probe)})
+	begin := func(w *waiting.Waiter) {
+		if l.waiting.Began(w, l.now) && w.ID() != atGate {
+			l.effects = append(l.effects, Activate{Pod: l.objectLocked(w.ID()), Waits: w.Told})
+		}
+	}
+	for _, c := range l.collections.list {
+		if l.readyLocked(c) {
+			begin(l.waiting.Of(c.waiter))
+		}
+	}
+	for {
+		next, kept := l.waiting.Next(l.now, l.nodes.Total())
+		for _, w := range kept {
+			l.tellLocked(w, l.verdictLocked(w))
+		}
+		if next == nil {
+			return
+		}
+		begin(next)
 	}
 }
 
@@ -343,13 +334,9 @@ func (l *Ledger) objectLocked(waiter types.UID) *v1.Pod {
 	return l.pods[waiter].Object
 }
 
-// endWaitLocked ends a pod's wait, its probe, and what is collected for it.
+// endWaitLocked ends a pod's wait, and what is collected for it.
 func (l *Ledger) endWaitLocked(uid types.UID) {
-	l.waiting.remove(uid)
-	l.queues.Remove(uid)
-	if l.probe == uid {
-		l.probe = ""
-	}
+	l.waiting.Drop(uid)
 	l.endCollectionOfLocked(uid)
 }
 

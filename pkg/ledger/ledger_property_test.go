@@ -62,7 +62,7 @@ func (w *world) checkSums(t require.TestingT) {
 			}
 		}
 		require.Equal(t, missing, c.missing)
-		require.Contains(t, w.waiting.byPod, c.waiter)
+		require.NotNil(t, w.waiting.Of(c.waiter))
 		if held[""].IsZero() {
 			delete(held, "")
 		}
@@ -192,7 +192,8 @@ func (w *world) checkBooks(t require.TestingT) {
 		handles -= len(e.handles)
 	}
 	require.Zero(t, handles)
-	for uid, waiter := range w.waiting.byPod {
+	for waiter := range w.waiting.All() {
+		uid := waiter.ID()
 		if e := w.gangs[uid]; e == nil || e.upfront == nil {
 			p := w.Ledger.pods[uid]
 			require.NotNil(t, p)
@@ -200,11 +201,9 @@ func (w *world) checkBooks(t require.TestingT) {
 		} else {
 			require.Equal(t, gang.Waiting, e.Phase)
 		}
-		require.Equal(t, uid, waiter.uid())
+		require.Same(t, waiter, w.waiting.Of(uid))
 	}
-	if w.probe != "" {
-		require.Contains(t, w.waiting.byPod, w.probe)
-	}
+	require.NoError(t, w.waiting.Check(w.now, w.Ledger.nodes.Total()))
 }
 
 // Seen failing when unplaceLocked kept the pod's room, when a pod resized in place was counted as before, when a slot
@@ -269,9 +268,8 @@ func TestNothingIsHeldWhenNothingRuns(t *testing.T) {
 				"queue %s is charged for nothing: %+v", queue.Name, queue.Usage)
 		}
 		require.Equal(t, Census{Synced: true}, w.Census())
-		require.Empty(t, w.waiting.shapes)
 		require.Empty(t, w.selectors.claims)
-		require.Empty(t, w.probe)
+		require.Empty(t, w.waiting.Trying())
 		for i := range view.Len() {
 			require.True(t, view.Name(i) == "" || w.nodes[view.Name(i)] != nil, "node %s is gone", view.Name(i))
 		}

@@ -10,6 +10,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 // part is what a pod is in a gang.
@@ -28,8 +29,13 @@ func (p *Pod) play(a part) {
 	p.Kind, p.Gang, p.Leader, p.Role, p.Upfront = a.kind, a.gang, a.leader, a.role, a.upfront
 }
 
-// seePodLocked takes a pod's new state.
+// seePodLocked takes a pod's new state. One that is being deleted before it has a node will never run, whoever holds up its
+// deletion: it has ended.
 func (l *Ledger) seePodLocked(seen Pod) {
+	if seen.doomed() && (l.pods[seen.UID] == nil || l.pods[seen.UID].placed == "") {
+		l.losePodLocked(seen.UID)
+		return
+	}
 	shown := seen.part()
 	l.selectors.assignRole(&seen)
 	p := l.pods[seen.UID]
@@ -53,15 +59,15 @@ func (l *Ledger) seePodLocked(seen Pod) {
 	}
 }
 
+// doomed tells whether a pod is being deleted and has no node.
+func (p *Pod) doomed() bool { return p.Object.DeletionTimestamp != nil && p.Node == "" }
+
 // updateLocked takes the new state of a pod seen before.
 func (l *Ledger) updateLocked(p *pod, seen Pod) {
 	defer l.chargeAgainLocked(p, p.User)
 	if more, stays := seen.Requests.Sub(p.Requests), permanent(&seen).Sub(permanent(&p.Pod)); p.placed != "" && !(more.IsZero() && stays.IsZero()) {
 		l.nodes.Use(p.placed, more)
 		l.nodes.Stay(p.placed, stays)
-	}
-	if p.placed != "" && !maps.Equal(p.Object.Labels, seen.Object.Labels) {
-		l.companyChanged = true
 	}
 	if !maps.Equal(p.Labels, seen.Labels) {
 		l.selectors.removePod(p)
@@ -82,7 +88,7 @@ func (l *Ledger) updateLocked(p *pod, seen Pod) {
 	if e != nil && ready {
 		e.progress = l.now
 	}
-	if ranked && l.waiting.byPod[p.UID] != nil {
+	if ranked && l.waiting.Of(p.UID) != nil {
 		l.reviseLocked(p) // it waits elsewhere now
 	}
 }
@@ -265,7 +271,7 @@ func (l *Ledger) endGangLocked(e *entry) {
 // reviseLocked sends a pod that has no node yet through the Gate again: what it was told there is not true any more.
 func (l *Ledger) reviseLocked(p *pod) {
 	if p.placed == "" {
-		l.effects = append(l.effects, Activate{p.Object})
+		l.effects = append(l.effects, Activate{Pod: p.Object})
 	}
 }
 
@@ -280,8 +286,8 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 		p.placed = node
 		p.use(l.nodes, 1)
 		l.chargePodLocked(p)
-		l.companyChanged = true
-		l.endWaitLocked(p.UID)
+		l.waiting.Started(p.UID)
+		l.endCollectionOfLocked(p.UID)
 	}
 	confirmed := bound && !p.bound
 	p.bound = p.bound || bound
@@ -370,6 +376,5 @@ func (l *Ledger) gangOfLocked(p *pod) *entry {
 // loseNodeLocked takes a node out; its slots move elsewhere when the event settles.
 func (l *Ledger) loseNodeLocked(name string) {
 	l.nodes.Remove(name)
-	// Without an overbooked node more may be free in all, and without an empty one others may be level.
-	l.waiting.idle, l.companyChanged = false, true
+	l.waiting.Changed(waiting.Sums, resource.Vector{}) // without an overbooked node more may be free in all
 }

@@ -13,6 +13,7 @@ import (
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 const (
@@ -89,16 +90,16 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 	var effects []Effect
 	for _, c := range slices.Clone(l.collections.list) {
 		if c.preemption != nil && !l.readyLocked(c) && !c.preemption.comes() {
-			l.waiting.byPod[c.waiter].claimed = time.Time{}
+			l.waiting.Of(c.waiter).Claimed = time.Time{}
 			l.endCollectionLocked(c)
 			effects = append(effects, l.settleLocked()...)
 		}
 	}
 	var candidates []candidate
 	lowest := l.victims.priorities.lowest()
-	if len(l.victims.reclaims) > 0 || l.waiting.priorities.highest() > lowest { // else nobody may take anything back, however many wait
+	if len(l.victims.reclaims) > 0 || l.waiting.Highest() > lowest { // else nobody may take anything back, however many wait
 		for _, first := range l.queues.Firsts(func(asks quota.Waiter) bool { return l.mayReclaimLocked(asks, lowest) }) {
-			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.byPod[first.ID], l.collections.of(first.ID))})
+			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.Of(first.ID), l.collections.of(first.ID))})
 		}
 	}
 	l.victims.busy = len(candidates) > 0
@@ -209,7 +210,7 @@ func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 	defer l.mu.Unlock()
 	l.victims.holders.Refresh(refreshedAtOnce, l.holderLocked) // what has happened since
 	c := &reclaim.Cluster{
-		Now: now, View: l.nodes.View(l.epoch), Queues: l.queues.Snapshot(), Namespaces: l.layout.Namespaces, Holders: l.victims.holders.Holders(),
+		Now: now, View: l.nodes.View(l.waiting.Epoch()), Queues: l.queues.Snapshot(), Namespaces: l.layout.Namespaces, Holders: l.victims.holders.Holders(),
 		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(l.victims.leaving, l.collections.list),
 		Taken: map[string]resource.Vector{}, Lowest: l.victims.priorities.lowest(),
 	}
@@ -257,11 +258,11 @@ func (r *preemption) comes() bool {
 
 // mayReclaimLocked tells whether somebody may have to leave for a waiter, whatever it lacks.
 func (l *Ledger) mayReclaimLocked(asks quota.Waiter, lowest int32) bool {
-	w := l.waiting.byPod[asks.ID]
-	if asks.Elastic || !w.claimed.IsZero() && l.now.Sub(w.claimed) < reclaimPause {
+	w := l.waiting.Of(asks.ID)
+	if asks.Elastic || !w.Claimed.IsZero() && l.now.Sub(w.Claimed) < reclaimPause {
 		return false
 	}
-	return (asks.Priority > lowest && !w.meek || l.victims.reclaims[asks.Queue]) && !l.reclaimsLocked(asks.ID)
+	return (asks.Priority > lowest && !w.NeverPreempts || l.victims.reclaims[asks.Queue]) && !l.reclaimsLocked(asks.ID)
 }
 
 // reclaimsLocked tells whether somebody leaves for a waiter already.
@@ -271,8 +272,8 @@ func (l *Ledger) reclaimsLocked(waiter types.UID) bool {
 }
 
 // reclaimerOf is a waiter for which so much is collected; nil means nothing.
-func reclaimerOf(w *waiter, collected *collection) reclaim.Waiter {
-	r := reclaim.Waiter{Asks: w.asks, NeverPreempts: w.meek, Since: w.since, LacksRoom: !w.shape.rehearsed && w.shape.lacksRoom()}
+func reclaimerOf(w *waiting.Waiter, collected *collection) reclaim.Waiter {
+	r := reclaim.Waiter{Asks: w.Asks, NeverPreempts: w.NeverPreempts, Since: w.Since, LacksRoom: w.LacksRoom()}
 	if collected != nil {
 		for _, kept := range collected.kept {
 			r.Kept = r.Kept.Add(kept.amount)
@@ -285,12 +286,12 @@ func reclaimerOf(w *waiter, collected *collection) reclaim.Waiter {
 func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.waiting.byPod[id]
+	w := l.waiting.Of(id)
 	if w == nil || l.reclaimsLocked(id) {
 		return reclaim.Case{}, false
 	}
-	w.claimed = now
-	looked := reclaim.Case{Waiter: reclaimerOf(w, l.collections.of(id)), Title: w.turn.gang.String(), Pods: l.asksLocked(id)}
+	w.Claimed = now
+	looked := reclaim.Case{Waiter: reclaimerOf(w, l.collections.of(id)), Title: w.Turn.Gang.String(), Pods: l.asksLocked(id)}
 	if object := l.objectLocked(id); object != nil {
 		looked.Title = object.Namespace + "/" + object.Name
 	}
@@ -305,15 +306,15 @@ func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (bool, 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now = now
-	w := l.waiting.byPod[id]
+	w := l.waiting.Of(id)
 	if w == nil || l.reclaimsLocked(id) {
 		return false, nil
 	}
 	if !l.holdsLocked(w, &plan) {
-		w.claimed = time.Time{} // to be planned anew
+		w.Claimed = time.Time{} // to be planned anew
 		return false, nil
 	}
-	spec, _ := l.queues.Spec(w.asks.Queue)
+	spec, _ := l.queues.Spec(w.Asks.Queue)
 	if spec.Reclaim.DryRun {
 		l.tellLocked(w, gang.Verdict{Reason: gang.WouldReclaim, Message: "would take back " + plan.Summary})
 		return false, l.settleLocked()
@@ -324,8 +325,8 @@ func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (bool, 
 
 // holdsLocked tells whether a plan still holds: the waiter asks for the same, nothing has become of anybody who has to go, their
 // queues still give it and that of the waiter lets it in, and the nodes have the room.
-func (l *Ledger) holdsLocked(w *waiter, plan *reclaim.Plan) bool {
-	if w.asks.Queue != plan.Request.Queue || !w.asks.Demand.Amount.Equal(plan.Request.Demand) {
+func (l *Ledger) holdsLocked(w *waiting.Waiter, plan *reclaim.Plan) bool {
+	if w.Asks.Queue != plan.Request.Queue || !w.Asks.Demand.Amount.Equal(plan.Request.Demand) {
 		return false
 	}
 	freed := map[string]resource.Vector{} // node -> what comes free
@@ -340,7 +341,7 @@ func (l *Ledger) holdsLocked(w *waiter, plan *reclaim.Plan) bool {
 		return false
 	}
 	defer l.queues.Simulate(reclaim.Released(plan.Chosen))()
-	if !l.queues.Fits(w.asks.Queue, w.asks.Demand).Passes() {
+	if !l.queues.Fits(w.Asks.Queue, w.Asks.Demand).Passes() {
 		return false
 	}
 	for _, p := range l.victims.leaving {
@@ -348,12 +349,12 @@ func (l *Ledger) holdsLocked(w *waiter, plan *reclaim.Plan) bool {
 			freed[p.placed] = freed[p.placed].Add(p.Requests)
 		}
 	}
-	if c := l.collections.of(w.uid()); c != nil {
+	if c := l.collections.of(w.ID()); c != nil {
 		for node, amount := range c.amounts() {
 			freed[node] = freed[node].Add(amount)
 		}
 	}
-	return placesHold(l.nodes, l.wantsLocked(w.uid()), plan.Places, freed)
+	return placesHold(l.nodes, l.wantsLocked(w.ID()), plan.Places, freed)
 }
 
 // placesHold tells whether the nodes of a plan have the room when so much has come free: node -> amount.
@@ -372,14 +373,14 @@ func placesHold(nodes *inventory.Nodes, wants []want, places []reclaim.Place, fr
 }
 
 // takeLocked lets the victims of a plan go and keeps the room for the waiter as it comes free.
-func (l *Ledger) takeLocked(w *waiter, plan *reclaim.Plan, grace *time.Duration) {
-	l.endCollectionOfLocked(w.uid()) // what was collected so far is part of the plan
-	c := newCollection(w.uid(), l.wantsLocked(w.uid()), l.now)
-	c.preemption = &preemption{queue: w.asks.Queue, demand: w.asks.Demand, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + plan.Summary}}
+func (l *Ledger) takeLocked(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Duration) {
+	l.endCollectionOfLocked(w.ID()) // what was collected so far is part of the plan
+	c := newCollection(w.ID(), l.wantsLocked(w.ID()), l.now)
+	c.preemption = &preemption{queue: w.Asks.Queue, demand: w.Asks.Demand, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + plan.Summary}}
 	c.after = evictionPatience
 	var evictions []Effect
 	for at, v := range plan.Victims {
-		if plan.Chosen[at].Queue != w.asks.Queue {
+		if plan.Chosen[at].Queue != w.Asks.Queue {
 			c.preemption.taken = c.preemption.taken.Add(v.Amount)
 		}
 		e, why := l.gangs[v.Holder.ID], plan.Why(at)
@@ -389,13 +390,13 @@ func (l *Ledger) takeLocked(w *waiter, plan *reclaim.Plan, grace *time.Duration)
 			delete(l.degraded, e)
 			l.saveLocked(e)
 		case v.Kind == quota.Gang && e != nil:
-			e.preemptor = w.uid()
+			e.preemptor = w.ID()
 			l.victims.holders.Touch(v.Holder.ID)
 			c.preemption.gangs = append(c.preemption.gangs, e)
 		}
 		for _, held := range v.Pods {
 			p := l.pods[held.UID]
-			p.preemptor = w.uid()
+			p.preemptor = w.ID()
 			l.touchLocked(p)
 			l.victims.leaving[p.UID] = p
 			c.preemption.pods = append(c.preemption.pods, p)
@@ -407,7 +408,8 @@ func (l *Ledger) takeLocked(w *waiter, plan *reclaim.Plan, grace *time.Duration)
 		}
 	}
 	l.collections.list = append(l.collections.list, c)
-	l.queues.Promise(w.asks.Queue, w.asks.Demand)
+	l.queues.Promise(w.Asks.Queue, w.Asks.Demand)
+	w.Promised = true
 	l.keepPlacesLocked(c, plan.Places)
 	l.tellLocked(w, c.preemption.verdict)
 	l.effects = append(l.effects, evictions...)
@@ -446,7 +448,9 @@ func (l *Ledger) endPreemptionLocked(c *collection) {
 		return
 	}
 	l.queues.Retract(c.preemption.queue, c.preemption.demand)
-	l.waiting.idle = l.waiting.idle && !l.queues.Freed()
+	if w := l.waiting.Of(c.waiter); w != nil {
+		w.Promised = false
+	}
 	for _, p := range c.preemption.pods {
 		if p.preemptor == c.waiter {
 			p.preemptor = ""

@@ -77,7 +77,7 @@ func (l *lenders) perform(t *rapid.T) {
 func (l *lenders) evict(t *rapid.T, e Evict) {
 	p := l.Ledger.pods[e.Pod.UID]
 	require.NotNil(t, p)
-	require.False(t, l.specOf(l.Ledger.waiting.byPod[p.preemptor].asks.Queue).Reclaim.DryRun, "a dry run evicts %s", e.Pod.Name)
+	require.False(t, l.specOf(l.Ledger.waiting.Of(p.preemptor).Asks.Queue).Reclaim.DryRun, "a dry run evicts %s", e.Pod.Name)
 	if p.Kind == Leader {
 		for _, worker := range l.apps[p.Gang].workers {
 			require.True(t, worker.placed == "" || slices.Contains(l.going, string(worker.UID)) || l.gone[string(worker.UID)] != "", "%s goes before its executor %s", e.Pod.Name, worker.UID)
@@ -99,7 +99,7 @@ func (l *lenders) specOf(queue string) quota.Spec {
 
 // try is a scheduling cycle of a driver, and if it ends well all its executors come at once.
 func (l *lenders) try(p Pod) {
-	verdict, effects := l.Gate(l.now, p)
+	verdict, _, effects := l.Gate(l.now, p)
 	l.said = append(l.said, effects...)
 	if !verdict.Passes() {
 		return

@@ -107,7 +107,7 @@ func (c *cluster) waits(namespace, app string, executors int, edit ...func(*Pod)
 
 // fails is an attempt that finds no room.
 func (c *cluster) fails(p Pod) {
-	verdict, effects := c.Gate(c.now, p)
+	verdict, _, effects := c.Gate(c.now, p)
 	c.said = append(c.said, effects...)
 	require.True(c.t, verdict.Passes(), "%s", verdict)
 	_, waiting := c.Demand(p.UID)
@@ -163,7 +163,7 @@ func TestLentRoomComesBackFromExpendableWorkers(t *testing.T) {
 	assert.Equal(t, "0", c.free())
 	c.ends("x4")
 	require.True(t, slices.Contains(show(c.said), "activate y"), "%v", show(c.said))
-	verdict, _ := c.Gate(c.now, c.Ledger.pods["y"].Pod)
+	verdict, _, _ := c.Gate(c.now, c.Ledger.pods["y"].Pod)
 	require.True(t, verdict.Passes())
 	view := c.ViewFor("y")
 	free := view.Free(0).Add(*view.Free(1))
@@ -195,7 +195,7 @@ func TestAWholeGangGoesWithItsLeaderLast(t *testing.T) {
 	c.ends("young0")
 	replacement := c.pod("other", "young9", 1, "")
 	replacement.Kind, replacement.Gang, replacement.Leader, replacement.Role = Worker, gang.Key{Namespace: "other", Name: "young"}, "young", "executor"
-	verdict, _ := c.Gate(c.now, replacement)
+	verdict, _, _ := c.Gate(c.now, replacement)
 	assert.Equal(t, gang.Reclaimed, verdict.Reason)
 }
 
@@ -274,7 +274,7 @@ func (c *cluster) leave(name string) {
 // Within a queue the PriorityClass decides, at once and without a guarantee, unless it says that it takes nobody's place.
 func TestHigherPrioritiesTakeThePlaceOfLowerOnesInTheirQueue(t *testing.T) {
 	vip := func(p *Pod) { p.Priority = 10 }
-	meek := func(p *Pod) { p.Priority, p.Meek = 10, true }
+	meek := func(p *Pod) { p.Priority, p.NeverPreempts = 10, true }
 	for name, test := range map[string]struct {
 		namespace string
 		edit      func(*Pod)
@@ -381,7 +381,7 @@ func TestALimitAboveIsMadeRoomBelow(t *testing.T) {
 	leader.Kind, leader.Gang = Leader, gang.Key{Namespace: "own", Name: "y"}
 	c.tell(PodSeen{leader})
 	c.tell(Defined{"y", definition(2, 1)})
-	verdict, effects := c.Gate(c.now, leader)
+	verdict, _, effects := c.Gate(c.now, leader)
 	require.Equal(t, gang.QueueLimit, verdict.Reason)
 	c.said = append(c.said, effects...)
 	c.pass(time.Second)
@@ -445,7 +445,7 @@ func TestWhatLeavesAFullQueueIsPromised(t *testing.T) {
 	vip.Kind, vip.Gang, vip.Priority = Leader, gang.Key{Namespace: "own", Name: "vip"}, 10
 	c.tell(PodSeen{vip})
 	c.tell(Defined{"vip", definition(5, 1)})
-	verdict, _ := c.Gate(c.now, vip)
+	verdict, _, _ := c.Gate(c.now, vip)
 	require.Equal(t, gang.QueueLimit, verdict.Reason)
 	c.pass(time.Second)
 	require.Len(t, c.evicted(), 6)
@@ -455,7 +455,7 @@ func TestWhatLeavesAFullQueueIsPromised(t *testing.T) {
 	again.Kind, again.Gang = Leader, gang.Key{Namespace: "own", Name: "again"}
 	c.tell(PodSeen{again})
 	c.tell(Defined{"again", definition(2, 1)})
-	verdict, _ = c.Gate(c.now, again)
+	verdict, _, _ = c.Gate(c.now, again)
 	assert.Equal(t, gang.QueueLimit, verdict.Reason)
 	c.ends("z0", "z1", "z")
 	assert.Contains(t, show(c.said), "activate vip")
@@ -463,7 +463,7 @@ func TestWhatLeavesAFullQueueIsPromised(t *testing.T) {
 	assert.True(t, waits && demand.Verdict.Passes(), "%s", demand.Verdict)
 
 	c.ends("vip")
-	verdict, _ = c.Gate(c.now, again)
+	verdict, _, _ = c.Gate(c.now, again)
 	assert.True(t, verdict.Passes(), "%s", verdict)
 }
 

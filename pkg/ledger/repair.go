@@ -38,7 +38,7 @@ func (l *Ledger) repairLocked() {
 	if len(touched) == 0 {
 		suspects = nil
 	}
-	for _, e := range slices.SortedFunc(maps.Keys(suspects), func(a, b *entry) int { return turnOf(b.leader).compare(turnOf(a.leader)) }) {
+	for _, e := range slices.SortedFunc(maps.Keys(suspects), func(a, b *entry) int { return turnOf(b.leader).Compare(turnOf(a.leader)) }) {
 		for s := range e.Slots {
 			slot := &e.Slots[s]
 			if slot.Worker != "" || !touched.Has(slot.Node) {
@@ -98,7 +98,7 @@ func (l *Ledger) rehomeLocked() {
 		return
 	}
 	touched := slices.Values(l.nodes.Touched())
-	for _, e := range slices.SortedFunc(maps.Keys(l.degraded), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
+	for _, e := range slices.SortedFunc(maps.Keys(l.degraded), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
 		among := touched
 		if _, changed := l.unsettled[e]; changed {
 			among = l.nodes.All()
@@ -181,7 +181,6 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 
 // tickLocked does what has become due.
 func (l *Ledger) tickLocked(tick Tick) {
-	l.waiting.retry(l.now)
 	l.tickBarriersLocked()
 	if tick.Unclaimed > 0 {
 		l.releaseLocked(tick.Unclaimed)
@@ -200,7 +199,7 @@ func (l *Ledger) releaseLocked(unclaimed time.Duration) {
 			due = append(due, e)
 		}
 	}
-	slices.SortFunc(due, func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) })
+	slices.SortFunc(due, func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) })
 	for _, e := range due {
 		claimed, open := e.Counts()
 		l.stepLocked(e, gang.Released{})

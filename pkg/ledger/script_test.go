@@ -278,7 +278,7 @@ func definitionOf(w words) gang.Definition {
 		d = selecting(d, w.keys["selects"])
 	}
 	if w.has("only") {
-		d.Roles[0].Shape = w.keys["only"]
+		d.Roles[0].Signature = w.keys["only"]
 		d.Roles[0].Pod = &v1.Pod{Spec: v1.PodSpec{NodeSelector: map[string]string{"label": w.keys["only"]}}}
 	}
 	return d
@@ -303,10 +303,11 @@ func wordsOf(v gang.Verdict) string {
 
 // think is PreFilter: a view, and a plan for a leader.
 func (s *script) think(uid types.UID) string {
-	p := planned{view: s.ViewFor(uid)}
+	attempt := s.attempt(uid)
+	p := planned{view: attempt.View}
 	defer func() { s.plans[string(uid)] = p }()
-	d, waiting := s.Demand(uid)
-	if !waiting {
+	d := attempt.Demand
+	if !attempt.Gang {
 		return "not waiting to be admitted"
 	}
 	p.asked = d

@@ -65,7 +65,7 @@ func (s *selectors) assignRole(p *Pod) {
 
 // compare orders claims for a pod that several select: the oldest leader's first role has it.
 func (c claim) compare(other claim) int {
-	return cmp.Or(turnOf(c.entry.leader).compare(turnOf(other.entry.leader)), cmp.Compare(c.role, other.role))
+	return cmp.Or(turnOf(c.entry.leader).Compare(turnOf(other.entry.leader)), cmp.Compare(c.role, other.role))
 }
 
 func selects(selector, labels map[string]string) bool {

@@ -143,7 +143,7 @@ func (l *Ledger) lineUpLocked(a *app, e *entry) {
 // standFor makes the leader of an up-front gang stand for one of its pods.
 func (e *entry) standFor(p *pod) {
 	e.leader.Object, e.leader.Priority, e.leader.Created = p.Object, p.Priority, p.Created
-	e.leader.User, e.leader.Rank, e.leader.Meek, e.leader.Foreign = p.User, p.Rank, p.Meek, p.Foreign
+	e.leader.User, e.leader.Rank, e.leader.NeverPreempts, e.leader.Foreign = p.User, p.Rank, p.NeverPreempts, p.Foreign
 }
 
 // enrolLocked defines a gang by those of its pods that start together: those that have a node, and then the first in
@@ -156,14 +156,14 @@ func (l *Ledger) enrolLocked(a *app, e *entry) []*pod {
 		}
 	}
 	slices.SortFunc(members, func(a, b *pod) int {
-		return cmp.Or(-cmp.Compare(a.standing(), b.standing()), turnOf(a).compare(turnOf(b)))
+		return cmp.Or(-cmp.Compare(a.standing(), b.standing()), turnOf(a).Compare(turnOf(b)))
 	})
 	members = members[:min(len(members), max(e.upfront.group.Minimum, 1))]
 	definition := gang.Definition{Source: "pods"}
 	for _, p := range members {
 		role := definition.Role(p.Role)
 		if role == nil {
-			definition.Roles = append(definition.Roles, gang.Role{Name: p.Role, Requests: p.Requests, Shape: p.Shape, Pod: p.Object})
+			definition.Roles = append(definition.Roles, gang.Role{Name: p.Role, Requests: p.Requests, Signature: p.Signature, Pod: p.Object})
 			role = &definition.Roles[len(definition.Roles)-1]
 		}
 		role.Count++
@@ -290,7 +290,7 @@ func (l *Ledger) rejectLocked(e *entry, verdict gang.Verdict) {
 // tickBarriersLocked calls off what has waited too long, repeats what may have been missed, and lets those that have
 // rested be tried again.
 func (l *Ledger) tickBarriersLocked() {
-	byTurn := func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }
+	byTurn := func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }
 	for _, e := range slices.SortedFunc(maps.Keys(l.barred), byTurn) {
 		switch {
 		case e.Phase == gang.Running:
@@ -350,7 +350,7 @@ func (l *Ledger) gateMemberLocked(e *entry, p *pod) gang.Verdict {
 	case u.first == p:
 		return l.gateWaitingLocked(e)
 	}
-	if w := l.waiting.byPod[e.leader.UID]; w != nil {
+	if w := l.waiting.Of(e.leader.UID); w != nil {
 		return l.verdictLocked(w)
 	}
 	return gang.Verdict{Reason: gang.BehindOthers, Message: "its gang is tried as a whole, with another of its pods"}

@@ -16,8 +16,8 @@ import (
 // server: calls are made by a second goroutine, one after another.
 type effects struct {
 	plugin *Plugin
-	// foreteller keeps those from being tried who would fail again.
-	foreteller foreteller
+	// prechecker keeps those from being tried who would fail again.
+	prechecker prechecker
 
 	mu      sync.Mutex // guards everything below
 	pending []ledger.Effect
@@ -35,7 +35,7 @@ func newEffects(p *Plugin) *effects {
 		_, leaves := p.ledger.Situation(uid)
 		return leaves
 	}
-	return &effects{plugin: p, foreteller: foreteller{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), leaves: leaves}
+	return &effects{plugin: p, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), leaves: leaves}
 }
 
 func (e *effects) add(added []ledger.Effect) {
@@ -101,8 +101,6 @@ func (e *effects) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-e.arrived:
-		case <-e.foreteller.rested:
-			e.foreteller.rested = nil
 		}
 		e.wake(e.take())
 	}
@@ -119,7 +117,7 @@ func (e *effects) wake(batch []ledger.Effect) {
 	for _, effect := range batch {
 		switch effect := effect.(type) {
 		case ledger.Activate:
-			if !e.foreteller.add(effect.Pod) {
+			if !e.prechecker.fails(effect) {
 				activate[klog.KObj(effect.Pod).String()] = effect.Pod
 			}
 		case ledger.Allow:
@@ -137,9 +135,6 @@ func (e *effects) wake(batch []ledger.Effect) {
 		case ledger.Define:
 			e.plugin.definer.add(effect.Leader)
 		}
-	}
-	for _, pod := range e.foreteller.answer() {
-		activate[klog.KObj(pod).String()] = pod
 	}
 	if len(activate) > 0 {
 		e.plugin.handle.Activate(e.plugin.logger, activate)

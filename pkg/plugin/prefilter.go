@@ -36,8 +36,10 @@ type cycle struct {
 	seats ledger.Seats
 	// shortage is why PreFilter refused the pod; zero when it did not.
 	shortage gang.Verdict
-	// rehearsed means that shortage is the framework's filters' word, and company that pods that come may change it.
-	rehearsed, company bool
+	// rehearsed means that shortage is the framework's filters' word.
+	rehearsed bool
+	// narrowed means that PreFilter has named the nodes that may hold the pod.
+	narrowed bool
 	// took is how long asking them has taken.
 	took time.Duration
 }
@@ -64,26 +66,27 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	if rehearsal.Running(state) {
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
-	c := &cycle{request: p.counted.requests(pod), view: p.ledger.ViewFor(pod.UID)}
+	limit := seatLimit
+	if !leads(pod) && rehearsal.RulesOf(pod).Any() {
+		// Whether it may take one of its slots can depend on which of the others are taken.
+		limit = maxReservedWorkers
+	}
+	attempt, effects := p.ledger.Attempt(p.clock.Now(), pod.UID, limit)
+	p.effects.add(effects)
+	c := &cycle{request: p.counted.requests(pod), view: attempt.View, demand: attempt.Demand, seats: attempt.Seats}
 	state.Write(cycleKey, c)
-	var tried bool
-	if c.demand, tried = p.ledger.Demand(pod.UID); tried {
+	if attempt.Gang {
 		return p.plan(ctx, state, c, pod)
 	}
 	if leads(pod) {
 		return nil, p.turnBack(pod)
 	}
-	limit := seatLimit
-	if rehearsal.RulesOf(pod).Any() {
-		// Whether it may take one of its slots can depend on which of the others are taken.
-		limit = maxReservedWorkers
-	}
-	c.seats = p.ledger.Seats(pod.UID, limit)
 	if !c.seats.Verdict.Passes() {
 		c.shortage = c.seats.Verdict
 		return nil, statusOf(c.shortage)
 	}
 	if c.seats.Pinned {
+		c.narrowed = true
 		return &fwk.PreFilterResult{NodeNames: sets.KeySet(c.seats.Slots)}, nil
 	}
 	return nil, nil
@@ -145,13 +148,13 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed {
-		c.company = rehearsal.SeeksCompany(leader, c.demand.Roles)
 		return nil, statusOf(verdict)
 	}
 	c.fit = found
 	if leader == nil {
 		return nil, nil
 	}
+	c.narrowed = true
 	return &fwk.PreFilterResult{NodeNames: sets.New(c.view.Name(found.Leader))}, nil
 }
 
@@ -172,7 +175,7 @@ func (p *Plugin) planUpfront(c *cycle) (*fwk.PreFilterResult, *fwk.Status) {
 	if err != nil {
 		return nil, fwk.AsStatus(err)
 	}
-	c.slots = slots
+	c.slots, c.narrowed = slots, true
 	nodes := sets.New[string]()
 	for _, slot := range slots {
 		if c.demand.Roles[slot.Role].Name == c.demand.Role && nodes.Len() < seatLimit {

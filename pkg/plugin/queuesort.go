@@ -7,9 +7,13 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 )
 
-// Less orders the queue: higher priority, then who came first, pod or native PodGroup. It looks only at what does not change
-// while an entity is in the queue, so the order is consistent.
+// Less orders the queue: where there are queues of namespaces, as the ledger has let pods through; else higher priority, then who
+// came first, pod or native PodGroup. It looks only at what does not change while an entity is in the queue, so the order is
+// consistent.
 func (p *Plugin) Less(a, b fwk.QueuedEntityInfo) bool {
+	if byNumber := cmp.Compare(p.pending.numberOf(a), p.pending.numberOf(b)); byNumber != 0 {
+		return byNumber < 0
+	}
 	if byPriority := cmp.Compare(b.GetPriority(), a.GetPriority()); byPriority != 0 {
 		return byPriority < 0
 	}
@@ -24,4 +28,12 @@ func podOf(entity fwk.QueuedEntityInfo) *v1.Pod {
 		return single.GetPodInfo().GetPod()
 	}
 	return nil
+}
+
+// numberOf is when a pod has passed the Gate; 0 for a pod group, and where there are no queues.
+func (p *pending) numberOf(entity fwk.QueuedEntityInfo) uint64 {
+	if pod := podOf(entity); pod != nil {
+		return p.number(pod)
+	}
+	return 0
 }

@@ -67,11 +67,11 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 		definition.Warnings = append(definition.Warnings, err.Error())
 	}
 	for i := range definition.Roles {
-		definition.Roles[i].Shape = signatureOf(definition.Roles[i].Pod)
+		definition.Roles[i].Signature = signatureOf(definition.Roles[i].Pod)
 		definition.Roles[i].Requests = r.counted.of(definition.Roles[i].Requests)
 	}
 	if rehearsal.Needed(leader, definition.Roles) {
-		definition.Roles[0].Shape += " " + gangSignature(leader, definition.Roles)
+		definition.Roles[0].Signature += " " + gangSignature(leader, definition.Roles)
 	}
 	return definition, nil
 }

@@ -19,7 +19,7 @@ import (
 func signatureOf(pod *v1.Pod) string {
 	constraints, err := json.Marshal([]any{
 		pod.Spec.NodeSelector, pod.Spec.Affinity, pod.Spec.Tolerations, pod.Spec.TopologySpreadConstraints,
-		pod.Spec.HostNetwork, rehearsal.HostPorts(pod), rehearsal.NodeVolumes(pod),
+		pod.Spec.HostNetwork, rehearsal.HostPorts(pod), rehearsal.NodeVolumes(pod), pod.Spec.ResourceClaims,
 	})
 	if err != nil {
 		// Cannot happen for a decoded pod; a signature of its own is always right.

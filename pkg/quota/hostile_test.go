@@ -51,7 +51,7 @@ func TestNothingPanicsOnNumbersOutOfThisWorld(t *testing.T) {
 		for i := range rapid.IntRange(0, 6).Draw(t, "gangs") {
 			queue, d := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "queue"), Demand{Amount: asked(t), Leader: asked(t), Gangs: 1}
 			id := types.UID(fmt.Sprint(i))
-			tree.Push(Waiter{ID: id, Queue: queue, Held: asked(t), Shape: string(id), Demand: d})
+			tree.Push(Waiter{ID: id, Queue: queue, Held: asked(t), Signature: string(id), Demand: d})
 			require.NotEmpty(t, tree.Fits(queue, d).String())
 			demand[queue] = demand[queue].Add(d.Amount)
 			if rapid.Bool().Draw(t, "runs") {

@@ -37,9 +37,9 @@ func (t *Tree) Retract(queue string, d Demand) {
 	}
 }
 
-// free notes that a queue has released something that somebody may be parked for.
+// free notes that a queue has released something that somebody may wait for.
 func (t *Tree) free(n *node) {
-	if len(n.blocked) > 0 && !n.freed {
+	if !n.freed {
 		n.freed = true
 		t.freed = append(t.freed, n)
 	}
@@ -77,27 +77,33 @@ type Usage struct {
 	Guaranteed, Limit Amounts
 	// Borrowed is what is used beyond the guarantee.
 	Borrowed resource.Vector
-	// Waiting gangs and workers, of which Parked have been found to have to wait.
-	Waiting, Parked int
+	// Waiting gangs and workers.
+	Waiting int
 	// Users by name, as far as they hold something.
 	Users map[string]resource.Vector
 }
 
-// Usage of a queue; false means that there is no such queue.
+// Usage of a queue, without what is only supposed; false means that there is no such queue.
 func (t *Tree) Usage(queue string) (Usage, bool) {
 	t.settle()
 	n := t.queues[queue]
 	if n == nil {
 		return Usage{}, false
 	}
+	supposed := func(sign int64) {
+		for _, w := range t.tried {
+			for _, above := range w.group.leaf.path {
+				above.account(w.Demand, sign)
+			}
+		}
+	}
+	supposed(-1)
+	defer supposed(1)
 	u := Usage{
 		Used: n.used, Leaders: n.leaders, Own: t.leaves[queue].used, Gangs: n.gangs, Guaranteed: n.guaranteed, Limit: n.Limit,
 		Borrowed: n.borrowed(), Users: map[string]resource.Vector{},
 	}
-	n.eachLeaf(func(leaf *node) {
-		u.Waiting += leaf.line.waiting
-		u.Parked += leaf.line.parked
-	})
+	n.eachLeaf(func(leaf *node) { u.Waiting += leaf.line.waiting })
 	for user, a := range n.users {
 		u.Users[user] = a.used
 	}
