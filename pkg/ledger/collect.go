@@ -63,7 +63,7 @@ func (l *Ledger) collectForLocked(w *waiting.Waiter, queue string, after time.Du
 			return
 		}
 	}
-	l.collections.list = append(l.collections.list, c)
+	l.collections.add(c)
 	l.effects = append(l.effects, Tell{l.objectLocked(w.ID()), gang.Verdict{Reason: gang.Collecting,
 		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, w.Verdict())}})
 }
@@ -147,7 +147,7 @@ func (l *Ledger) endCollectionLocked(c *collection) {
 			l.collections.giveBack(c, k)
 		}
 	}
-	l.collections.list = slices.DeleteFunc(l.collections.list, func(other *collection) bool { return other == c })
+	l.collections.remove(c)
 	l.endPreemptionLocked(c)
 }
 

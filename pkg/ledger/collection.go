@@ -82,6 +82,8 @@ func (c *collection) complete() bool { return c.missing == 0 }
 type collections struct {
 	nodes *inventory.Nodes
 	list  []*collection
+	// byWaiter is the same: waiter -> what is collected for it.
+	byWaiter map[types.UID]*collection
 	// vainUntil is until when nothing is collected, because it was in vain; zero means that it was not.
 	vainUntil time.Time
 }
@@ -99,13 +101,16 @@ func (s *collections) patient() []*collection {
 }
 
 // of is what is collected for a waiter; nil means nothing.
-func (s *collections) of(waiter types.UID) *collection {
-	for _, c := range s.list {
-		if c.waiter == waiter {
-			return c
-		}
-	}
-	return nil
+func (s *collections) of(waiter types.UID) *collection { return s.byWaiter[waiter] }
+
+func (s *collections) add(c *collection) {
+	s.list = append(s.list, c)
+	s.byWaiter[c.waiter] = c
+}
+
+func (s *collections) remove(c *collection) {
+	s.list = slices.DeleteFunc(s.list, func(other *collection) bool { return other == c })
+	delete(s.byWaiter, c.waiter)
 }
 
 // roomiest is the domain in which most of a demand is free, of those that could hold it if all their pods ended and

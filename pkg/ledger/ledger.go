@@ -118,7 +118,7 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 	return &Ledger{
 		strategy:    strategy,
 		nodes:       nodes,
-		collections: collections{nodes: nodes},
+		collections: collections{nodes: nodes, byWaiter: map[types.UID]*collection{}},
 		pods:        map[types.UID]*pod{},
 		gangs:       map[types.UID]*entry{},
 		apps:        map[gang.Key]*app{},

@@ -26,7 +26,9 @@ const (
 	// defaultGrace is what the API server gives pods that say nothing else.
 	defaultGrace = 30 * time.Second
 	// refreshedAtOnce bounds how many pods and slots are listed anew while the lock is held.
-	refreshedAtOnce = 2000
+	refreshedAtOnce = 500
+	// victimsPerTick bounds how many are looked through in one tick, for all plans together.
+	victimsPerTick = 1 << 18
 )
 
 // victims is what may be taken back, and by whom.
@@ -117,7 +119,7 @@ func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Ef
 			waiters[candidates[i].first.ID], firsts = &candidates[i].waiter, append(firsts, candidates[i].first)
 		}
 	}
-	planned, reclaims := 0, map[string]bool{} // queue -> has taken something back in this tick
+	planned, seen, reclaims := 0, 0, map[string]bool{} // queue -> has taken something back in this tick
 	for asks := range quota.InTurn(cluster.Queues, firsts) {
 		request, may := cluster.Request(waiters[asks.ID]) // others have taken something meanwhile
 		if reclaims[asks.Queue] || !may {
@@ -127,7 +129,7 @@ func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Ef
 		if !waits {
 			continue
 		}
-		plan, found := cluster.Plan(&l.victims.solver, &looked, request)
+		plan, victims, found := cluster.Plan(&l.victims.solver, &looked, request)
 		if found {
 			done, said := l.execute(now, asks.ID, plan)
 			if effects = append(effects, said...); done {
@@ -135,7 +137,8 @@ func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Ef
 				cluster = l.cluster(now)
 			}
 		}
-		if planned++; planned == plansPerTick {
+		planned, seen = planned+1, seen+victims
+		if planned == plansPerTick || seen >= victimsPerTick {
 			break
 		}
 	}
@@ -407,7 +410,7 @@ func (l *Ledger) takeLocked(w *waiting.Waiter, plan *reclaim.Plan, grace *time.D
 			l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: why}})
 		}
 	}
-	l.collections.list = append(l.collections.list, c)
+	l.collections.add(c)
 	l.queues.Promise(w.Asks.Queue, w.Asks.Demand)
 	w.Promised = true
 	l.keepPlacesLocked(c, plan.Places)

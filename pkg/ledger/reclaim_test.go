@@ -476,7 +476,7 @@ func (c *cluster) planned(waiter string) reclaim.Plan {
 	cluster := c.Ledger.cluster(c.now)
 	request, may := cluster.Request(&looked.Waiter)
 	require.True(c.t, may)
-	plan, found := cluster.Plan(&placement.Solver{}, &looked, request)
+	plan, _, found := cluster.Plan(&placement.Solver{}, &looked, request)
 	require.True(c.t, found)
 	return plan
 }

@@ -44,6 +44,8 @@ type Victim struct {
 	Protected bool
 	// Amount that comes free: for a Gang all it holds, slots and elastic workers included.
 	Amount resource.Vector
+	// Number is the asker's own, to know it again; nothing depends on it.
+	Number int
 }
 
 // Request is what one waiting gang wants of what others hold.

@@ -1,6 +1,7 @@
 package reclaim
 
 import (
+	"slices"
 	"time"
 
 	"retinue.dev/retinue/pkg/inventory"
@@ -28,8 +29,9 @@ type Cluster struct {
 	// Lowest is the lowest priority of what may be taken back.
 	Lowest int32
 
-	// byQueue are the victims of a queue's own gangs, once somebody has asked.
-	byQueue map[string][]*Victim
+	// byQueue are the victims of a queue's own gangs, once somebody has asked, by their Number in victims.
+	byQueue map[string][]quota.Victim
+	victims []*Victim
 }
 
 // Waiter is a gang, or a pod by itself, that waits.
@@ -123,25 +125,37 @@ func (c *Cluster) hopeless(r quota.Request) bool {
 	return c.Queues.SelectVictims(r, nil, nil).Obstacle != quota.NotEnough
 }
 
-// victims are what may be taken back for a request, as far as queues may give anything.
-func (c *Cluster) victims(r quota.Request) map[string][]*Victim {
+// candidates are what may be taken back for a request, as far as queues may give anything.
+func (c *Cluster) candidates(r quota.Request) []quota.Victim {
 	if c.byQueue == nil {
-		c.byQueue = map[string][]*Victim{}
-		for _, h := range c.Holders {
-			if h == nil {
-				continue
-			}
-			queue := c.Namespaces[h.Key.Namespace]
-			for i := range h.victims {
-				c.byQueue[queue] = append(c.byQueue[queue], &h.victims[i])
-			}
-		}
+		c.list()
 	}
-	giving := map[string][]*Victim{}
+	var giving [][]quota.Victim
 	for queue, victims := range c.byQueue {
 		if c.Queues.MayGive(r, queue) {
-			giving[queue] = victims
+			giving = append(giving, victims)
 		}
 	}
-	return giving
+	return slices.Concat(giving...)
+}
+
+// list lists what may be taken back from anybody.
+func (c *Cluster) list() {
+	c.byQueue = map[string][]quota.Victim{}
+	for _, h := range c.Holders {
+		if h == nil {
+			continue
+		}
+		queue, budgets := c.Namespaces[h.Key.Namespace], c.Budgets[h.Key.Namespace]
+		for i := range h.victims {
+			v := &h.victims[i]
+			if v.leaves || v.tooEarly(c.Now) {
+				continue
+			}
+			candidate := v.Victim
+			candidate.Queue, candidate.Protected, candidate.Number = queue, v.protected(budgets), len(c.victims)
+			c.byQueue[queue] = append(c.byQueue[queue], candidate)
+			c.victims = append(c.victims, v)
+		}
+	}
 }

@@ -66,6 +66,8 @@ type Victim struct {
 	Holder *Holder
 	// Pods that have to go, workers before their leader; empty for slots.
 	Pods []Pod
+	// leaves means that something of it is on its way out already.
+	leaves bool
 }
 
 // With completes a new Holder.
@@ -92,10 +94,12 @@ func compareBool(a, b bool) int {
 // divide lists what may be taken of a Holder, rules of queues aside.
 func (h *Holder) divide() {
 	add := func(kind quota.Kind, id types.UID, priority int32, since time.Time, amount resource.Vector, pods []Pod) {
-		v := Victim{Holder: h, Pods: pods, Victim: quota.Victim{ID: id, Kind: kind, Gang: h.Key.String(), Priority: priority, Since: since, Amount: amount}}
+		leaves := h.Leaves || slices.ContainsFunc(pods, func(p Pod) bool { return p.Leaves })
+		v := Victim{Holder: h, Pods: pods, leaves: leaves, Victim: quota.Victim{ID: id, Kind: kind, Gang: h.Key.String(), Priority: priority, Since: since, Amount: amount}}
 		h.victims = append(h.victims, v)
 	}
 	if !h.Gang {
+		h.victims = make([]Victim, 0, 1)
 		add(h.Kind, h.ID, h.Priority, h.Created, h.Pods[0].Requests, h.Pods)
 		return
 	}
@@ -131,11 +135,6 @@ func (h *Holder) expendable() []int {
 		}
 	}
 	return expendable
-}
-
-// leaves tells whether something of it is on its way out already.
-func (v *Victim) leaves() bool {
-	return v.Holder.Leaves || slices.ContainsFunc(v.Pods, func(p Pod) bool { return p.Leaves })
 }
 
 // tooEarly tells whether slots are still waited for.

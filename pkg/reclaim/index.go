@@ -16,6 +16,7 @@ type Index struct {
 	at      map[types.UID]int // ID -> index into holders
 	spare   []int             // indexes of nil
 	touched map[types.UID]struct{}
+	queue   []types.UID // the same, in the order in which they were touched
 	// shared means that a Cluster has the list; it is copied before it is changed.
 	shared bool
 }
@@ -24,15 +25,22 @@ type Index struct {
 func NewIndex() *Index { return &Index{at: map[types.UID]int{}, touched: map[types.UID]struct{}{}} }
 
 // Touch notes that something may have become of a holder, which need not exist.
-func (x *Index) Touch(id types.UID) { x.touched[id] = struct{}{} }
+func (x *Index) Touch(id types.UID) {
+	if _, known := x.touched[id]; !known {
+		x.touched[id] = struct{}{}
+		x.queue = append(x.queue, id)
+	}
+}
 
 // Refresh makes new Holders of those that were touched until they have so many pods and slots; false means that it has not come
 // to the end. now says what a holder is; nil means that it is none.
 func (x *Index) Refresh(most int, now func(types.UID) *Holder) bool {
-	for id := range x.touched {
+	for len(x.queue) > 0 {
 		if most <= 0 {
 			return false
 		}
+		id := x.queue[0]
+		x.queue = x.queue[1:]
 		delete(x.touched, id)
 		h := now(id)
 		x.put(id, h)

@@ -1,8 +1,6 @@
 package reclaim
 
 import (
-	"k8s.io/apimachinery/pkg/types"
-
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
@@ -40,42 +38,27 @@ type Place struct {
 }
 
 // Plan selects who has to go so that a waiter fits; false if nothing that may be taken makes it fit, or what is leaving
-// already will do.
-func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (Plan, bool) {
+// already will do. looked is how many were looked through for it.
+func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan Plan, looked int, found bool) {
 	defer c.Queues.Simulate(c.Coming)()
-	if w.Kept.IsZero() {
-		w.KeptOn = nil
-	}
-	chosen := map[types.UID]*Victim{}
-	var candidates []quota.Victim
-	for queue, victims := range c.victims(r) {
-		for _, v := range victims {
-			if v.leaves() || v.tooEarly(c.Now) {
-				continue
-			}
-			candidate := v.Victim
-			candidate.Queue, candidate.Protected = queue, v.protected(c.Budgets[v.Holder.Key.Namespace])
-			candidates = append(candidates, candidate)
-			chosen[v.ID] = v
-		}
-	}
-	t := c.whatIf(solver, w, chosen)
+	t := c.whatIf(solver, w)
 	if t.enough(nil) {
-		return Plan{}, false
+		return Plan{}, 0, false
 	}
-	plan := Plan{Request: r, Chosen: c.Queues.SelectVictims(r, candidates, t.enough).Victims, title: w.Title}
+	candidates := c.candidates(r)
+	looked = len(candidates)
+	plan = Plan{Request: r, Chosen: c.Queues.SelectVictims(r, candidates, t.enough).Victims, title: w.Title}
 	if len(plan.Chosen) == 0 {
-		return Plan{}, false
+		return Plan{}, looked, false
 	}
-	var fits bool
-	if plan.Places, fits = t.places(plan.Chosen); !fits {
-		return Plan{}, false
+	if plan.Places, found = t.places(plan.Chosen); !found {
+		return Plan{}, looked, false
 	}
 	for _, v := range plan.Chosen {
-		plan.Victims = append(plan.Victims, chosen[v.ID])
+		plan.Victims = append(plan.Victims, c.victims[v.Number])
 	}
 	plan.Summary = summary(plan.Chosen)
-	return plan, true
+	return plan, looked, true
 }
 
 // whatIf is what a waiter would have if some had gone.
@@ -85,13 +68,12 @@ type whatIf struct {
 	waiter  *Case
 	gang    placement.Gang
 	view    *inventory.View
-	victims map[types.UID]*Victim
 	// counts are how many pods of each role the nodes take as they are with what is leaving, if they take nothing else.
 	counts []int
 }
 
-func (c *Cluster) whatIf(solver *placement.Solver, w *Case, victims map[types.UID]*Victim) *whatIf {
-	t := &whatIf{cluster: c, solver: solver, waiter: w, view: c.View.With(w.KeptOn), victims: victims}
+func (c *Cluster) whatIf(solver *placement.Solver, w *Case) *whatIf {
+	t := &whatIf{cluster: c, solver: solver, waiter: w, view: c.View.With(w.KeptOn)}
 	t.gang = w.Pods.All().On(t.view)
 	t.counts = make([]int, len(t.gang.Roles))
 	for i := range t.view.Len() {
@@ -123,7 +105,7 @@ func (t *whatIf) without(gone []quota.Victim) (*inventory.View, map[string]resou
 		freed[node] = amount
 	}
 	for _, victim := range gone {
-		t.victims[victim.ID].EachRoom(func(node string, amount resource.Vector) { freed[node] = freed[node].Add(amount) })
+		t.cluster.victims[victim.Number].EachRoom(func(node string, amount resource.Vector) { freed[node] = freed[node].Add(amount) })
 	}
 	return t.view.With(freed), freed
 }
