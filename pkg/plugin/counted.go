@@ -26,7 +26,7 @@ type counted struct {
 }
 
 // requests is what a pod asks of a node, as far as it counts.
-func (c counted) requests(pod *v1.Pod) resource.Vector { return c.of(resource.OfPod(pod)) }
+func (c counted) requests(pod *v1.Pod) resource.Vector { return c.of(requestsOf(pod)) }
 
 // of is what counts of an amount.
 func (c counted) of(amount resource.Vector) resource.Vector {

@@ -116,6 +116,7 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
+		c.shortage.Message += assumption(&p.solver, c)
 		return nil, statusOf(c.shortage)
 	}
 	c.fit = fit

@@ -74,8 +74,12 @@ func OfAmounts(amounts []Amount) Vector {
 
 // OfPod is what a pod asks of a node: the effective request over its containers, init containers, sidecars and
 // overhead by the rule kube-scheduler uses, and one place in the node's pod limit.
-func OfPod(pod *v1.Pod) Vector {
-	v := OfList(helpers.PodRequests(pod, helpers.PodResourcesOptions{}))
+func OfPod(pod *v1.Pod) Vector { return OfPodAs(pod, helpers.PodResourcesOptions{}) }
+
+// OfPodAs is OfPod for one who looks at more than the spec: what a pod with a node takes there differs from what it asks for while
+// the kubelet resizes it.
+func OfPodAs(pod *v1.Pod, options helpers.PodResourcesOptions) Vector {
+	v := OfList(helpers.PodRequests(pod, options))
 	v.Pods = 1
 	return v
 }
