@@ -16,7 +16,7 @@ const call = "retinueprofile.Apply(&options.profiles, &options.frameworkOutOfTre
 
 func pinned(t *testing.T) string {
 	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes").Output()
+	dir, err := exec.Command("../../hack/module-dir", "k8s.io/kubernetes").Output()
 	require.NoError(t, err)
 	source, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "pkg/scheduler/scheduler.go"))
 	require.NoError(t, err)
