@@ -43,8 +43,8 @@ func TestTheLedgerCountsPodsAsKubeSchedulerDoes(t *testing.T) {
 	}
 }
 
-// counted are the resources that random pods ask for.
-var counted = []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory, v1.ResourceEphemeralStorage, "hugepages-2Mi", "example.com/gpu"}
+// askedFor are the resources that random pods ask for.
+var askedFor = []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory, v1.ResourceEphemeralStorage, "hugepages-2Mi", "example.com/gpu"}
 
 func drawList(names ...v1.ResourceName) *rapid.Generator[v1.ResourceList] {
 	return rapid.Custom(func(t *rapid.T) v1.ResourceList {
@@ -62,7 +62,7 @@ func drawList(names ...v1.ResourceName) *rapid.Generator[v1.ResourceList] {
 }
 
 func drawContainer(t *rapid.T, name string) v1.Container {
-	return v1.Container{Name: name, Resources: v1.ResourceRequirements{Requests: drawList(counted...).Draw(t, "requests")}}
+	return v1.Container{Name: name, Resources: v1.ResourceRequirements{Requests: drawList(askedFor...).Draw(t, "requests")}}
 }
 
 // drawCounted is a pod on the node, of this scheduler or of another.
@@ -107,9 +107,9 @@ func change(t *rapid.T, pod *v1.Pod) {
 	case 1: // the kubelet says what it has allocated, and what the containers have
 		var statuses, inits []v1.ContainerStatus
 		for i, container := range containers {
-			status := v1.ContainerStatus{Name: container.Name, AllocatedResources: drawList(counted...).Draw(t, "allocated")}
+			status := v1.ContainerStatus{Name: container.Name, AllocatedResources: drawList(askedFor...).Draw(t, "allocated")}
 			if rapid.Bool().Draw(t, "actuated") {
-				status.Resources = &v1.ResourceRequirements{Requests: drawList(counted...).Draw(t, "actual")}
+				status.Resources = &v1.ResourceRequirements{Requests: drawList(askedFor...).Draw(t, "actual")}
 			}
 			if rapid.IntRange(0, 2).Draw(t, "ended") == 0 {
 				status.State.Terminated = &v1.ContainerStateTerminated{}
@@ -128,10 +128,10 @@ func change(t *rapid.T, pod *v1.Pod) {
 	case 3:
 		pod.Status.Conditions = nil
 	case 4: // the same of the whole pod
-		pod.Status.AllocatedResources = drawList(counted...).Draw(t, "allocated to the pod")
+		pod.Status.AllocatedResources = drawList(askedFor...).Draw(t, "allocated to the pod")
 		pod.Status.Resources = nil
 		if rapid.Bool().Draw(t, "actuated") {
-			pod.Status.Resources = &v1.ResourceRequirements{Requests: drawList(counted...).Draw(t, "the pod has")}
+			pod.Status.Resources = &v1.ResourceRequirements{Requests: drawList(askedFor...).Draw(t, "the pod has")}
 		}
 	case 5: // resources that devices take from the node
 		amount := apiresource.MustParse(rapid.SampledFrom([]string{"1", "500m", "3"}).Draw(t, "devices take"))
