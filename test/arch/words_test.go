@@ -73,7 +73,7 @@ var banned = map[string]string{
 }
 
 // theirs are words of Spark and Kubernetes with a banned word in them, which are called what they are called there.
-var theirs = []string{"block manager", "pod info", "node info", "group version kind", "owner kind"}
+var theirs = []string{"block manager", "pod info", "node info", "group version kind", "owner kind", "pod level"}
 
 // stillUsed are the banned words that names still use -> how many names. A number may only fall: who renames one writes the new
 // number here, and a word that is gone leaves the list.
