@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"retinue.dev/retinue/test/upstream"
@@ -39,6 +40,9 @@ func (r run) play(ctx context.Context) (upstream.Results, error) {
 		arguments = append(arguments, "-test.run", r.pattern)
 	}
 	command := exec.CommandContext(ctx, "go", arguments...)
+	// test2json runs the tests as a process of its own, which has to end with it, and so has their etcd.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.Dir = filepath.Join(r.tree.copied, strings.TrimPrefix(tests, "k8s.io/kubernetes/"), r.pkg)
 	command.Env = append(os.Environ(),
 		"PATH="+r.etcd+string(os.PathListSeparator)+os.Getenv("PATH"),
