@@ -98,11 +98,14 @@ func (l *Ledger) refuseLocked(r Refused) {
 	if l.probe == tried.UID {
 		l.probe = ""
 	}
+	c := l.collections.of(tried.UID)
 	switch {
 	case tried.Kind == Worker && e != nil && !p.roams:
 		p.roams = true
 		l.effects = append(l.effects, Activate{p.Object})
 		return
+	case r.Behind && c != nil && c.complete() && c.lag.meet(l.now):
+		return // nobody has refused what is kept for it, which stays its own until it is tried with it
 	case r.Verdict.Passes():
 		// Refused for something else than room: whatever refused it wakes it.
 		l.endWaitLocked(tried.UID)

@@ -114,7 +114,7 @@ func (l *Ledger) chooseOthersLocked(c *collection) {
 // collectorLocked is a waiter for which everything has been collected; nil means none.
 func (l *Ledger) collectorLocked() *waiter {
 	for _, c := range l.collections.list {
-		if l.readyLocked(c) {
+		if !c.rests(l.now) && l.readyLocked(c) {
 			return l.waiting.byPod[c.waiter]
 		}
 	}
@@ -132,9 +132,10 @@ func (l *Ledger) readyLocked(c *collection) bool {
 	return l.fitsLocked(asks.ID, asks.Queue, asks.Demand).Passes()
 }
 
-// disappointLocked gives up a complete collection with which the attempt has failed all the same.
+// disappointLocked gives up a complete collection with which the attempt has failed all the same. One that was completed while
+// the attempt was on its way is yet to be tried.
 func (l *Ledger) disappointLocked(w *waiter) {
-	if c := l.collections.of(w.uid()); c != nil && c.complete() {
+	if c := l.collections.of(w.uid()); c != nil && c.complete() && c.tried {
 		if c.preemption == nil {
 			w.passed, l.collections.vainUntil = l.now, l.now.Add(c.after)
 		}

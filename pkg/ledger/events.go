@@ -166,6 +166,9 @@ type (
 		Took time.Duration
 		// Company means that another answer may also come of pods that come, without any room that comes back.
 		Company bool
+		// Behind means that nodes refused the pod that would take it by that View: the scheduler's snapshot and the ledger have
+		// not heard of the same events yet. kube-scheduler tries the pod again when its cache has.
+		Behind bool
 	}
 	// Tick: time has passed.
 	Tick struct {

@@ -99,10 +99,14 @@ func (l *Ledger) gateAloneLocked(p *pod) gang.Verdict {
 	return l.turnLocked(l.parkAloneLocked(p))
 }
 
-// turnLocked lets a waiter that is at the Gate through if it is the one to be tried.
+// turnLocked lets a waiter that is at the Gate through if it is the one to be tried, or was tried before the scheduler's
+// snapshot showed what is kept for it: then kube-scheduler brings it back as soon as its cache has heard of that.
 func (l *Ledger) turnLocked(w *waiter) gang.Verdict {
 	l.probeLocked(w.uid())
 	if l.probe == w.uid() {
+		return gang.Verdict{}
+	}
+	if c := l.collections.of(w.uid()); c != nil && !c.lag.since.IsZero() && l.readyLocked(c) {
 		return gang.Verdict{}
 	}
 	verdict := l.verdictLocked(w)

@@ -323,7 +323,9 @@ func (l *Ledger) probeLocked(atGate types.UID) {
 		l.probe = ""
 	}
 	next := l.collectorLocked()
-	if next == nil {
+	if next != nil {
+		l.collections.of(next.uid()).tried = true
+	} else {
 		next = l.nextLocked()
 	}
 	if next == nil {

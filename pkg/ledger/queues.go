@@ -259,10 +259,15 @@ func (l *Ledger) nextLocked() *waiter {
 		return nil
 	}
 	levels, rest := l.waiting.levels(l.now, l.since, l.nodes.Total())
+	rest = rest || slices.ContainsFunc(l.collections.list, func(c *collection) bool { return c.rests(l.now) })
 	for _, level := range levels {
 		may := func(asks quota.Waiter) bool {
 			s := l.waiting.byPod[asks.ID].shape
-			return s.stalls == level && l.waiting.ready(s, l.now, l.since, l.nodes.Total())
+			if s.stalls != level || !l.waiting.ready(s, l.now, l.since, l.nodes.Total()) {
+				return false
+			}
+			c := l.collections.of(asks.ID)
+			return c == nil || !c.rests(l.now)
 		}
 		l.queues.Wake(may)
 		for asks, any := l.queues.Next(); any; asks, any = l.queues.Next() {

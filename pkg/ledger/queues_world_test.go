@@ -358,6 +358,10 @@ func (w *world) naiveNext() types.UID {
 		}
 		for asks, any := tree.Next(); any; asks, any = tree.Next() {
 			s := w.waiting.byPod[asks.ID].shape
+			if c := w.collections.of(asks.ID); c != nil && c.rests(w.now) {
+				tree.Remove(asks.ID) // it has its own, and is tried with it later
+				continue
+			}
 			if s.stalls == level && ready(s) && tree.Fits(asks.Queue, asks.Demand).Passes() {
 				return asks.ID
 			}
