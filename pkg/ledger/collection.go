@@ -275,6 +275,15 @@ func (s *collections) keep(now time.Time, c *collection, k int) {
 	}
 }
 
+// seekElsewhere leaves the nodes that have not given what was to come there.
+func (s *collections) seekElsewhere(c *collection) {
+	for k := range c.kept {
+		if c.kept[k].node != "" && c.lacks(k) {
+			s.giveBack(c, k)
+		}
+	}
+}
+
 // giveBack gives back what is kept for one pod, which is homeless then.
 func (s *collections) giveBack(c *collection, k int) {
 	kept := &c.kept[k]

@@ -45,7 +45,7 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 		p.logger.Error(err, "Nodes of a failed attempt cannot be read")
 		return gang.Verdict{}, false, false
 	}
-	eligible := eligibility(pod, c.view)
+	eligible := c.view.Eligible(pod)
 	short := sets.New[string]() // names of nodes
 	kept, late := false, false
 	for _, info := range infos {
