@@ -54,6 +54,7 @@ func (r *replica) scheduleOne() {
 	if err := r.cache.UpdateSnapshot(r.logger, r.snapshot); err != nil {
 		panic("sim: snapshot: " + err.Error())
 	}
+	delete(r.passed, info.Pod.UID)
 	w.trace.add("%s: tries %s", r.name, keyOf(info.Pod))
 	a.preFilter()
 }
@@ -187,6 +188,7 @@ func (a *attempt) score(feasible []fwk.NodeInfo) {
 func (a *attempt) postFilter() {
 	r := a.replica
 	r.refused(a)
+	r.checkPass(a)
 	fitError := &framework.FitError{Pod: a.info.Pod, NumAllNodes: r.snapshot.NumNodesInPlacement(), Diagnosis: a.diagnosis}
 	var result *fwk.PostFilterResult
 	var status *fwk.Status

@@ -86,6 +86,8 @@ type replica struct {
 	arrivals []ledger.Queues
 	// ghosts are pods that its scheduler's cache goes on counting although they are gone: pod -> where.
 	ghosts map[types.UID]ghost
+	// passed are waiters that could start all the time since, and who has been refused since: waiter -> pods.
+	passed map[types.UID]map[types.UID]bool
 	// claims is what others have had to go for.
 	claims []*claim
 	// dirty means that the plugin may have done something since the last check.
@@ -97,7 +99,7 @@ type replica struct {
 // start starts a process of the scheduler. It leads at once, or stands by.
 func (w *World) start(leads bool) *replica {
 	w.generation++
-	r := &replica{world: w, name: fmt.Sprintf("s%d", w.generation), told: newTold(), ghosts: map[types.UID]ghost{}, reduced: map[types.UID]string{}}
+	r := &replica{world: w, name: fmt.Sprintf("s%d", w.generation), told: newTold(), ghosts: map[types.UID]ghost{}, reduced: map[types.UID]string{}, passed: map[types.UID]map[types.UID]bool{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.logger = klog.New(sink{r})
 	r.ctx = klog.NewContext(r.ctx, r.logger)
