@@ -102,6 +102,8 @@ func (l *Ledger) refuseLocked(r Refused) {
 		p.roams = true
 		l.effects = append(l.effects, Activate{Pod: p.Object})
 		return
+	case r.Behind && l.collections.lags(tried.UID, l.now):
+		return // nobody has refused what is kept for it: the attempt is not over
 	case r.Verdict.Passes():
 		// Refused for something else than room: whatever refused it wakes it.
 		l.endWaitLocked(tried.UID)

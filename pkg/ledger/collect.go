@@ -123,9 +123,10 @@ func (l *Ledger) readyLocked(c *collection) bool {
 	return l.fitsLocked(asks.ID, asks.Queue, asks.Demand).Passes()
 }
 
-// disappointLocked gives up a complete collection with which the attempt has failed all the same.
+// disappointLocked gives up a complete collection with which the attempt has failed all the same. One that was completed while
+// the attempt was on its way is yet to be tried.
 func (l *Ledger) disappointLocked(w *waiting.Waiter) {
-	if c := l.collections.of(w.ID()); c != nil && c.complete() {
+	if c := l.collections.of(w.ID()); c != nil && c.complete() && c.tried {
 		if c.preemption == nil {
 			w.Passed, l.collections.vainUntil = l.now, l.now.Add(c.after)
 		}

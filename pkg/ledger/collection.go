@@ -38,10 +38,54 @@ type collection struct {
 	// domain is the only one that nodes are chosen from; empty means any. Those of left were tried before it.
 	domain string
 	left   map[string]bool
+	// tried means that an attempt began when all was there: one that began before says nothing of what is kept.
+	tried bool
+	// lag is that of the scheduler's snapshot behind what is complete; zero means that no attempt has met it.
+	lag lag
 	// progressed is when room was last added.
 	progressed time.Time
 	// after is how long nothing may be added before it is given up, or other nodes are chosen.
 	after time.Duration
+}
+
+const (
+	// snapshotPatience is for how long attempts may be refused because the scheduler's snapshot does not show what is kept. As a
+	// rule it does within milliseconds; one that never does, because kube-scheduler counts something that the ledger does not,
+	// must not keep room from everybody.
+	snapshotPatience = 10 * time.Second
+	// snapshotPause is after how long such an attempt is repeated if kube-scheduler has not done so by then.
+	snapshotPause = time.Second
+)
+
+// lag is attempts that were refused because the scheduler's snapshot did not show yet what is kept.
+type lag struct {
+	// since is when the first was refused, and again is when the next is made if kube-scheduler makes none before.
+	since, again time.Time
+}
+
+// meet takes note of such an attempt. It is false when that has gone on for too long.
+func (l *lag) meet(now time.Time) bool {
+	if l.since.IsZero() {
+		l.since = now
+	}
+	l.again = now.Add(snapshotPause)
+	return now.Sub(l.since) < snapshotPatience
+}
+
+// ends tells whether it is time for the next attempt, once.
+func (l *lag) ends(now time.Time) bool {
+	if l.again.IsZero() || now.Before(l.again) {
+		return false
+	}
+	l.again = time.Time{}
+	return true
+}
+
+// lags takes note of an attempt that was refused although all is there for the waiter, as the ledger knows it. It is false if that
+// is not so, or has gone on for too long.
+func (s *collections) lags(waiter types.UID, now time.Time) bool {
+	c := s.of(waiter)
+	return c != nil && c.complete() && c.lag.meet(now)
 }
 
 // newCollection keeps nothing yet; all that a waiter asks for is without a node.
@@ -249,6 +293,7 @@ func (s *collections) giveBack(c *collection, k int) {
 	kept := &c.kept[k]
 	if !c.lacks(k) {
 		c.missing++
+		c.tried, c.lag = false, lag{}
 	}
 	if kept.node != "" {
 		s.nodes.Hold(kept.node, resource.Vector{}.Sub(kept.amount))

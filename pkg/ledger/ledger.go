@@ -304,14 +304,16 @@ func (l *Ledger) callNextLocked(atGate types.UID) {
 	if !l.synced {
 		return
 	}
-	begin := func(w *waiting.Waiter) {
-		if l.waiting.Began(w, l.now) && w.ID() != atGate {
+	begin := func(w *waiting.Waiter, again bool) {
+		if (l.waiting.Began(w, l.now) || again) && w.ID() != atGate {
 			l.effects = append(l.effects, Activate{Pod: l.objectLocked(w.ID()), Waits: w.Told})
 		}
 	}
 	for _, c := range l.collections.list {
 		if l.readyLocked(c) {
-			begin(l.waiting.Of(c.waiter))
+			w := l.waiting.Of(c.waiter)
+			c.tried = c.tried || !w.Trying()
+			begin(w, c.lag.ends(l.now))
 		}
 	}
 	for {
@@ -322,7 +324,7 @@ func (l *Ledger) callNextLocked(atGate types.UID) {
 		if next == nil {
 			return
 		}
-		begin(next)
+		begin(next, false)
 	}
 }
 
