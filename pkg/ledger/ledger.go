@@ -152,13 +152,25 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 	var effects []Effect
 	if _, ticks := event.(Tick); ticks {
-		effects = l.reclaim(now)
+		effects = l.reclaim(now, plansPerTick)
 	}
+	applied, preempts, err := l.apply(now, event)
+	if effects = append(effects, applied...); preempts {
+		effects = append(effects, l.reclaim(now, 1)...)
+	}
+	return effects, err
+}
+
+// apply lets one event happen; preempts means that it made somebody wait who may take the place of others by priority.
+func (l *Ledger) apply(now time.Time, event Event) (effects []Effect, preempts bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now = now
-	err := l.applyLocked(event)
-	return append(effects, l.settleLocked()...), err
+	err = l.applyLocked(event)
+	if refused, fails := event.(Refused); fails {
+		preempts = l.preemptsNowLocked(refused.UID)
+	}
+	return l.settleLocked(), preempts, err
 }
 
 // View returns the nodes as they are now.

@@ -20,6 +20,8 @@ const (
 	reclaimPause = 5 * time.Second
 	// plansPerTick bounds how often everything that runs is looked through in one tick.
 	plansPerTick = 16
+	// plansBetweenTicks bounds how often that happens between two ticks, for those whose attempt has just failed.
+	plansBetweenTicks = 4
 	// evictionPatience is how long, beyond their grace, those who have to go may take until others are looked for.
 	evictionPatience = time.Minute
 	// defaultGrace is what the API server gives pods that say nothing else.
@@ -43,6 +45,8 @@ type victims struct {
 	// solver works for one plan at a time, and busy means that it does: not under the lock.
 	solver placement.Solver
 	busy   bool
+	// early is how many plans have been made since the last tick for those whose attempt has just failed.
+	early int
 }
 
 // preemption is what others give back for one waiter. The room is kept for it in the collection that it belongs to.
@@ -66,10 +70,11 @@ type candidate struct {
 
 // reclaim makes room for those who may take it back from others: of every queue the first in turn, and who comes after it if
 // it may not. Who has to go is a long answer, so it is found without the lock, and checked when it is carried out.
-func (l *Ledger) reclaim(now time.Time) []Effect {
+// At most so many plans are made.
+func (l *Ledger) reclaim(now time.Time, most int) []Effect {
 	candidates, effects := l.beginReclaim(now)
 	if len(candidates) > 0 {
-		effects = append(effects, l.reclaimFor(now, candidates)...)
+		effects = append(effects, l.reclaimFor(now, candidates, most)...)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.victims.busy = false
@@ -106,7 +111,7 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 }
 
 // reclaimFor plans for candidates in turn, without the lock.
-func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Effect) {
+func (l *Ledger) reclaimFor(now time.Time, candidates []candidate, most int) (effects []Effect) {
 	for !l.refreshHolders() {
 	}
 	cluster := l.cluster(now)
@@ -134,7 +139,7 @@ func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Ef
 				cluster = l.cluster(now)
 			}
 		}
-		if planned++; planned == plansPerTick {
+		if planned++; planned == most {
 			break
 		}
 	}
@@ -262,6 +267,24 @@ func (l *Ledger) mayReclaimLocked(asks quota.Waiter, lowest int32) bool {
 		return false
 	}
 	return (asks.Priority > lowest && !w.meek || l.victims.reclaims[asks.Queue]) && !l.reclaimsLocked(asks.ID)
+}
+
+// preemptsNowLocked tells whether the look for victims is due at once for somebody whose attempt has just failed: until it was made,
+// lower priorities could start in what is free beside them, and more would have to go.
+func (l *Ledger) preemptsNowLocked(uid types.UID) bool {
+	p := l.pods[uid]
+	if p == nil || l.victims.early == plansBetweenTicks {
+		return false
+	}
+	if e := l.gangOfLocked(p); e != nil && e.tries(p) {
+		uid = e.leader.UID
+	}
+	w, lowest := l.waiting.byPod[uid], l.victims.priorities.lowest()
+	if w == nil || w.meek || w.asks.Priority <= lowest || !l.mayReclaimLocked(w.asks, lowest) {
+		return false
+	}
+	l.victims.early++
+	return true
 }
 
 // reclaimsLocked tells whether somebody leaves for a waiter already.

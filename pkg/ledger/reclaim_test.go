@@ -522,3 +522,31 @@ func TestAPlanThatDoesNotHoldAnyMoreIsNotCarriedOut(t *testing.T) {
 		})
 	}
 }
+
+// Seen failing when only the next tick looked: what was free beside the victims went to lower priorities, which had to leave as well.
+func TestTheLookForVictimsDoesNotWaitForATick(t *testing.T) {
+	c := &cluster{Ledger: New("", placement.Pack), t: t, now: start}
+	c.tell(NodeSeen{newNode("a", 4)})
+	c.tell(Synced{})
+	for _, name := range []string{"low1", "low2"} {
+		c.tell(PodSeen{c.pod("ns", name, 1, "a")})
+	}
+	high := c.pod("ns", "high", 3, "")
+	high.Priority = 300
+	c.tell(PodSeen{high})
+	refused := Refused{UID: high.UID, Epoch: c.View().Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull, Message: "no room"}}
+	c.tell(refused)
+	require.Len(t, c.evicted(), 1)
+	assert.Equal(t, "0", c.free(), "what is free there is kept for it")
+
+	for i := range 2 * plansBetweenTicks {
+		other := c.pod("ns", fmt.Sprint("other", i), 4, "")
+		other.Priority = 300
+		c.tell(PodSeen{other})
+		refused.UID = other.UID
+		c.tell(refused)
+	}
+	assert.Equal(t, plansBetweenTicks, c.victims.early, "there is a bound, whatever is created")
+	c.tell(Tick{})
+	assert.Zero(t, c.victims.early)
+}

@@ -181,6 +181,7 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 
 // tickLocked does what has become due.
 func (l *Ledger) tickLocked(tick Tick) {
+	l.victims.early = 0
 	l.waiting.retry(l.now)
 	l.tickBarriersLocked()
 	if tick.Unclaimed > 0 {
