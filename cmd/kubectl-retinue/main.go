@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/component-base/version"
 )
 
 // Exit codes.
@@ -38,9 +37,8 @@ func run(args []string, streams genericiooptions.IOStreams) int {
 
 func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command := &cobra.Command{
-		Use:     "kubectl-retinue",
-		Version: version.Get().GitVersion,
-		Short:   "Look at gangs through the eyes of the Retinue scheduler.",
+		Use:   "kubectl-retinue",
+		Short: "Look at gangs through the eyes of the Retinue scheduler.",
 		// run prints errors, as one line, and an error is no reason to print the whole help text.
 		SilenceErrors: true,
 		SilenceUsage:  true,

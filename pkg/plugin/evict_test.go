@@ -188,9 +188,9 @@ func TestWhatTheLedgerIsToldOfAPod(t *testing.T) {
 		described := h.plugin.describe(pod)
 		require.Equal(t, "ann", described.User)
 		require.False(t, described.Foreign)
-		require.False(t, described.NeverPreempts)
+		require.False(t, described.Meek)
 		pod.Spec.PreemptionPolicy = ptr.To(v1.PreemptNever)
-		require.True(t, h.plugin.describe(pod).NeverPreempts)
+		require.True(t, h.plugin.describe(pod).Meek)
 		pod.Spec.SchedulerName = "default-scheduler"
 		described = h.plugin.describe(pod)
 		require.True(t, described.Foreign)

@@ -118,8 +118,7 @@ func TestTheSameIDInAnotherNamespaceIsAnotherApplication(t *testing.T) {
 		state, pod := h.phase("app"), h.plugin.describe(abroad)
 		assert.Equal(t, gang.Running, state)
 		assert.Equal(t, gang.Key{Namespace: "elsewhere", Name: "app"}, pod.Gang)
-		attempt, _ := h.plugin.Ledger().Attempt(time.Now(), "exec-1-uid", 4)
-		assert.Empty(t, attempt.Seats.Slots)
+		assert.Empty(t, h.plugin.Ledger().Seats("exec-1-uid", 4).Slots)
 	})
 }
 

@@ -16,7 +16,7 @@ func put(h heap.Interface, item any, index int) {
 
 type (
 	waiterHeap []*waiter
-	groupHeap  []*Group
+	groupHeap  []*group
 	laneHeap   []*lane
 	nodeHeap   []*node
 )
@@ -44,11 +44,11 @@ func (h groupHeap) Swap(i, j int) {
 	h[i].index, h[j].index = i, j
 }
 func (h *groupHeap) Push(x any) {
-	x.(*Group).index = len(*h)
-	*h = append(*h, x.(*Group))
+	x.(*group).index = len(*h)
+	*h = append(*h, x.(*group))
 }
 func (h *groupHeap) Pop() any {
-	last := pop((*[]*Group)(h))
+	last := pop((*[]*group)(h))
 	last.index = absent
 	return last
 }

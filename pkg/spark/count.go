@@ -37,9 +37,6 @@ func (s settings) numbers() (numbers, error) {
 	default:
 		n, err = s.static()
 	}
-	if err == nil && !s.has(allocationBound) {
-		err = n.check()
-	}
 	if err != nil || !s.has(allocationBound) {
 		return n, err
 	}
@@ -48,16 +45,7 @@ func (s settings) numbers() (numbers, error) {
 		return numbers{}, err
 	}
 	// Spark counts up before it compares: one executor less than the setting says is ever created.
-	n = n.atMost(bound - 1)
-	return n, n.check()
-}
-
-// check refuses what no cluster can hold.
-func (n numbers) check() error {
-	if n.count > MaxWorkers {
-		return fmt.Errorf("%d executors at the start, more than %d", n.count, MaxWorkers)
-	}
-	return nil
+	return n.atMost(bound - 1), nil
 }
 
 func (s settings) static() (numbers, error) {

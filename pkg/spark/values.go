@@ -8,9 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	apiresource "k8s.io/apimachinery/pkg/api/resource"
-
-	"retinue.dev/retinue/pkg/resource"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // maxMiB bounds every amount of memory: 64 TiB. No node comes close, and sums of a few of them cannot overflow.
@@ -131,14 +129,14 @@ func (s settings) size(name, value string, unit, least int64) (int64, error) {
 }
 
 // quantity reads a Kubernetes quantity.
-func (s settings) quantity(name string) (apiresource.Quantity, error) {
+func (s settings) quantity(name string) (resource.Quantity, error) {
 	value, _ := s.lookup(name)
-	quantity, err := resource.Parse(value)
+	quantity, err := parseQuantity(value)
 	if err != nil {
-		return apiresource.Quantity{}, s.invalid(name, err.Error())
+		return resource.Quantity{}, s.invalid(name, err.Error())
 	}
 	if quantity.Sign() < 0 {
-		return apiresource.Quantity{}, s.invalid(name, "negative")
+		return resource.Quantity{}, s.invalid(name, "negative")
 	}
 	return quantity, nil
 }
