@@ -82,11 +82,12 @@ func (l *Ledger) updateLocked(p *pod, seen Pod) {
 		l.reviseLocked(p)
 		return
 	}
-	ready, ranked := seen.Ready && !p.Ready, seen.Rank != p.Rank
+	ready, ranked := seen.Ready != p.Ready, seen.Rank != p.Rank
 	p.Pod = seen
 	e := l.gangs[p.UID]
 	if e != nil && ready {
 		e.progress = l.now
+		l.restoreLocked(e)
 	}
 	if ranked && l.waiting.Of(p.UID) != nil {
 		l.reviseLocked(p) // it waits elsewhere now
@@ -177,6 +178,7 @@ func (l *Ledger) resumeLocked(e *entry) {
 	}
 	l.stepLocked(e, gang.Admitted{Slots: slots})
 	l.stepLocked(e, gang.Seated{})
+	e.released = e.leader.Reservation != nil && len(slots) == 0 && !e.leader.Ready // before a restart
 	l.unsettled[e] = struct{}{}
 	l.gatherLocked(e)
 }

@@ -5,13 +5,13 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -182,8 +182,8 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 // tickLocked does what has become due.
 func (l *Ledger) tickLocked(tick Tick) {
 	l.tickBarriersLocked()
-	if tick.Unclaimed > 0 {
-		l.releaseLocked(tick.Unclaimed)
+	if tick.Unclaimed > 0 || tick.Unready > 0 {
+		l.releaseLocked(tick)
 	}
 	if tick.Collect > 0 {
 		l.tickCollectionLocked(tick.Collect)
@@ -191,13 +191,25 @@ func (l *Ledger) tickLocked(tick Tick) {
 	}
 }
 
-// releaseLocked releases slots that nobody has claimed for too long.
-func (l *Ledger) releaseLocked(unclaimed time.Duration) {
-	var due []*entry
+// releaseLocked releases slots that nobody has claimed for too long, and gives those back that a gang has lost because its
+// leader was not ready.
+func (l *Ledger) releaseLocked(tick Tick) {
+	var due, restored []*entry
 	for _, e := range l.gangs {
-		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && e.leader.Ready && l.now.Sub(e.progress) >= unclaimed {
+		patience := tick.Unclaimed
+		if !e.leader.Ready {
+			patience = tick.Unready
+		}
+		switch _, open := e.Counts(); {
+		case e.released && e.leader.Ready:
+			restored = append(restored, e)
+		case open > 0 && e.Phase == gang.Running && e.upfront == nil && patience > 0 && l.now.Sub(e.progress) >= patience:
 			due = append(due, e)
 		}
+	}
+	slices.SortFunc(restored, func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) })
+	for _, e := range restored {
+		l.restoreLocked(e)
 	}
 	slices.SortFunc(due, func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) })
 	for _, e := range due {
@@ -205,7 +217,27 @@ func (l *Ledger) releaseLocked(unclaimed time.Duration) {
 		l.stepLocked(e, gang.Released{})
 		delete(l.degraded, e)
 		l.saveLocked(e)
-		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased,
-			Message: fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others", open, claimed+open, unclaimed)}})
+		message := fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others", open, claimed+open, tick.Unclaimed)
+		if !e.leader.Ready {
+			e.released = true
+			message = fmt.Sprintf("the leader has not been ready for %s: the room of %d of %d slots is free for others until it is", tick.Unready, open, claimed+open)
+		}
+		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: message}})
 	}
+}
+
+// restoreLocked lets a gang wait for its workers again, now that its leader is ready, as soon as its queue has room for them: it may
+// not have, since others have used it meanwhile. Nodes that have room are sought with the event.
+func (l *Ledger) restoreLocked(e *entry) {
+	if !e.released || !e.leader.Ready || e.Phase != gang.Running {
+		return
+	}
+	demand := quota.Demand{User: e.leader.User, Amount: e.Missing()}
+	if !l.fitsLocked(e.leader.UID, l.queueOfLocked(e.Key.Namespace), demand).Passes() {
+		return
+	}
+	e.released = false
+	l.stepLocked(e, gang.Restored{})
+	l.unsettled[e] = struct{}{}
+	l.saveLocked(e)
 }
