@@ -226,7 +226,7 @@ func (l *Ledger) applyLocked(event Event) error {
 func (l *Ledger) openLocked() {
 	l.synced = true
 	l.nodes.Reconsider()
-	for e := range l.admittedLocked() {
+	for e := range admitted(l.gangs) {
 		l.unsettled[e] = struct{}{}
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(l.apps), compareKeys) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -33,7 +34,7 @@ func (l *Ledger) repairLocked() {
 		}
 	}
 	if suspects == nil {
-		suspects = l.admittedLocked()
+		suspects = admitted(l.gangs)
 	}
 	if len(touched) == 0 {
 		suspects = nil
@@ -56,10 +57,10 @@ func (l *Ledger) repairLocked() {
 	}
 }
 
-// admittedLocked is the gangs that may hold slots.
-func (l *Ledger) admittedLocked() map[*entry]struct{} {
+// admitted is the gangs that may hold slots.
+func admitted(gangs map[types.UID]*entry) map[*entry]struct{} {
 	admitted := map[*entry]struct{}{}
-	for _, e := range l.gangs {
+	for _, e := range gangs {
 		if e.Phase.Admitted() && len(e.Slots) > 0 {
 			admitted[e] = struct{}{}
 		}

@@ -202,7 +202,7 @@ func (l *Ledger) Awaited() []Awaited {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var awaited []Awaited
-	for _, e := range slices.SortedFunc(maps.Keys(l.admittedLocked()), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
+	for _, e := range slices.SortedFunc(maps.Keys(admitted(l.gangs)), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
 		for _, slot := range e.Slots {
 			if slot.Worker == "" && slot.Node != "" {
 				awaited = append(awaited, Awaited{e.Gang.Definition.Roles[slot.Role].Pod, slot.Node})
