@@ -74,6 +74,7 @@ func (l *Ledger) updateLocked(p *pod, seen Pod) {
 		l.reviseLocked(p)
 		return
 	}
+	mended := p.Upfront && (p.Together != seen.Together || p.Problem != seen.Problem)
 	ready, ranked := seen.Ready && !p.Ready, seen.Rank != p.Rank
 	p.Pod = seen
 	e := l.gangs[p.UID]
@@ -82,6 +83,11 @@ func (l *Ledger) updateLocked(p *pod, seen Pod) {
 	}
 	if ranked && l.waiting.byPod[p.UID] != nil {
 		l.reviseLocked(p) // it waits elsewhere now
+	}
+	if mended {
+		l.apps[p.Gang].recount(p)
+		l.musterLocked(p.Gang)
+		l.reviseLocked(p)
 	}
 }
 

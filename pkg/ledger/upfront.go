@@ -60,6 +60,18 @@ func (l *Ledger) assembleLocked(a *app, p *pod) {
 	} // else there are enough already
 }
 
+// recount reads anew what the pods of an up-front gang say of its size, after one of them says something else.
+func (a *app) recount(p *pod) {
+	if a.together = max(a.together, p.Together); p.Together < a.together {
+		a.together = 0
+		for _, member := range a.workers {
+			if member.Upfront {
+				a.together = max(a.together, member.Together)
+			}
+		}
+	}
+}
+
 // desertLocked takes a pod that has ended out of its up-front gang.
 func (l *Ledger) desertLocked(a *app, p *pod) {
 	a.upfront--

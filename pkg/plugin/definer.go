@@ -35,6 +35,10 @@ type definer struct {
 	plugin *Plugin
 	queue  workqueue.TypedRateLimitingInterface[types.UID]
 
+	// texts is held by whoever decodes what a user wrote: one text's need of memory has a bound, and that of all workers together
+	// is the same.
+	texts sync.Mutex
+
 	mu      sync.Mutex // guards everything below
 	leaders map[types.UID]*wanted
 }
@@ -141,7 +145,7 @@ func isInvalid(err error) bool {
 
 // define reads what a leader's gang will ask for. The error is invalid when the leader's user has to change something.
 func (p *Plugin) define(ctx context.Context, leader *v1.Pod) (gang.Definition, error) {
-	definition, found, err := spark.FromAnnotations(leader)
+	definition, found, err := p.definer.fromAnnotations(leader)
 	if err != nil {
 		return gang.Definition{}, invalid{err}
 	}
@@ -162,6 +166,12 @@ func (p *Plugin) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 	return definition, nil
 }
 
+func (d *definer) fromAnnotations(leader *v1.Pod) (gang.Definition, bool, error) {
+	d.texts.Lock()
+	defer d.texts.Unlock()
+	return spark.FromAnnotations(leader)
+}
+
 // infer reads the ConfigMaps that spark-submit made for a driver.
 func (p *Plugin) infer(ctx context.Context, driver *v1.Pod) (gang.Definition, error) {
 	refs := spark.ConfigMaps(driver)
@@ -172,16 +182,21 @@ func (p *Plugin) infer(ctx context.Context, driver *v1.Pod) (gang.Definition, er
 	if err != nil {
 		return gang.Definition{}, err
 	}
+	var templateMap *v1.ConfigMap
+	if refs.Template != "" {
+		if templateMap, err = p.configMap(ctx, driver.Namespace, refs.Template); err != nil {
+			return gang.Definition{}, err
+		}
+	}
+	p.definer.texts.Lock()
+	defer p.definer.texts.Unlock()
 	properties, err := spark.PropertiesOf(configMap, driver)
 	if err != nil {
 		return gang.Definition{}, unlessForeign(err)
 	}
 	var template *v1.Pod
-	if refs.Template != "" {
-		if configMap, err = p.configMap(ctx, driver.Namespace, refs.Template); err != nil {
-			return gang.Definition{}, err
-		}
-		if template, err = spark.TemplateOf(configMap, driver); err != nil {
+	if templateMap != nil {
+		if template, err = spark.TemplateOf(templateMap, driver); err != nil {
 			return gang.Definition{}, unlessForeign(err)
 		}
 	}

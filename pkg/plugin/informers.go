@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -100,11 +101,14 @@ func (p *Plugin) tick(ctx context.Context) {
 	}
 }
 
+// described are the annotations that describe reads, besides those that make a leader: they have one reader, the definer.
+var described = []string{spark.LabelUser, spark.AnnotationRank, spark.AnnotationWorkers}
+
 // podDiffers compares what the ledger looks at; status changes come all the time.
 func podDiffers(a, b *v1.Pod) bool {
 	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || leads(a) != leads(b) ||
 		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil) ||
-		a.Annotations[spark.LabelUser] != b.Annotations[spark.LabelUser] || a.Annotations[spark.AnnotationRank] != b.Annotations[spark.AnnotationRank] || !maps.Equal(a.Labels, b.Labels)
+		slices.ContainsFunc(described, func(name string) bool { return a.Annotations[name] != b.Annotations[name] }) || !maps.Equal(a.Labels, b.Labels)
 }
 
 // redefines tells whether a leader that is not bound yet says something else of its workers: its user has mended a

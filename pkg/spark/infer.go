@@ -62,6 +62,9 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 		Requests: resource.OfPod(pod),
 		Pod:      pod,
 	}}
+	if err := checkSize(definition.Roles...); err != nil {
+		return gang.Definition{}, err
+	}
 	definition.Warnings = s.warnings(template)
 	return definition, nil
 }

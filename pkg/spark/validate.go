@@ -10,6 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // validate finds what the API server would refuse in those parts of a pod that scheduling reads, so that a mistake is
@@ -33,6 +36,9 @@ func validate(pod *v1.Pod) error {
 			errs = append(errs, validateAmounts(at.Child("requests"), container.Resources.Requests)...)
 			errs = append(errs, validateAmounts(at.Child("limits"), container.Resources.Limits)...)
 		}
+	}
+	if err := checkNames(pod); err != nil {
+		return err
 	}
 	errs = append(errs, validateAmounts(path.Child("overhead"), spec.Overhead)...)
 	errs = append(errs, validateAffinity(path.Child("affinity"), spec.Affinity)...)
@@ -59,6 +65,46 @@ func validate(pod *v1.Pod) error {
 	}
 	// One clear line; the next mistake shows when this one is gone.
 	return oneLine(errs[0])
+}
+
+// checkNames bounds how many different resources a pod asks for.
+func checkNames(pod *v1.Pod) error {
+	names := map[v1.ResourceName]bool{}
+	count := func(lists ...v1.ResourceList) {
+		for _, list := range lists {
+			for name := range list {
+				names[name] = true
+			}
+		}
+	}
+	for _, containers := range [][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range containers {
+			count(containers[i].Resources.Requests, containers[i].Resources.Limits)
+		}
+	}
+	if pod.Spec.Resources != nil {
+		count(pod.Spec.Resources.Requests, pod.Spec.Resources.Limits)
+	}
+	if count(pod.Spec.Overhead); len(names) > resource.MaxNames {
+		return fmt.Errorf("%d different resources, more than %d", len(names), resource.MaxNames)
+	}
+	return nil
+}
+
+// maxRoleBytes bounds what is kept of a gang's workers, as Kubernetes encodes pods: rules about nodes and other pods, labels
+// and volumes, of real ones two or three thousand bytes. It is kept in memory and, but for volumes, in an annotation of the leader.
+const maxRoleBytes = 16 << 10
+
+// checkSize refuses roles whose workers say more than is kept.
+func checkSize(roles ...gang.Role) error {
+	size := 0
+	for _, role := range roles {
+		size += role.Pod.Size()
+	}
+	if size > maxRoleBytes {
+		return fmt.Errorf("what the workers say about nodes, other pods and volumes takes %d bytes, more than %d", size, maxRoleBytes)
+	}
+	return nil
 }
 
 func validateAmounts(path *field.Path, list v1.ResourceList) field.ErrorList {
