@@ -145,7 +145,10 @@ func isInvalid(err error) bool {
 
 // define reads what a leader's gang will ask for. The error is invalid when the leader's user has to change something.
 func (p *Plugin) define(ctx context.Context, leader *v1.Pod) (gang.Definition, error) {
-	definition, found, err := p.definer.fromAnnotations(leader)
+	var definition gang.Definition
+	var found bool
+	var err error
+	p.definer.read(func() { definition, found, err = spark.FromAnnotations(leader) })
 	if err != nil {
 		return gang.Definition{}, invalid{err}
 	}
@@ -166,10 +169,11 @@ func (p *Plugin) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 	return definition, nil
 }
 
-func (d *definer) fromAnnotations(leader *v1.Pod) (gang.Definition, bool, error) {
+// read decodes one text while nobody else does.
+func (d *definer) read(decode func()) {
 	d.texts.Lock()
 	defer d.texts.Unlock()
-	return spark.FromAnnotations(leader)
+	decode()
 }
 
 // infer reads the ConfigMaps that spark-submit made for a driver.
@@ -182,21 +186,18 @@ func (p *Plugin) infer(ctx context.Context, driver *v1.Pod) (gang.Definition, er
 	if err != nil {
 		return gang.Definition{}, err
 	}
-	var templateMap *v1.ConfigMap
-	if refs.Template != "" {
-		if templateMap, err = p.configMap(ctx, driver.Namespace, refs.Template); err != nil {
-			return gang.Definition{}, err
-		}
-	}
-	p.definer.texts.Lock()
-	defer p.definer.texts.Unlock()
-	properties, err := spark.PropertiesOf(configMap, driver)
+	var properties spark.Properties
+	p.definer.read(func() { properties, err = spark.PropertiesOf(configMap, driver) })
 	if err != nil {
 		return gang.Definition{}, unlessForeign(err)
 	}
 	var template *v1.Pod
-	if templateMap != nil {
-		if template, err = spark.TemplateOf(templateMap, driver); err != nil {
+	if refs.Template != "" {
+		if configMap, err = p.configMap(ctx, driver.Namespace, refs.Template); err != nil {
+			return gang.Definition{}, err
+		}
+		p.definer.read(func() { template, err = spark.TemplateOf(configMap, driver) })
+		if err != nil {
 			return gang.Definition{}, unlessForeign(err)
 		}
 	}
