@@ -208,8 +208,8 @@ func (e roleText) requests() (v1.ResourceList, error) {
 	list := v1.ResourceList{}
 	for _, name := range slices.Sorted(maps.Keys(e.Requests)) {
 		text := string(e.Requests[name])
-		if len(validation.IsQualifiedName(name)) > 0 {
-			return nil, fmt.Errorf("requests.%s: no resource has such a name", quote(name))
+		if problem := resourceProblem(name); problem != "" {
+			return nil, fmt.Errorf("requests.%s: %s", quote(name), problem)
 		}
 		quantity, err := resource.Parse(text)
 		if err != nil || quantity.Sign() < 0 {
@@ -246,7 +246,7 @@ func (e roleText) pod(leader *v1.Pod, requests v1.ResourceList, selector map[str
 		ObjectMeta: metav1.ObjectMeta{Namespace: leader.Namespace, Name: leader.Name + "-" + e.Name, Labels: labels},
 		Spec: v1.PodSpec{
 			SchedulerName:             leader.Spec.SchedulerName,
-			Containers:                []v1.Container{{Name: e.Name, Resources: v1.ResourceRequirements{Requests: requests}}},
+			Containers:                []v1.Container{{Name: e.Name, Resources: v1.ResourceRequirements{Requests: requests, Limits: limitsOf(requests)}}},
 			NodeSelector:              e.NodeSelector,
 			Tolerations:               e.Tolerations,
 			Affinity:                  e.Affinity,
@@ -254,6 +254,20 @@ func (e roleText) pod(leader *v1.Pod, requests v1.ResourceList, selector map[str
 			PriorityClassName:         e.PriorityClassName,
 		},
 	}
+}
+
+// limitsOf are the limits without which the API server takes no such requests.
+func limitsOf(requests v1.ResourceList) v1.ResourceList {
+	var limits v1.ResourceList
+	for name, quantity := range requests {
+		if !overcommitted(name) {
+			if limits == nil {
+				limits = v1.ResourceList{}
+			}
+			limits[name] = quantity
+		}
+	}
+	return limits
 }
 
 // parseWorkers makes the role of a pod that says how many of its kind start together.

@@ -161,7 +161,7 @@ func TestBadAnnotationsAreNamedWithTheirValue(t *testing.T) {
 		"a negative quantity":      {"[{name: a, count: 1, requests: {cpu: -1}}]", `[0].requests.cpu="-1": not a quantity such as 4 or 8Gi`},
 		"a quantity without end":   {"[{name: a, count: 1, requests: {cpu: '1e-1000000000'}}]", `[0].requests.cpu="1e-1000000000": not a quantity such as 4 or 8Gi`},
 		"a list for a quantity":    {"[{name: a, count: 1, requests: {cpu: [1]}}]", `requests: "[1]" is no quantity`},
-		"no resource":              {"[{name: a, count: 1, requests: {'a b': 1}}]", `[0].requests."a b": no resource has such a name`},
+		"no resource":              {"[{name: a, count: 1, requests: {'a b': 1}}]", `[0].requests."a b": no resource has such a name; want one such as cpu, memory or nvidia.com/gpu`},
 		"no selector":              {"[{name: a, count: 1, requests: {cpu: 1}}]", "[0].selector: required, as the leader has no label retinue.dev/gang"},
 		"no label":                 {"[{name: a, count: 1, requests: {cpu: 1}, selector: {a: -}}]", `[0].selector[a]="-": not the value of a label: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends`},
 		"no operator":              {role("tolerations: [{operator: Maybe}]"), `[0].tolerations[0].operator: Invalid value: "Maybe": unknown operator`},

@@ -203,7 +203,7 @@ func TestNumbersThatMultiplyAreBounded(t *testing.T) {
 		"more workers in two roles":   {AnnotationRoles, "[" + role("a", MaxWorkers-1, "") + "," + role("b", 2, "") + "]", "[1].count=2: with the roles before it that makes 100001 workers, more than 100000"},
 		"as many workers as there be": {AnnotationRoles, "[" + role("a", MaxWorkers-1, "") + "," + role("b", 1, "") + "]", ""},
 		"more pods that start":        {AnnotationWorkers, "100001", "1 to 100000"},
-		"rules of 20 KB": {AnnotationRoles, "[" + role("a", 1, ", tolerations: [{key: "+strings.Repeat("x", 20<<10)+"}]") + "]",
+		"rules of 20 KB": {AnnotationRoles, "[" + role("a", 1, ", tolerations: ["+strings.TrimSuffix(strings.Repeat("{key: "+strings.Repeat("x", 63)+"},", 250), ",")+"]") + "]",
 			"what the workers say about nodes, other pods and volumes takes"},
 	}
 	for name, test := range tests {

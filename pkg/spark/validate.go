@@ -27,15 +27,9 @@ func validate(pod *v1.Pod) error {
 	spec := &pod.Spec
 	var errs field.ErrorList
 	path := field.NewPath("spec")
-	for _, list := range []struct {
-		name       string
-		containers []v1.Container
-	}{{"initContainers", spec.InitContainers}, {"containers", spec.Containers}} {
-		for i, container := range list.containers {
-			at := path.Child(list.name).Index(i).Child("resources")
-			errs = append(errs, validateAmounts(at.Child("requests"), container.Resources.Requests)...)
-			errs = append(errs, validateAmounts(at.Child("limits"), container.Resources.Limits)...)
-		}
+	errs = append(errs, validateContainers(path, spec)...)
+	if spec.Resources != nil {
+		errs = append(errs, validateResources(path.Child("resources"), *spec.Resources)...)
 	}
 	if err := checkNames(pod); err != nil {
 		return err
@@ -52,14 +46,8 @@ func validate(pod *v1.Pod) error {
 		}
 		errs = append(errs, validateTerm(at, constraint.TopologyKey, constraint.LabelSelector)...)
 	}
-	for i, toleration := range spec.Tolerations {
-		at := path.Child("tolerations").Index(i)
-		switch toleration.Operator {
-		case "", v1.TolerationOpEqual, v1.TolerationOpExists, v1.TolerationOpLt, v1.TolerationOpGt:
-		default:
-			errs = append(errs, field.Invalid(at.Child("operator"), toleration.Operator, "unknown operator"))
-		}
-	}
+	errs = append(errs, validateTolerations(path.Child("tolerations"), spec.Tolerations)...)
+	errs = append(errs, validateNames(path, spec)...)
 	if len(errs) == 0 {
 		return nil
 	}
@@ -157,6 +145,8 @@ func validateTerm(path *field.Path, topologyKey string, selectors ...*metav1.Lab
 	var errs field.ErrorList
 	if topologyKey == "" {
 		errs = append(errs, field.Required(path.Child("topologyKey"), "must name a node label"))
+	} else if len(validation.IsQualifiedName(topologyKey)) > 0 {
+		errs = append(errs, field.Invalid(path.Child("topologyKey"), topologyKey, "not the key of a node label"))
 	}
 	for _, selector := range selectors {
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
