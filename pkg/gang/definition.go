@@ -19,6 +19,9 @@ type Definition struct {
 	Roles []Role
 	// Source says where the definition comes from, for people: "spark.properties", "annotations", "pod".
 	Source string
+	// Assumed is what workers are thought to get because their leader did, for people; empty means nothing. Every role of which
+	// something is assumed has a Plain pod.
+	Assumed string
 	// Warnings are sentences for the user about what could not be taken at its word; empty means none.
 	Warnings []string
 }
@@ -46,6 +49,8 @@ type Role struct {
 	// Pod is a worker as its leader will create it, as far as scheduling is concerned. It is never modified and
 	// never nil.
 	Pod *v1.Pod
+	// Plain is the worker without what is assumed of it; nil means that nothing is. Never modified.
+	Plain *v1.Pod
 }
 
 // Workers is how many slots the gang needs before its leader may be bound.
