@@ -120,6 +120,8 @@ type entry struct {
 	taker types.UID
 	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
 	eligibility []func(*v1.Node) bool
+	// surprise is what the first real worker needs that its prediction did not have, in words; empty means nothing.
+	surprise string
 }
 
 // app is everything that carries one gang key.

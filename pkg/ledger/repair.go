@@ -13,6 +13,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // repairLocked moves open slots off nodes that cannot keep them: nodes that are gone, that the role may not use any
@@ -123,6 +124,11 @@ func (l *Ledger) rehomeLocked() {
 			delete(l.degraded, e)
 		case !l.degraded[e]:
 			l.degraded[e] = true
+			if e.surprise != "" {
+				l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
+					Message: fmt.Sprintf("executors need %s, which the prediction did not have: no node has room for one of %s now; it is sought again when room comes back", e.surprise, left)}})
+				continue
+			}
 			l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
 				Message: fmt.Sprintf("room that was kept for a worker of %s is gone, and no other node has it now; it is sought again when room comes back", left)}})
 		}
@@ -163,12 +169,21 @@ func (l *Ledger) saveLocked(e *entry) {
 // measureLocked compares the first real worker of a role with what was predicted, and corrects the open slots.
 func (l *Ledger) measureLocked(e *entry, p *pod) {
 	role := e.Gang.Definition.Role(p.Role)
-	if role == nil {
+	if role == nil || e.Observed(p.Role) || !e.Phase.Admitted() {
 		return
 	}
 	predicted := role.Requests
-	l.stepLocked(e, gang.Measured{Role: p.Role, Requests: p.Requests})
+	observed, rules := spark.Observed(role.Pod, p.Object)
+	l.stepLocked(e, gang.Measured{Role: p.Role, Requests: p.Requests, Pod: observed})
 	corrected := e.Gang.Definition.Role(p.Role).Requests
+	if e.surprise = spark.Unpredicted(predicted, corrected); observed != nil {
+		if e.surprise == "" {
+			e.surprise = rules
+		}
+		l.replanLocked(e, p.Role)
+		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
+			Message: fmt.Sprintf("the first %s has %s than predicted: the other slots are planned anew", p.Role, rules)}})
+	}
 	if corrected.Equal(predicted) {
 		return
 	}
@@ -177,6 +192,23 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 	l.saveLocked(e)
 	l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
 		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
+}
+
+// replanLocked gives up the places of a role's open slots that its workers may not use, once more is known of them: all that
+// have none are given places at the end of the event.
+func (l *Ledger) replanLocked(e *entry, role string) {
+	e.eligibility = nil
+	for s := range e.Slots {
+		slot := &e.Slots[s]
+		if slot.Worker != "" || slot.Node == "" || e.Definition.Roles[slot.Role].Name != role {
+			continue
+		}
+		if n := l.nodes.Of(slot.Node); n == nil || !e.eligible(slot.Role, n.Object) {
+			l.stepLocked(e, gang.SlotMoved{Slot: s})
+		}
+	}
+	l.unsettled[e] = struct{}{}
+	l.saveLocked(e)
 }
 
 // tickLocked does what has become due.

@@ -1,8 +1,15 @@
 package plugin
 
 import (
+	"fmt"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // explain finds the one reason a user should read for a gang that does not fit: what the empty cluster would lack
@@ -12,6 +19,24 @@ func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Sho
 		return gang.Verdict{Reason: neverReason(never), Message: never.String() + " of the empty cluster"}
 	}
 	return presentShortage(shortage)
+}
+
+// tellAssumed adds to the reason why a gang does not fit that it would without what is assumed of its workers.
+func (p *Plugin) tellAssumed(c *cycle, pod *v1.Pod) {
+	if c.demand.Assumed == "" {
+		return
+	}
+	plain := *c
+	plain.demand.Roles = slices.Clone(c.demand.Roles)
+	for i := range plain.demand.Roles {
+		if role := &plain.demand.Roles[i]; role.Plain != nil {
+			role.Pod, role.Requests = role.Plain, resource.OfPod(role.Plain)
+		}
+	}
+	if _, shortage := p.solver.Fit(c.view, askedFor(&plain, pod)); shortage == nil {
+		c.shortage.Message += fmt.Sprintf("; it waits only because executors are assumed to get what the driver got from admission: %s; annotation %s=false on the driver ends that",
+			c.demand.Assumed, spark.AnnotationLikeDriver)
+	}
 }
 
 // presentShortage is the verdict on a gang that the empty cluster could hold.

@@ -35,7 +35,7 @@ type additions struct {
 
 // additionsTo compares a driver with the one that the settings make. What settings of drivers put there is none, and where a
 // template of the driver is named nothing is: what was in it shows nowhere.
-func (s settings) additionsTo(driver *v1.Pod) additions {
+func additionsTo(driver *v1.Pod, s settings) additions {
 	if driver.Annotations[AnnotationLikeDriver] == "false" || s.has(driverTemplate) {
 		return additions{}
 	}

@@ -44,8 +44,10 @@ func TestWhatAdmissionAddedToTheDriverIsAssumedOfExecutors(t *testing.T) {
 		"a toleration that executors have": {template: "spec: {tolerations: [{key: dedicated, operator: Equal, value: spark, effect: NoSchedule}]}",
 			admission: func(d *v1.Pod) { d.Spec.Tolerations = []v1.Toleration{toleration} }},
 		"a node selector": {text: "spark.kubernetes.node.selector.disk=ssd", admission: func(d *v1.Pod) { d.Spec.NodeSelector["pool"] = "spark" },
-			want:  "node selector pool=spark",
-			check: func(t *testing.T, e *v1.Pod) { assert.Equal(t, map[string]string{"disk": "ssd", "pool": "spark"}, e.Spec.NodeSelector) }},
+			want: "node selector pool=spark",
+			check: func(t *testing.T, e *v1.Pod) {
+				assert.Equal(t, map[string]string{"disk": "ssd", "pool": "spark"}, e.Spec.NodeSelector)
+			}},
 		"a node selector that executors have otherwise": {text: "spark.kubernetes.executor.node.selector.pool=gpu",
 			admission: func(d *v1.Pod) { d.Spec.NodeSelector = map[string]string{"pool": "spark"} }},
 		"a node selector that Spark puts on drivers": {text: "spark.kubernetes.driver.node.selector.pool=small", admission: func(*v1.Pod) {}},

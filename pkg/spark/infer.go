@@ -55,7 +55,7 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 	}
 	var plain *v1.Pod
 	likely := pod.DeepCopy()
-	added := s.additionsTo(driver).apply(likely, len(likely.Spec.Containers)-1)
+	added := additionsTo(driver, s).apply(likely, len(likely.Spec.Containers)-1)
 	if strip(likely); added != "" && validate(likely) == nil {
 		pod, plain, definition.Assumed = likely, pod, added
 	}
