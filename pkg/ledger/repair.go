@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
@@ -180,7 +181,12 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 		if e.surprise == "" {
 			e.surprise = rules
 		}
-		l.replanLocked(e, p.Role)
+		// All that have no place are given one at the end of the event.
+		for _, slot := range e.misplaced(p.Role, l.nodes) {
+			l.stepLocked(e, gang.SlotMoved{Slot: slot})
+		}
+		l.unsettled[e] = struct{}{}
+		l.saveLocked(e)
 		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
 			Message: fmt.Sprintf("the first %s has %s than predicted: the other slots are planned anew", p.Role, rules)}})
 	}
@@ -194,21 +200,20 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
 }
 
-// replanLocked gives up the places of a role's open slots that its workers may not use, once more is known of them: all that
-// have none are given places at the end of the event.
-func (l *Ledger) replanLocked(e *entry, role string) {
+// misplaced are the open slots of a role, as indices, on nodes that its workers may not use once more is known of them.
+func (e *entry) misplaced(role string, nodes *inventory.Nodes) []int {
+	var misplaced []int
 	e.eligibility = nil
 	for s := range e.Slots {
 		slot := &e.Slots[s]
 		if slot.Worker != "" || slot.Node == "" || e.Definition.Roles[slot.Role].Name != role {
 			continue
 		}
-		if n := l.nodes.Of(slot.Node); n == nil || !e.eligible(slot.Role, n.Object) {
-			l.stepLocked(e, gang.SlotMoved{Slot: s})
+		if n := nodes.Of(slot.Node); n == nil || !e.eligible(slot.Role, n.Object) {
+			misplaced = append(misplaced, s)
 		}
 	}
-	l.unsettled[e] = struct{}{}
-	l.saveLocked(e)
+	return misplaced
 }
 
 // tickLocked does what has become due.
