@@ -21,10 +21,10 @@ func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Sho
 	return presentShortage(shortage)
 }
 
-// tellAssumed adds to the reason why a gang does not fit that it would without what is assumed of its workers.
-func (p *Plugin) tellAssumed(c *cycle, pod *v1.Pod) {
+// assumption is what to say of a gang that does not fit, and would without what is assumed of its workers; empty means nothing.
+func assumption(solver *placement.Solver, c *cycle, pod *v1.Pod) string {
 	if c.demand.Assumed == "" {
-		return
+		return ""
 	}
 	plain := *c
 	plain.demand.Roles = slices.Clone(c.demand.Roles)
@@ -33,10 +33,11 @@ func (p *Plugin) tellAssumed(c *cycle, pod *v1.Pod) {
 			role.Pod, role.Requests = role.Plain, resource.OfPod(role.Plain)
 		}
 	}
-	if _, shortage := p.solver.Fit(c.view, askedFor(&plain, pod)); shortage == nil {
-		c.shortage.Message += fmt.Sprintf("; it waits only because executors are assumed to get what the driver got from admission: %s; annotation %s=false on the driver ends that",
-			c.demand.Assumed, spark.AnnotationLikeDriver)
+	if _, shortage := solver.Fit(c.view, askedFor(&plain, pod)); shortage != nil {
+		return ""
 	}
+	return fmt.Sprintf("; it waits only because executors are assumed to get what the driver got from admission: %s; annotation %s=false on the driver ends that",
+		c.demand.Assumed, spark.AnnotationLikeDriver)
 }
 
 // presentShortage is the verdict on a gang that the empty cluster could hold.

@@ -114,7 +114,7 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
-		p.tellAssumed(c, pod)
+		c.shortage.Message += assumption(&p.solver, c, pod)
 		return nil, statusOf(c.shortage)
 	}
 	c.fit = fit
