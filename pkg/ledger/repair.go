@@ -181,7 +181,8 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 		if e.surprise == "" {
 			e.surprise = rules
 		}
-		// All that have no place are given one at the end of the event.
+		// All that have no place are given one at the end of the event, with one look at the nodes for those of a role that find none;
+		// moved one by one, each would look at all.
 		for _, slot := range e.misplaced(p.Role, l.nodes) {
 			l.stepLocked(e, gang.SlotMoved{Slot: slot})
 		}
