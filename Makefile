@@ -70,6 +70,21 @@ test: binaries ## Run all tests but e2e: unit, architecture, a minute of simulat
 integration: binaries ## Run only the tests against a real API server.
 	go test -timeout 45m -count=1 ./test/cluster/... ./test/integration/...
 
+# Kubernetes' own integration tests of its scheduler, from a patched copy of the module in .cache. docs/upstream.md lists what may differ.
+UPSTREAM_FLAGS ?=
+define run-upstream
+	go build -o $(BIN)/upstream ./test/upstream/cmd/upstream
+	$(BIN)/upstream $(1) $(UPSTREAM_FLAGS)
+endef
+
+.PHONY: upstream
+upstream: $(BIN)/etcd ## Run every package of upstream's scheduler tests without and with Retinue: an hour (UPSTREAM_FLAGS='-packages preemption/misc').
+	$(call run-upstream,)
+
+.PHONY: upstream-short
+upstream-short: $(BIN)/etcd ## Run a selection of them, in less than ten minutes after the first build.
+	$(call run-upstream,-short)
+
 .PHONY: race
 race: ## Run the unit tests under the race detector.
 	go test -race ./pkg/...
@@ -138,7 +153,11 @@ e2e-capture: ## Write the objects real Spark makes to pkg/spark/testdata/real (S
 .PHONY: perf
 perf: ## Run the benchmarks of the pure parts: ns, bytes and allocations per operation, and what ten times the work costs.
 	go build -o $(BIN)/growth ./test/perf/growth
-	go test -run '^$$' -bench . -benchmem ./pkg/... $(PERF_FLAGS) | $(BIN)/growth $(GROWTH_FLAGS)
+	go test -run '^$$' -bench . -skip LockHolds -benchmem ./pkg/... $(PERF_FLAGS) | $(BIN)/growth $(GROWTH_FLAGS)
+
+.PHONY: perf-lock
+perf-lock: ## Measure for how long the ledger's lock is held: 15,000 nodes, 150,000 pods, 1,000 queues, 10,000 waiting (some minutes).
+	go test -run '^$$' -bench LockHolds -benchtime 20x -timeout 1h -v ./pkg/ledger $(PERF_FLAGS)
 
 # Against baselines: Retinue, kube-scheduler with and without its own gangs, and what the API server allows, by turns.
 ROUNDS ?= 3
@@ -211,6 +230,9 @@ fuzz: ## Fuzz what reads hostile input, FUZZ_TIME=60s each.
 	go test ./pkg/spark -run='^$$' -fuzz='^FuzzInfer$$' -fuzztime=$(FUZZ_TIME)
 	go test ./pkg/spark -run='^$$' -fuzz='^FuzzFromAnnotations$$' -fuzztime=$(FUZZ_TIME)
 	go test ./pkg/spark -run='^$$' -fuzz='^FuzzProperties$$' -fuzztime=$(FUZZ_TIME)
+	go test ./pkg/plugin -run='^$$' -fuzz='^FuzzReservation$$' -fuzztime=$(FUZZ_TIME)
+	go test ./pkg/plugin/podgroups -run='^$$' -fuzz='^FuzzPodGroup$$' -fuzztime=$(FUZZ_TIME)
+	go test ./pkg/plugin/queues -run='^$$' -fuzz='^FuzzQuota$$' -fuzztime=$(FUZZ_TIME)
 
 IMAGE ?= retinue/scheduler:dev
 

@@ -93,7 +93,66 @@ func (o gangOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return inputError{err}
 	}
-	return o.print(newReport(app.driver, definition))
+	r := newReport(app.driver, definition)
+	o.annotate(&r, app, definition)
+	return o.print(r)
+}
+
+// annotate adds what the answer rests on: version, language and files, said or assumed.
+func (o gangOptions) annotate(r *report, app application, definition gang.Definition) {
+	if definition.Source != spark.Source {
+		return
+	}
+	if r.SparkVersion = app.driver.Labels[spark.LabelVersion]; r.SparkVersion == "" {
+		r.SparkVersion = spark.Version{}.String()
+	}
+	if o.properties != "" {
+		r.Source = o.properties
+	}
+	r.Assumed = definition.Assumed
+	language, said := app.properties.Language()
+	r.Language = language
+	if !said {
+		r.Warnings = append(r.Warnings, app.otherLanguages(language, definition)...)
+	}
+	if o.properties == "" {
+		return
+	}
+	driver, executor := app.properties.TemplateFiles()
+	if executor != "" && o.template == "" {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("the properties name the pod template %q of the executors, which was not given: what it says is missing here; give it with --executor-template", executor))
+	}
+	if driver != "" && o.driver == "" {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("the properties name the pod template %q of the driver, which was not given: what it says is missing here; give the driver pod with --driver-pod", driver))
+	}
+}
+
+// otherLanguages says what executors would ask for if the language that is assumed is another.
+func (a application) otherLanguages(assumed string, definition gang.Definition) []string {
+	if len(definition.Roles) == 0 {
+		return nil
+	}
+	others := map[string][]string{} // what is asked for -> languages
+	var order []string
+	for _, language := range spark.Languages {
+		other, err := spark.Infer(a.driver, a.properties.In(language), a.template)
+		if err != nil || len(other.Roles) == 0 || other.Roles[0].Requests.Equal(definition.Roles[0].Requests) {
+			continue
+		}
+		asks := other.Roles[0].Requests.String()
+		if others[asks] == nil {
+			order = append(order, asks)
+		}
+		others[asks] = append(others[asks], language)
+	}
+	if len(order) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, asks := range order {
+		texts = append(texts, fmt.Sprintf("in %s an executor asks for %s", strings.Join(others[asks], " and "), asks))
+	}
+	return []string{fmt.Sprintf("the properties do not say the language, so %s is assumed: %s; spark-submit writes spark.kubernetes.resource.type", assumed, strings.Join(texts, ", "))}
 }
 
 // application is what a gang is inferred from.

@@ -36,6 +36,11 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
+// inferred is the source of what is inferred from a file, in answers that do not know its name.
+const inferred = `"source":"spark.properties"`
+
+const java = "spark.kubernetes.resource.type=java\n"
+
 const python = "spark.kubernetes.resource.type=python\nspark.kubernetes.memoryOverheadFactor=0.4\n"
 
 func TestWorkedExamples(t *testing.T) {
@@ -103,7 +108,17 @@ func TestWorkedExamples(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			args := []string{"gang", "--properties", write(t, "spark.properties", test.properties)}
+			language := "python"
+			if !strings.HasPrefix(test.properties, python) {
+				language, test.properties = "java", java+test.properties
+			}
+			file := write(t, "my.conf", test.properties)
+			version := spark.Latest
+			if test.version != "" {
+				version, _ = spark.ParseVersion(test.version)
+			}
+			test.want = strings.Replace(test.want, inferred, fmt.Sprintf(`"source":%q,"sparkVersion":%q,"language":%q`, file, version, language), 1)
+			args := []string{"gang", "--properties", file}
 			if test.version != "" {
 				args = append(args, "--spark-version", test.version)
 			}
@@ -171,19 +186,22 @@ spec:
 `
 
 func TestTheThreeForms(t *testing.T) {
-	properties := write(t, "p", "spark.executor.instances=3")
+	properties := write(t, "p", java+"spark.executor.instances=3")
 	templateFile := write(t, "t", template)
 	for output, want := range map[string]string{
 		"table": `ROLE       COUNT   MINIMUM   MAXIMUM   CPU     MEMORY   OTHER
 driver     1       1         1         1       1408Mi   -
 executor   3       3         3         1100m   1472Mi   ephemeral-storage=1Gi
 executor constraints: {"nodeSelector":{"disk":"ssd"},"tolerations":[{"key":"dedicated","operator":"Exists"}],"priorityClassName":"batch"}
-source: spark.properties
+source: FILE
+spark: version 4.3, language java
 `,
 		"yaml": `driver:
   cpu: "1"
   memory: 1408Mi
-source: spark.properties
+language: java
+source: FILE
+sparkVersion: "4.3"
 warnings: []
 workers:
 - constraints:
@@ -207,21 +225,21 @@ workers:
 		if code != 0 || stderr != "" {
 			t.Fatalf("%s: exit code %d: %s", output, code, stderr)
 		}
-		if diff := cmp.Diff(want, stdout); diff != "" {
+		if diff := cmp.Diff(want, strings.Replace(stdout, properties, "FILE", 1)); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", output, diff)
 		}
 	}
 }
 
 func TestADriverPodFromAFile(t *testing.T) {
-	properties := write(t, "p", "spark.executor.minMemoryOverhead=1g\nspark.kubernetes.scheduler.name=retinue")
+	properties := write(t, "p", java+"spark.executor.minMemoryOverhead=1g\nspark.kubernetes.scheduler.name=retinue")
 	driver := write(t, "d", `
 metadata: {labels: {spark-role: driver, spark-app-selector: a, spark-version: 3.5.9}}
 spec:
   schedulerName: retinue
   containers: [{name: driver, resources: {requests: {cpu: 250m, memory: 3Gi}}}]
 `)
-	for version, want := range map[string]string{"": "1408Mi", "4.0.0": "2Gi"} {
+	for version, want := range map[string]string{"": "1408Mi", "4.0": "2Gi"} {
 		args := []string{"gang", "--properties", properties, "--driver-pod", driver, "-o", "json"}
 		if version != "" {
 			args = append(args, "--spark-version", version)
@@ -230,7 +248,8 @@ spec:
 		if code != 0 {
 			t.Fatal(stderr)
 		}
-		if diff := cmp.Diff(answerWith("250m", "3Gi", want), compact(t, stdout)); diff != "" {
+		answered := strings.Replace(answerWith("250m", "3Gi", want), inferred, fmt.Sprintf(`"source":%q,"sparkVersion":%q,"language":"java"`, properties, orElse(version, "3.5.9")), 1)
+		if diff := cmp.Diff(answered, compact(t, stdout)); diff != "" {
 			t.Errorf("version %q: -want +got:\n%s", version, diff)
 		}
 	}
@@ -298,7 +317,7 @@ func TestBadInputIsOneLineAndExitCode2(t *testing.T) {
 		"a broken driver":       {[]string{"gang", "--properties", good, "--driver-pod", write(t, "d", "[]")}, "error: --driver-pod=FILE: not a pod: the whole of it is of the wrong kind: array"},
 		"another object":        {[]string{"gang", "--properties", good, "--driver-pod", write(t, "d", "kind: Service")}, `error: --driver-pod=FILE: kind "Service", want Pod`},
 		"a driver alone":        {[]string{"gang", "--driver-pod", write(t, "d", "metadata: {name: d}")}, "error: pod d has no Spark properties to infer from and no annotation retinue.dev/roles"},
-		"a wrong annotation":    {[]string{"gang", "--driver-pod", write(t, "d", "metadata: {annotations: {retinue.dev/workers: many}}")}, `error: annotation retinue.dev/workers="many": want the number of pods like this one that start together, at least 1`},
+		"a wrong annotation":    {[]string{"gang", "--driver-pod", write(t, "d", "metadata: {annotations: {retinue.dev/workers: many}}")}, `error: annotation retinue.dev/workers="many": want the number of pods like this one that start together, 1 to 100000`},
 		"no version":            {[]string{"gang", "--properties", good, "--spark-version", "four"}, `error: --spark-version: spark version "four": want numbers such as 4.1.0`},
 		"no positive version":   {[]string{"gang", "--properties", good, "--spark-version", "-1.5"}, `error: --spark-version: spark version "-1.5": want numbers such as 4.1.0`},
 		"a version, a driver":   {[]string{"gang", "driver", "--server", "https://127.0.0.1:1", "--spark-version", "four"}, `error: --spark-version: spark version "four": want numbers such as 4.1.0`},
@@ -310,7 +329,7 @@ func TestBadInputIsOneLineAndExitCode2(t *testing.T) {
 		"too much":              {bad(strings.Repeat("#", spark.MaxBytes+1)), "error: --properties=FILE: more than 1572864 bytes"},
 		"a template of another": {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "kind: Deployment")}, `error: --executor-template=FILE: the executor pod template: kind "Deployment", want Pod`},
 		"a template of text":    {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "pod")}, "error: --executor-template=FILE: the executor pod template: not a pod: the whole of it is of the wrong kind: string"},
-		"a template, no YAML":   {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "spec: [")}, "error: --executor-template=FILE: the executor pod template: not YAML: error converting YAML to JSON: yaml: line 1: did not find expected node content"},
+		"a template, no YAML":   {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "spec: [")}, "error: --executor-template=FILE: the executor pod template: not YAML: yaml: line 1: did not find expected node content"},
 		"a negative sidecar":    {[]string{"gang", "--properties", good, "--executor-template", write(t, "t", "spec: {containers: [{name: a}, {name: b, resources: {requests: {memory: -1Gi}}}]}")}, `error: the executor pod template: spec.containers[0].resources.requests[memory]: Invalid value: "-1Gi": must not be negative`},
 		"no template":           {[]string{"gang", "--properties", good, "--executor-template", "/nowhere"}, "error: --executor-template=FILE: open /nowhere: no such file or directory"},
 		"no driver":             {[]string{"gang", "--properties", good, "--driver-pod", "/nowhere"}, "error: --driver-pod=FILE: open /nowhere: no such file or directory"},
@@ -341,5 +360,78 @@ func TestBadInputIsOneLineAndExitCode2(t *testing.T) {
 				t.Errorf("exit code %d, output %q", code, stdout)
 			}
 		})
+	}
+}
+
+func orElse(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// What an answer rests on is said: the file, the version, the language, and what was not given.
+func TestWhatAnAnswerRestsOnIsSaid(t *testing.T) {
+	properties := write(t, "my.conf", `
+spark.executor.memory=4096m
+spark.executor.memoryOverhead=1200m
+spark.executor.pyspark.memory=2000
+spark.kubernetes.pyspark.pythonVersion=3
+spark.kubernetes.executor.podTemplateFile=/etc/spark/exec.yaml
+spark.kubernetes.driver.podTemplateFile=/etc/spark/driver.yaml
+`)
+	code, stdout, stderr := call("gang", "--properties", properties, "--spark-version", "4.1.4")
+	if code != 0 || stderr != "" {
+		t.Fatal(code, stderr)
+	}
+	for _, want := range []string{
+		"source: " + properties + "\n",
+		"spark: version 4.1, language java\n",
+		"warning: the properties do not say the language, so java is assumed: in python an executor asks for cpu 1, memory 7296Mi; spark-submit writes spark.kubernetes.resource.type\n",
+		`warning: the properties name the pod template "/etc/spark/exec.yaml" of the executors, which was not given: what it says is missing here; give it with --executor-template` + "\n",
+		`warning: the properties name the pod template "/etc/spark/driver.yaml" of the driver, which was not given: what it says is missing here; give the driver pod with --driver-pod` + "\n",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in:\n%s", want, stdout)
+		}
+	}
+	code, stdout, _ = call("gang", "--properties", properties, "--executor-template", write(t, "t", "spec: {}"))
+	if code != 0 || strings.Contains(stdout, "of the executors, which was not given") {
+		t.Errorf("exit code %d: %s", code, stdout)
+	}
+	code, _, stderr = call("gang", "--properties", write(t, "p", "spark.executor.cores=4\nspark.kubernetes.executor.limit.cores=2"))
+	if want := `error: spark.kubernetes.executor.limit.cores="2": less than the 4 that are requested by spark.executor.cores="4", which the API server will refuse` + "\n"; code != exitBadInput || stderr != want {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+// A driver pod has what admission added to it, which executors will most likely get as well.
+func TestADriverPodsOwnNodeSelectorIsTakenIntoAccount(t *testing.T) {
+	properties := write(t, "my.conf", java+"spark.kubernetes.scheduler.name=retinue")
+	driver := write(t, "d", `
+metadata: {labels: {spark-role: driver, spark-app-selector: a, spark-version: 3.5.9}}
+spec:
+  schedulerName: retinue
+  nodeSelector: {pool: spark}
+  containers: [{name: spark-kubernetes-driver, resources: {requests: {cpu: 1, memory: 1408Mi}, limits: {memory: 1408Mi}}}]
+`)
+	code, stdout, stderr := call("gang", "--properties", properties, "--driver-pod", driver)
+	if code != 0 || stderr != "" {
+		t.Fatal(code, stderr)
+	}
+	for _, want := range []string{
+		`executor constraints: {"nodeSelector":{"pool":"spark"}}` + "\n",
+		"assumed of executors, because the driver has it: node selector pool=spark\n",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in:\n%s", want, stdout)
+		}
+	}
+}
+
+func TestTheVersionOfTheCommand(t *testing.T) {
+	code, stdout, stderr := call("--version")
+	if code != 0 || stderr != "" || !strings.HasPrefix(stdout, "kubectl retinue version v") {
+		t.Errorf("exit code %d: %q %q", code, stdout, stderr)
 	}
 }

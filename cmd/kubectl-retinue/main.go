@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/component-base/version"
 )
 
 // Exit codes.
@@ -37,8 +38,9 @@ func run(args []string, streams genericiooptions.IOStreams) int {
 
 func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command := &cobra.Command{
-		Use:   "kubectl-retinue",
-		Short: "Look at gangs through the eyes of the Retinue scheduler.",
+		Use:     "kubectl-retinue",
+		Version: version.Get().GitVersion,
+		Short:   "Look at gangs through the eyes of the Retinue scheduler.",
 		// run prints errors, as one line, and an error is no reason to print the whole help text.
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -73,6 +73,12 @@ func printTable(out io.Writer, r report) error {
 		}
 	}
 	fmt.Fprintf(out, "source: %s\n", r.Source)
+	if r.SparkVersion != "" {
+		fmt.Fprintf(out, "spark: version %s, language %s\n", r.SparkVersion, r.Language)
+	}
+	if r.Assumed != "" {
+		fmt.Fprintf(out, "assumed of executors, because the driver has it: %s\n", r.Assumed)
+	}
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(out, "warning: %s\n", warning)
 	}

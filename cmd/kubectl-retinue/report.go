@@ -9,9 +9,14 @@ import (
 
 // report is the answer of the gang command. Scripts read it: fields are added, never renamed.
 type report struct {
-	Driver   amounts  `json:"driver"`
-	Workers  []worker `json:"workers"`
-	Source   string   `json:"source"`
+	Driver  amounts  `json:"driver"`
+	Workers []worker `json:"workers"`
+	Source  string   `json:"source"`
+	// SparkVersion and Language are what the inference went by; empty where nothing was inferred from properties.
+	SparkVersion string `json:"sparkVersion,omitempty"`
+	Language     string `json:"language,omitempty"`
+	// Assumed is what executors are thought to get because admission gave it to the driver.
+	Assumed  string   `json:"assumed,omitempty"`
 	Warnings []string `json:"warnings"`
 }
 

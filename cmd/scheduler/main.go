@@ -2,7 +2,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -16,53 +15,29 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/yaml"
 
 	"retinue.dev/retinue/pkg/plugin"
 )
 
 func main() {
 	var command *cobra.Command
-	profiles := sync.OnceValue(func() []string {
-		names, err := profilesOf(command.Flags().Lookup("config").Value.String())
+	read := sync.OnceValue(func() *configuration {
+		c, err := read(command.Flags().Lookup("config").Value.String())
 		if err != nil {
-			klog.Background().Error(err, "Profiles cannot be read: every pod may be one of theirs")
+			klog.Background().Error(err, "The configuration cannot be read: every pod may be of one of its profiles, and every resource counts")
 		}
-		return names
+		return c
 	})
-	serves := func(schedulerName string) bool {
-		return profiles() == nil || slices.Contains(profiles(), schedulerName)
+	process := plugin.Process{
+		Serves: func(schedulerName string) bool {
+			c := read()
+			return c == nil || slices.Contains(c.profiles, schedulerName)
+		},
+		Ignores: func(schedulerName string, resource v1.ResourceName) bool {
+			c := read()
+			return c != nil && c.ignores(schedulerName, resource)
+		},
 	}
-	command = app.NewSchedulerCommand(app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, serves)))
+	command = app.NewSchedulerCommand(app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, process)))
 	os.Exit(cli.Run(command))
-}
-
-// profilesOf are the schedulerNames in a KubeSchedulerConfiguration, which kube-scheduler tells no plugin.
-func profilesOf(file string) ([]string, error) {
-	if file == "" {
-		return []string{v1.DefaultSchedulerName}, nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	var configuration struct {
-		Profiles []struct {
-			SchedulerName string `json:"schedulerName"`
-		} `json:"profiles"`
-	}
-	if err := yaml.Unmarshal(text, &configuration); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	var names []string
-	for _, profile := range configuration.Profiles {
-		if profile.SchedulerName == "" {
-			profile.SchedulerName = v1.DefaultSchedulerName
-		}
-		names = append(names, profile.SchedulerName)
-	}
-	if len(names) == 0 {
-		names = []string{v1.DefaultSchedulerName}
-	}
-	return names, nil
 }

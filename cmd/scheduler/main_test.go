@@ -3,10 +3,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
@@ -43,7 +45,7 @@ func setup(t *testing.T, replacements ...string) (*scheduler.Scheduler, error) {
 	opts := options.NewOptions()
 	opts.ConfigFile = config
 	opts.SecureServing.BindPort = 0
-	_, sched, err := app.Setup(t.Context(), opts, app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, nil)))
+	_, sched, err := app.Setup(t.Context(), opts, app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, plugin.Process{})))
 	return sched, err
 }
 
@@ -108,18 +110,46 @@ func TestTheProfilesOfAConfiguration(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "config.yaml")
 			require.NoError(t, os.WriteFile(file, []byte(test.text), 0o600))
-			names, err := profilesOf(file)
+			c, err := read(file)
 			require.Equal(t, test.names == nil, err != nil, "%v", err)
-			require.Equal(t, test.names, names)
+			if err == nil {
+				require.Equal(t, test.names, c.profiles)
+			}
 		})
 	}
-	names, err := profilesOf("")
+	c, err := read("")
 	require.NoError(t, err)
-	require.Equal(t, []string{"default-scheduler"}, names)
-	names, err = profilesOf(filepath.Join(t.TempDir(), "none"))
+	require.Equal(t, []string{"default-scheduler"}, c.profiles)
+	_, err = read(filepath.Join(t.TempDir(), "none"))
 	require.Error(t, err)
-	require.Nil(t, names)
-	names, err = profilesOf(shipped)
+	c, err = read(shipped)
 	require.NoError(t, err)
-	require.Equal(t, []string{"retinue"}, names)
+	require.Equal(t, []string{"retinue"}, c.profiles)
+}
+
+func TestTheResourcesThatAProfileIgnores(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`
+profiles:
+- schedulerName: one
+  pluginConfig:
+  - name: NodeResourcesFit
+    args: {ignoredResources: [example.com/license], ignoredResourceGroups: [other.example]}
+- schedulerName: two
+extenders:
+- managedResources: [{name: example.com/extended, ignoredByScheduler: true}, {name: example.com/filtered}]
+`), 0o600))
+	c, err := read(file)
+	require.NoError(t, err)
+	for profile, ignored := range map[string][]v1.ResourceName{
+		"one": {"example.com/license", "other.example/any", "example.com/extended"},
+		"two": {"example.com/extended"},
+	} {
+		for _, resource := range []v1.ResourceName{"example.com/license", "other.example/any", "example.com/extended", "example.com/filtered", "cpu", "other.example"} {
+			require.Equal(t, slices.Contains(ignored, resource), c.ignores(profile, resource), "%s %s", profile, resource)
+		}
+	}
+	require.NoError(t, os.WriteFile(file, []byte("profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {ignoredResources: 7}}]}]"), 0o600))
+	_, err = read(file)
+	require.ErrorContains(t, err, "NodeResourcesFit in profile default-scheduler")
 }

@@ -19,6 +19,9 @@ type Definition struct {
 	Roles []Role
 	// Source says where the definition comes from, for people: "spark.properties", "annotations", "pod".
 	Source string
+	// Assumed is what workers are thought to get because their leader did, for people; empty means nothing. Every role of which
+	// something is assumed has a Plain pod.
+	Assumed string
 	// Warnings are sentences for the user about what could not be taken at its word; empty means none.
 	Warnings []string
 }
@@ -41,11 +44,13 @@ type Role struct {
 	Selector map[string]string
 	// Requests is what one worker asks of a node: resource.OfPod(Pod).
 	Requests resource.Vector
-	// Shape is equal for workers that ask for the same of a node, apart from Requests.
-	Shape string
+	// Signature is equal for workers that ask for the same of a node, apart from Requests.
+	Signature string
 	// Pod is a worker as its leader will create it, as far as scheduling is concerned. It is never modified and
 	// never nil.
 	Pod *v1.Pod
+	// Plain is the worker without what is assumed of it; nil means that nothing is. Never modified.
+	Plain *v1.Pod
 }
 
 // Workers is how many slots the gang needs before its leader may be bound.

@@ -132,6 +132,12 @@ func (g *Gang) Open(role string) int {
 	return 0
 }
 
+// Observed tells whether a real worker of a role has been seen.
+func (g *Gang) Observed(role string) bool {
+	r := g.roleIndex(role)
+	return r >= 0 && g.tallies[r].measured
+}
+
 // Live is how many placed workers the gang has, elastic ones included.
 func (g *Gang) Live() int { return len(g.workers) }
 

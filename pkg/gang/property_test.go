@@ -77,7 +77,7 @@ func (l *life) drawEvent(t *rapid.T) Event {
 	case "moved":
 		return SlotMoved{rapid.IntRange(-1, 8).Draw(t, "slot"), rapid.SampledFrom(append(nodeNames, "")).Draw(t, "node")}
 	case "measured":
-		return Measured{rapid.SampledFrom(roleNames).Draw(t, "role"), cores(rapid.Int64Range(1, 4).Draw(t, "cpu"))}
+		return Measured{Role: rapid.SampledFrom(roleNames).Draw(t, "role"), Requests: cores(rapid.Int64Range(1, 4).Draw(t, "cpu"))}
 	default:
 		return Released{}
 	}

@@ -175,14 +175,14 @@ func TestDroppingASlotKeepsTheOthersWorkers(t *testing.T) {
 func TestTheFirstMeasureCorrectsOpenSlots(t *testing.T) {
 	g := in(Running)
 	definition := g.Definition
-	assert.Equal(t, "a -cpu 2", show(sum(g.Step(Measured{"executor", cores(1)}))))
+	assert.Equal(t, "a -cpu 2", show(sum(g.Step(Measured{Role: "executor", Requests: cores(1)}))))
 	assert.Equal(t, lines("executor cpu 1 on a: open", "executor cpu 1 on a: open", "executor cpu 2 on b: w", "helper cpu 1 on b: open"), draw(g))
 	assert.Equal(t, cores(1), g.Definition.Role("executor").Requests)
 	assert.Equal(t, cores(2), definition.Role("executor").Requests, "a definition that somebody else has is not written to")
 
-	assert.Empty(t, g.Step(Measured{"executor", cores(7)}), "only the first one counts")
+	assert.Empty(t, g.Step(Measured{Role: "executor", Requests: cores(7)}), "only the first one counts")
 	assert.Equal(t, "b +cpu 1", show(sum(g.Step(WorkerUnplaced{"w"}))))
-	assert.Equal(t, "b +cpu 4", show(sum(g.Step(Measured{"helper", cores(5)}))), "every role has its own first worker")
+	assert.Equal(t, "b +cpu 4", show(sum(g.Step(Measured{Role: "helper", Requests: cores(5)}))), "every role has its own first worker")
 }
 
 // Slots without a home hold room on no node, and stay their gang's.
@@ -191,7 +191,7 @@ func TestHomelessSlotsAreHeldNowhere(t *testing.T) {
 	g.Step(SlotMoved{0, ""})
 	g.Step(SlotMoved{1, ""})
 	assert.Equal(t, "cpu 5", g.Held().String())
-	assert.Equal(t, "nowhere +cpu 2", show(sum(g.Step(Measured{"executor", cores(3)}))))
+	assert.Equal(t, "nowhere +cpu 2", show(sum(g.Step(Measured{Role: "executor", Requests: cores(3)}))))
 	assert.Equal(t, "nowhere -cpu 3, a +cpu 3", show(sum(g.Step(SlotMoved{0, "a"}))))
 	assert.Equal(t, "nowhere -cpu 3, a -cpu 3, b -cpu 1", show(sum(g.Step(Ended{}))))
 }

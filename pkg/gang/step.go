@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/resource"
@@ -46,6 +47,8 @@ type (
 	Measured struct {
 		Role     string
 		Requests resource.Vector
+		// Pod is the worker as its role is now thought to be; nil when it was predicted so.
+		Pod *v1.Pod
 	}
 	// Released: the open slots are not waited for any more.
 	Released struct{}
@@ -301,6 +304,9 @@ func (g *Gang) measure(e Measured) []Change {
 	g.tallies[role].measured = true
 	g.Definition.Roles = slices.Clone(g.Definition.Roles)
 	g.Definition.Roles[role].Requests = e.Requests
+	if g.Definition.Roles[role].Plain = nil; e.Pod != nil {
+		g.Definition.Roles[role].Pod = e.Pod
+	}
 	var changes []Change
 	for i := range g.Slots {
 		if slot := &g.Slots[i]; slot.Role == role && slot.Worker == "" {

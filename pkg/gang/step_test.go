@@ -42,8 +42,8 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 		"claimed slot moved":            {SlotMoved{2, "c"}, ". | . | . | . | . | ."},
 		"slot that is not there moved":  {SlotMoved{4, "c"}, ". | . | . | . | . | ."},
 		"slot before the first moved":   {SlotMoved{-1, "c"}, ". | . | . | . | . | ."},
-		"measured larger":               {Measured{"executor", cores(3)}, ". | . | . | Reserved a +cpu 2 | Running a +cpu 2 | ."},
-		"measured of no role":           {Measured{"driver", cores(3)}, ". | . | . | . | . | ."},
+		"measured larger":               {Measured{Role: "executor", Requests: cores(3)}, ". | . | . | Reserved a +cpu 2 | Running a +cpu 2 | ."},
+		"measured of no role":           {Measured{Role: "driver", Requests: cores(3)}, ". | . | . | . | . | ."},
 		"released":                      {Released{}, ". | . | . | Reserved a -cpu 4, b -cpu 1 | Running a -cpu 4, b -cpu 1 | ."},
 	}
 	for name, row := range rows {
@@ -88,7 +88,7 @@ func TestANewDefinitionReplacesTheFormer(t *testing.T) {
 	g := in(Waiting)
 	g.Step(Defined{Definition{Roles: []Role{{Name: "a"}, {Name: "b"}, {Name: "executor", Count: 1, Minimum: 1, Requests: cores(1)}}}})
 	g.Step(Admitted{[]Slot{{Role: 2, Node: "a", Requests: cores(1)}}})
-	assert.Equal(t, "a +cpu 2", show(sum(g.Step(Measured{"executor", cores(3)}))), "the new roles have not been measured yet")
+	assert.Equal(t, "a +cpu 2", show(sum(g.Step(Measured{Role: "executor", Requests: cores(3)}))), "the new roles have not been measured yet")
 	g.Step(placed("w", "a"))
 	assert.Equal(t, 1, g.Live())
 }

@@ -32,6 +32,8 @@ const (
 	GangGuessed Reason = "GangGuessed"
 	// LeaderGone: the worker's leader has finished or does not exist.
 	LeaderGone Reason = "LeaderGone"
+	// Terminating: the pod is being deleted before it has a node.
+	Terminating Reason = "Terminating"
 	// NotSynced: the scheduler has just started and does not know the whole cluster yet.
 	NotSynced Reason = "NotSynced"
 	// NeverFitsQueue: it asks for more than a limit of its queue allows at all.

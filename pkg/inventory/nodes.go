@@ -8,6 +8,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
@@ -24,6 +25,8 @@ type Node struct {
 	Used        resource.Vector // sum over the pods on the node, assumed ones included
 	Held        resource.Vector // sum over the open slots on the node, and what is kept for waiters
 	Free        resource.Vector // Allocatable − Used − Held; negative when overbooked
+	Permanent   resource.Vector // the part of Used that never leaves while the node is there
+	Empty       resource.Vector // Allocatable − Permanent: the most that can ever be free
 }
 
 // Keeps tells whether the node has room for what is held there already. It does not when more is taken of it than it has
@@ -33,7 +36,7 @@ func (n *Node) Keeps(held resource.Vector) bool { return held.Fits(n.Free.Add(he
 // forgettable tells whether the entry is of a node that is gone and has nothing on it; one without a name is given up
 // already.
 func (n *Node) forgettable() bool {
-	return n.Name != "" && n.Object == nil && n.Used.IsZero() && n.Held.IsZero()
+	return n.Name != "" && n.Object == nil && n.Used.IsZero() && n.Held.IsZero() && n.Permanent.IsZero()
 }
 
 // Nodes is the table of all nodes, and what has changed in it since Settle, which ends an event. An index stays with its
@@ -46,8 +49,11 @@ type Nodes struct {
 	indexShared bool
 	// total is the sum of what is free over all nodes that exist; what an overbooked node lacks is not taken off.
 	total resource.Vector
-	// capacity is the sum of what all nodes that exist offer.
-	capacity resource.Vector
+	// capacity is the sum of what all nodes offer that take new pods, and idle what of it is free. Room that nobody can use is no
+	// room.
+	capacity, idle resource.Vector
+	// uncounted are resources that others count on the nodes that do not list them, by name.
+	uncounted []v1.ResourceName
 	// topologyKey is the node label that names a node's domain; empty means no domains.
 	topologyKey string
 
@@ -68,7 +74,7 @@ func New(topologyKey string) *Nodes {
 // Total is the sum of what is free on all nodes; what an overbooked node lacks is not taken off.
 func (n *Nodes) Total() resource.Vector { return n.total }
 
-// Capacity is the sum of what all nodes offer.
+// Capacity is the sum of what all nodes offer that take new pods.
 func (n *Nodes) Capacity() resource.Vector { return n.capacity }
 
 // At is a node by its index. It must not be modified, and changes with the table.
@@ -98,15 +104,51 @@ func (n *Nodes) All() iter.Seq[int] {
 func (n *Nodes) See(object *v1.Node) {
 	i := n.lookup(object.Name)
 	if before := n.table.at(i).Object; before != nil && !differs(before, object) {
-		return
+		if takesPods(before) == takesPods(object) {
+			return
+		}
+	} else {
+		n.changed = true
+		n.touched[i] = struct{}{}
 	}
-	n.changed = true
-	n.touched[i] = struct{}{}
 	n.update(i, func(node *Node) {
 		node.Object, node.Open = object, placement.Open(object)
 		node.Domain = object.Labels[n.topologyKey]
-		n.offer(node, resource.OfList(object.Status.Allocatable))
+		node.Allocatable = n.offers(object)
 	})
+}
+
+// plenty is how much a node offers of a resource that others count there; the sum over 100,000 nodes is no absurd amount.
+const plenty = 1 << 40
+
+// offers is what a node offers, as far as it is counted here.
+func (n *Nodes) offers(object *v1.Node) resource.Vector {
+	offered := resource.OfList(object.Status.Allocatable)
+	if len(n.uncounted) == 0 {
+		return offered
+	}
+	extended := map[v1.ResourceName]int64{}
+	for _, name := range n.uncounted {
+		if _, listed := object.Status.Allocatable[name]; !listed {
+			extended[name] = plenty
+		}
+	}
+	for _, amount := range offered.Extended {
+		extended[amount.Name] = amount.Value
+	}
+	return offered.WithExtended(extended)
+}
+
+// Uncount leaves resources to others on the nodes that do not list them; names that were left to them before and are not among
+// these count again.
+func (n *Nodes) Uncount(names []v1.ResourceName) {
+	n.uncounted = names
+	for i := range n.All() {
+		if object := n.table.at(i).Object; object != nil {
+			n.update(i, func(node *Node) { node.Allocatable = n.offers(object) })
+		}
+	}
+	n.Reconsider()
 }
 
 // Remove makes a node offer nothing; pods that are still on it stay counted until they go.
@@ -114,21 +156,25 @@ func (n *Nodes) Remove(name string) {
 	i := n.lookup(name)
 	n.touched[i] = struct{}{}
 	n.update(i, func(node *Node) {
-		node.Object, node.Open, node.Domain = nil, false, ""
-		n.offer(node, resource.Vector{})
+		node.Object, node.Open, node.Domain, node.Allocatable = nil, false, "", resource.Vector{}
 	})
-}
-
-// offer changes what a node has in all.
-func (n *Nodes) offer(node *Node, allocatable resource.Vector) {
-	n.capacity = n.capacity.Sub(node.Allocatable).Add(allocatable)
-	node.Allocatable = allocatable
 }
 
 // Use adds to what pods take on a node; a negative amount gives back.
 func (n *Nodes) Use(name string, amount resource.Vector) {
 	i := n.remember(name)
 	n.update(i, func(node *Node) { node.Used = node.Used.Add(amount) })
+}
+
+// Stay adds to what of a node's use never leaves; a negative amount takes it off. When less stays than before, more can be free
+// than anybody was told: the node has changed.
+func (n *Nodes) Stay(name string, amount resource.Vector) {
+	i := n.lookup(name)
+	n.touched[i] = struct{}{}
+	n.update(i, func(node *Node) {
+		n.changed = n.changed || node.Object != nil && !resource.Vector{}.Sub(amount).Fits(resource.Vector{})
+		node.Permanent = node.Permanent.Add(amount)
+	})
 }
 
 // Hold adds to what is kept on a node for pods that do not exist yet or have no node; a negative amount gives back.
@@ -150,14 +196,47 @@ func (n *Nodes) remember(name string) int {
 // update edits one node and keeps the sums right.
 func (n *Nodes) update(i int, change func(*Node)) {
 	node := n.table.edit(i)
-	if node.Object != nil {
-		n.total = n.total.Sub(node.Free.Max(resource.Vector{}))
-	}
+	n.count(node, resource.Vector.Sub)
 	change(node)
 	node.Free = node.Allocatable.Sub(node.Used).Sub(node.Held)
-	if node.Object != nil {
-		n.total = n.total.Add(node.Free.Max(resource.Vector{}))
+	node.Empty = node.Allocatable.Sub(node.Permanent)
+	n.count(node, resource.Vector.Add)
+}
+
+// count adds a node to the sums, or takes it off.
+func (n *Nodes) count(node *Node, add func(resource.Vector, resource.Vector) resource.Vector) {
+	if node.Object == nil {
+		return
 	}
+	free := node.Free.Max(resource.Vector{})
+	n.total = add(n.total, free)
+	if takesPods(node.Object) {
+		n.capacity, n.idle = add(n.capacity, node.Allocatable), add(n.idle, free)
+	}
+}
+
+// takesPods tells whether a node takes new pods at all, whatever they tolerate: it is not cordoned, not on its way out, and its
+// kubelet does not say that it is not ready, nor has it stopped to say anything.
+func takesPods(node *v1.Node) bool {
+	if node.Spec.Unschedulable || node.DeletionTimestamp != nil {
+		return false
+	}
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == v1.NodeReady {
+			return condition.Status != v1.ConditionFalse && condition.Status != v1.ConditionUnknown
+		}
+	}
+	return true
+}
+
+// Permanent tells whether a pod never leaves its node while the node is there: a DaemonSet makes another one at once, and a
+// static pod, of which the API server has only a mirror, is the kubelet's own.
+func Permanent(pod *v1.Pod) bool {
+	if _, mirror := pod.Annotations[v1.MirrorPodAnnotationKey]; mirror {
+		return true
+	}
+	owner := metav1.GetControllerOfNoCopy(pod)
+	return owner != nil && (owner.Kind == "DaemonSet" || owner.Kind == "Node")
 }
 
 // differs compares what placement looks at; heartbeats and images differ all the time.
@@ -183,17 +262,25 @@ func (n *Nodes) Touched() []int { return slices.Sorted(maps.Keys(n.touched)) }
 // Changed tells whether the event changed what a node is: a new one, other labels, taints, or amounts.
 func (n *Nodes) Changed() bool { return n.changed }
 
-// Gained tells whether a node has changed, or some node has more free than before the event.
-func (n *Nodes) Gained() bool {
-	if n.changed {
-		return true
-	}
-	for i, before := range n.before {
-		if node := n.table.at(i); node.Object != nil && !node.Free.Sub(before).Fits(resource.Vector{}) {
-			return true
+// Gained is the most, of every resource, that is free on any node that has more free than before the event, or has changed; false
+// means that there is no such node.
+func (n *Nodes) Gained() (most resource.Vector, gained bool) {
+	take := func(i int) {
+		if node := n.table.at(i); node.Object != nil {
+			most, gained = most.Max(node.Free), true
 		}
 	}
-	return false
+	for i, before := range n.before {
+		if !n.table.at(i).Free.Sub(before).Fits(resource.Vector{}) {
+			take(i)
+		}
+	}
+	if n.changed {
+		for i := range n.touched {
+			take(i)
+		}
+	}
+	return most, gained || n.changed
 }
 
 // Settle ends an event: the next has changed nothing yet, and what is gone and has nothing on it any more is forgotten.
@@ -245,13 +332,13 @@ func (n *Nodes) ownIndex() {
 // View is the table as it is now.
 func (n *Nodes) View(epoch uint64) *View {
 	n.indexShared = true
-	return &View{table: n.table.share(), index: n.index, total: n.total, Epoch: epoch}
+	return &View{table: n.table.share(), index: n.index, total: n.total, capacity: n.capacity, idle: n.idle, Epoch: epoch}
 }
 
 // Check tells whether what must always hold between events does: sums are those of the nodes, every name has one entry, and
 // every entry without a name is spare.
 func (n *Nodes) Check() error {
-	var total, capacity resource.Vector
+	var total, capacity, idle resource.Vector
 	named := 0
 	for i := range n.All() {
 		node := n.At(i)
@@ -271,8 +358,14 @@ func (n *Nodes) Check() error {
 		if want := node.Allocatable.Sub(node.Used).Sub(node.Held); !node.Free.Equal(want) {
 			return fmt.Errorf("node %s has %s free, want %s", node.Name, node.Free, want)
 		}
+		if want := node.Allocatable.Sub(node.Permanent); !node.Empty.Equal(want) {
+			return fmt.Errorf("node %s can have %s free, want %s", node.Name, node.Empty, want)
+		}
 		if node.Object != nil {
-			total, capacity = total.Add(node.Free.Max(resource.Vector{})), capacity.Add(node.Allocatable)
+			total = total.Add(node.Free.Max(resource.Vector{}))
+		}
+		if node.Object != nil && takesPods(node.Object) {
+			capacity, idle = capacity.Add(node.Allocatable), idle.Add(node.Free.Max(resource.Vector{}))
 		}
 	}
 	switch {
@@ -280,8 +373,8 @@ func (n *Nodes) Check() error {
 		return fmt.Errorf("%d nodes have a name, and the index has %d", named, len(n.index))
 	case !n.total.Equal(total):
 		return fmt.Errorf("%s free in all, want %s", n.total, total)
-	case !n.capacity.Equal(capacity):
-		return fmt.Errorf("the capacity is %s, want %s", n.capacity, capacity)
+	case !n.capacity.Equal(capacity) || !n.idle.Equal(idle):
+		return fmt.Errorf("the capacity is %s and %s of it is free, want %s and %s", n.capacity, n.idle, capacity, idle)
 	case n.changed || len(n.before) > 0 || len(n.touched) > 0:
 		return fmt.Errorf("an event has not been settled")
 	default:

@@ -29,6 +29,8 @@ type twin struct {
 	exists     bool
 	all        resource.Vector
 	used, held resource.Vector
+	stays      resource.Vector
+	takes      bool // new pods
 }
 
 func (t *twin) free() resource.Vector { return t.all.Sub(t.used).Sub(t.held) }
@@ -80,12 +82,16 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 				if rapid.Bool().Draw(t, "back") {
 					amount = resource.Vector{}.Sub(amount)
 				}
-				switch rapid.SampledFrom([]string{"see", "remove", "use", "hold"}).Draw(t, "change") {
+				switch rapid.SampledFrom([]string{"see", "remove", "use", "hold", "stay"}).Draw(t, "change") {
 				case "see":
 					node := newNode(name, rapid.Int64Range(1, 4).Draw(t, "size"))
 					all := resource.OfList(node.Status.Allocatable)
 					nodeSeen = nodeSeen || !known.exists || !known.all.Equal(all)
-					known.exists, known.all = true, all
+					known.exists, known.all, known.takes = true, all, rapid.Bool().Draw(t, "takes pods")
+					if !known.takes {
+						out := rapid.SampledFrom([]v1.ConditionStatus{v1.ConditionFalse, v1.ConditionUnknown}).Draw(t, "ready")
+						node.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: out}}
+					}
 					n.See(node)
 				case "remove":
 					known.exists, known.all = false, resource.Vector{}
@@ -93,6 +99,10 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 				case "use":
 					known.used = known.used.Add(amount)
 					n.Use(name, amount)
+				case "stay":
+					nodeSeen = nodeSeen || known.exists && amount.CPU < 0
+					known.stays = known.stays.Add(amount)
+					n.Stay(name, amount)
 				case "hold":
 					known.held = known.held.Add(amount)
 					n.Hold(name, amount)
@@ -103,7 +113,13 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 				gained = gained || twin.exists && !twin.free().Sub(before[name]).Fits(resource.Vector{})
 			}
 			require.Equal(t, nodeSeen, n.Changed())
-			require.Equal(t, gained, n.Gained())
+			most, has := n.Gained()
+			require.Equal(t, gained, has)
+			for name, twin := range twins {
+				if twin.exists && !twin.free().Sub(before[name]).Fits(resource.Vector{}) {
+					require.True(t, twin.free().Sub(most).Fits(resource.Vector{}), "node %s has %v, and the most is %v", name, twin.free(), most)
+				}
+			}
 			n.Settle()
 			require.NoError(t, n.Check())
 			check(t, n, twins)
@@ -122,15 +138,21 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 }
 
 func check(t *rapid.T, n *Nodes, twins map[string]*twin) {
+	var capacity, idle resource.Vector
 	for name, twin := range twins {
 		require.Equal(t, twin.exists, n.Exists(name))
 		i, known := n.View(0).Index(name)
-		require.Equal(t, twin.exists || !twin.used.IsZero() || !twin.held.IsZero(), known, "node %s", name)
+		require.Equal(t, twin.exists || !twin.used.IsZero() || !twin.held.IsZero() || !twin.stays.IsZero(), known, "node %s", name)
 		if known {
 			node := n.At(i)
 			require.True(t, node.Used.Equal(twin.used) && node.Held.Equal(twin.held) && node.Free.Equal(twin.free()), "node %s is %+v, want %+v", name, node, twin)
+			require.True(t, node.Empty.Equal(twin.all.Sub(twin.stays)))
+		}
+		if twin.exists && twin.takes {
+			capacity, idle = capacity.Add(twin.all), idle.Add(twin.free().Max(resource.Vector{}))
 		}
 	}
+	require.True(t, n.Capacity().Equal(capacity) && n.View(0).Idle().Equal(idle), "what nodes offer that take pods")
 }
 
 // checkWith frees something more on a node of a view.
@@ -148,5 +170,6 @@ func checkWith(t *rapid.T, view *View, name string) *View {
 		}
 	}
 	require.True(t, with.Total().Equal(total))
+	require.True(t, with.Idle().Fits(with.Total()))
 	return with
 }

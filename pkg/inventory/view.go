@@ -11,6 +11,8 @@ type View struct {
 	table array[Node]
 	index map[string]int
 	total resource.Vector
+	// capacity is what all nodes offer that take new pods, and idle what of it is free.
+	capacity, idle resource.Vector
 	// Epoch is the ledger's epoch at that moment; a failed attempt reports it.
 	Epoch uint64
 }
@@ -42,34 +44,44 @@ func (v *View) Free(i int) *resource.Vector { return &v.table.at(i).Free }
 // Total is the sum of what is free on all nodes; what an overbooked node lacks is not taken off.
 func (v *View) Total() resource.Vector { return v.total }
 
+// Capacity is the sum of what all nodes offer that take new pods.
+func (v *View) Capacity() resource.Vector { return v.capacity }
+
+// Idle is what of the Capacity is free.
+func (v *View) Idle() resource.Vector { return v.idle }
+
 // Held is what open slots take of the node.
 func (v *View) Held(i int) *resource.Vector { return &v.table.at(i).Held }
 
-// Empty is the same cluster without any pod and slot on it.
+// Empty is the same cluster without any slot on it, and without any pod but those that never leave.
 func (v *View) Empty() Emptied { return Emptied{v} }
 
-// Emptied is a View in which everything allocatable is free: the answer to "would it fit the empty cluster".
+// Emptied is a View in which all is free that ever can be: the answer to "could it ever fit".
 type Emptied struct{ *View }
 
-// Free is all the node offers.
-func (e Emptied) Free(i int) *resource.Vector { return &e.table.at(i).Allocatable }
+// Free is all the node offers besides what never leaves.
+func (e Emptied) Free(i int) *resource.Vector { return &e.table.at(i).Empty }
 
 // With is the same cluster with more free on some nodes: node -> amount. It costs a copy of the pages of those nodes. Nodes
 // that are not known are left out.
 func (v *View) With(more map[string]resource.Vector) *View {
-	with := &View{table: v.table.fork(), index: v.index, total: v.total, Epoch: v.Epoch}
+	with := *v
+	with.table = v.table.fork()
 	for name, amount := range more {
 		if i, known := v.index[name]; known {
 			with.add(i, amount)
 		}
 	}
-	return with
+	return &with
 }
 
 func (v *View) add(i int, amount resource.Vector) {
 	node := v.table.edit(i)
-	before := node.Free
-	if node.Free = before.Add(amount); node.Object != nil {
-		v.total = v.total.Sub(before.Max(resource.Vector{})).Add(node.Free.Max(resource.Vector{}))
+	before := node.Free.Max(resource.Vector{})
+	if node.Free = node.Free.Add(amount); node.Object != nil {
+		gained := node.Free.Max(resource.Vector{}).Sub(before)
+		if v.total = v.total.Add(gained); takesPods(node.Object) {
+			v.idle = v.idle.Add(gained)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 // defineLocked takes the answer to Define.
@@ -21,10 +22,10 @@ func (l *Ledger) defineLocked(leader types.UID, event gang.Event) {
 	l.endWaitLocked(leader)
 	switch e.Phase {
 	case gang.Waiting:
-		l.recruitLocked(e)
+		l.assignRolesLocked(e)
 	case gang.Invalid:
-		l.dismissLocked(e)
-		l.disbandLocked(l.apps[e.Key])
+		l.selectors.remove(e)
+		l.unassignRolesLocked(l.apps[e.Key])
 	}
 	switch {
 	case e.leader.bound && e.Phase == gang.Waiting:
@@ -32,7 +33,7 @@ func (l *Ledger) defineLocked(leader types.UID, event gang.Event) {
 	case e.Phase == gang.Invalid:
 		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}})
 	default:
-		l.effects = append(l.effects, Activate{e.leader.Object})
+		l.effects = append(l.effects, Activate{Pod: e.leader.Object})
 	}
 }
 
@@ -48,7 +49,8 @@ func (l *Ledger) admitLocked(a Admitted) error {
 	if e.upfront == nil {
 		l.placeLocked(e.leader, a.Node, false)
 	} else {
-		l.endWaitLocked(e.leader.UID)
+		l.waiting.Started(e.leader.UID)
+		l.endCollectionOfLocked(e.leader.UID)
 	}
 	l.stepLocked(e, gang.Admitted{Slots: slices.Clone(a.Slots)})
 	if l.overbookedLocked(e, a) {
@@ -95,41 +97,34 @@ func (l *Ledger) refuseLocked(r Refused) {
 	if e != nil && e.tries(p) {
 		tried = e.leader
 	}
-	if l.probe == tried.UID {
-		l.probe = ""
-	}
 	switch {
 	case tried.Kind == Worker && e != nil && !p.roams:
 		p.roams = true
-		l.effects = append(l.effects, Activate{p.Object})
+		l.effects = append(l.effects, Activate{Pod: p.Object})
 		return
 	case r.Verdict.Passes():
 		// Refused for something else than room: whatever refused it wakes it.
 		l.endWaitLocked(tried.UID)
 		return
 	}
-	var w *waiter
+	var w *waiting.Waiter
 	if tried.Kind == Leader && e != nil {
 		w = l.parkLocked(e)
 		// Through the Gate again, which keeps it there.
-		l.effects = append(l.effects, Activate{p.Object})
+		l.effects = append(l.effects, Activate{Pod: p.Object})
 	} else {
 		w = l.parkAloneLocked(p)
 	}
-	w.told = r.Verdict.Reason // the scheduler tells of an attempt that has failed
-	if r.Verdict.OfQueue() {
-		l.waiting.idle = false // the tree keeps it until the queue has room
-		if !l.reclaimsLocked(w.uid()) {
-			l.disappointLocked(w)
-		} // else somebody else was let in meanwhile, and it has what it waits for when those have gone who have to go for it
-		return
+	if r.Verdict.Reason != gang.BehindOthers {
+		w.Told = r.Verdict.Reason // the scheduler tells of an attempt that has failed
 	}
-	w.failed = true
-	l.waiting.fail(w.shape, r, l.now)
-	l.disappointLocked(w)
-	if w.shape.due(l.since) {
-		// Something happened during the attempt.
-		l.waiting.idle = false
+	l.waiting.Failed(w, waiting.Failure{Epoch: r.Epoch, Verdict: r.Verdict, Alone: r.Alone, Rehearsed: r.Rehearsed, Took: r.Took}, l.now)
+	switch {
+	case r.Verdict.Reason == gang.BehindOthers: // nothing was tried
+	case r.Verdict.OfQueue() && l.reclaimsLocked(w.ID()):
+		// Somebody else was let in meanwhile, and it has what it waits for when those have gone who have to go for it.
+	default:
+		l.disappointLocked(w)
 	}
 }
 
@@ -150,18 +145,37 @@ func demandOf(e *entry) resource.Vector {
 	return startOf(e)
 }
 
-// shapeOf is equal for gangs that ask for exactly the same.
-func shapeOf(e *entry) string {
-	shape := fmt.Sprintf("gang %s %s", e.leader.Shape, e.leader.Requests)
+// signatureOf is equal for gangs that ask for exactly the same.
+func signatureOf(e *entry) string {
+	signature := fmt.Sprintf("gang %s %s", e.leader.Signature, e.leader.Requests)
 	for _, role := range e.Gang.Definition.Roles {
-		shape += fmt.Sprintf(" + %d × %s %s", role.Count, role.Shape, role.Requests)
+		signature += fmt.Sprintf(" + %d × %s %s", role.Count, role.Signature, role.Requests)
 	}
 	if e.upfront != nil && !e.upfront.group.Resources.IsZero() {
-		shape += fmt.Sprintf(" of %s", e.upfront.group.Resources)
+		signature += fmt.Sprintf(" of %s", e.upfront.group.Resources)
 	}
-	return shape
+	return signature
 }
 
-func turnOf(p *pod) turn {
-	return turn{priority: p.Priority, created: p.Created, gang: p.Gang, uid: p.UID}
+// sizesOf are what the pods of a gang ask for, each size once.
+func sizesOf(e *entry) []resource.Vector {
+	var sizes []resource.Vector
+	add := func(size resource.Vector) {
+		if !slices.ContainsFunc(sizes, size.Equal) {
+			sizes = append(sizes, size)
+		}
+	}
+	if e.upfront == nil {
+		add(e.leader.Requests)
+	}
+	for _, role := range e.Gang.Definition.Roles {
+		if role.Count > 0 {
+			add(role.Requests)
+		}
+	}
+	return sizes
+}
+
+func turnOf(p *pod) waiting.Turn {
+	return waiting.Turn{Priority: p.Priority, Created: p.Created, Gang: p.Gang, ID: p.UID}
 }

@@ -46,7 +46,7 @@ func (s *scale) pod(kind Kind, app string, cpu int64) Pod {
 	s.serial++
 	uid := types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", s.serial))
 	p := Pod{
-		UID: uid, Namespace: "ns", Requests: cores(cpu), Created: s.now, Shape: "0123456789abcdef",
+		UID: uid, Namespace: "ns", Requests: cores(cpu), Created: s.now, Signature: "0123456789abcdef",
 		Labels: map[string]string{"spark-app-selector": app, "spark-role": "executor", "spark-exec-id": "1", "spark-version": "4.1.0"},
 		Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: string(uid), UID: uid}},
 	}
@@ -57,7 +57,7 @@ func (s *scale) pod(kind Kind, app string, cpu int64) Pod {
 func sparkGang(app string, count int, cpu int64) gang.Definition {
 	d := definition(count, cpu)
 	d.Roles[0].Selector = map[string]string{"spark-app-selector": app, "spark-role": "executor"}
-	d.Roles[0].Shape = "0123456789abcdef"
+	d.Roles[0].Signature = "0123456789abcdef"
 	return d
 }
 
@@ -83,7 +83,7 @@ func (s *scale) wait(gangs, shapes int) (leaders []Pod) {
 		leader := s.pod(Leader, app, 1)
 		s.tell(PodSeen{leader})
 		s.tell(Defined{leader.UID, sparkGang(app, 100+i%shapes, 1000)})
-		if verdict, _ := s.Gate(s.now, leader); verdict.Passes() {
+		if verdict, _, _ := s.Gate(s.now, leader); verdict.Passes() {
 			s.tell(Refused{UID: leader.UID, Epoch: s.View().Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull, Message: "no room"}})
 		}
 		leaders = append(leaders, leader)
@@ -150,7 +150,7 @@ func BenchmarkGate(b *testing.B) {
 				i := 0
 				b.ReportAllocs()
 				for b.Loop() {
-					if verdict, _ := s.Gate(s.now, leaders[i%waiting]); verdict.Passes() {
+					if verdict, _, _ := s.Gate(s.now, leaders[i%waiting]); verdict.Passes() {
 						b.Fatal("a waiting gang passes")
 					}
 					i++
@@ -193,7 +193,7 @@ func BenchmarkTurns(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if s.probe == "" {
+				if len(s.waiting.Trying()) == 0 {
 					b.StopTimer()
 					p := s.pod(Lone, "", 1)
 					p.Node = "huge"
@@ -201,10 +201,10 @@ func BenchmarkTurns(b *testing.B) {
 					s.tell(PodGone{p.UID})
 					b.StartTimer()
 				}
-				if !byUID[s.probe] {
+				if len(s.waiting.Trying()) == 0 || !byUID[s.waiting.Trying()[0].ID()] {
 					b.Fatal("nobody is tried")
 				}
-				s.tell(Refused{UID: s.probe, Epoch: s.epoch, Verdict: gang.Verdict{Reason: gang.Fragmented, Message: "no room"}})
+				s.tell(Refused{UID: s.waiting.Trying()[0].ID(), Epoch: s.waiting.Epoch(), Verdict: gang.Verdict{Reason: gang.Fragmented, Message: "no room"}})
 			}
 		})
 	}
@@ -336,11 +336,11 @@ func BenchmarkReclaim(b *testing.B) {
 				s.tell(Refused{UID: leader.UID, Epoch: s.View().Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull, Message: "no room"}})
 				b.ReportAllocs()
 				for b.Loop() {
-					s.now = s.now.Add(claimPause)
+					s.now = s.now.Add(reclaimPause)
 					s.tell(Tick{})
 					b.StopTimer()
-					for _, c := range slices.Clone(s.collections) {
-						s.abandonLocked(c)
+					for _, c := range slices.Clone(s.collections.list) {
+						s.endCollectionLocked(c)
 					}
 					b.StartTimer()
 				}

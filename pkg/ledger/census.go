@@ -47,18 +47,18 @@ type Census struct {
 func (l *Ledger) Census() Census {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Census{len(l.pods), len(l.gangs), len(l.apps), len(l.waiting.byPod), len(l.degraded), l.synced}
+	return Census{len(l.pods), len(l.gangs), len(l.apps), l.waiting.Len(), len(l.degraded), l.synced}
 }
 
 // Collected is what is kept for waiters for which room is collected: node -> sum; nil when there are none.
 func (l *Ledger) Collected() map[string]resource.Vector {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.collections) == 0 {
+	if len(l.collections.list) == 0 {
 		return nil
 	}
 	collected := map[string]resource.Vector{}
-	for _, c := range l.collections {
+	for _, c := range l.collections.list {
 		for node, amount := range c.amounts() {
 			collected[node] = collected[node].Add(amount)
 		}

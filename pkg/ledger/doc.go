@@ -5,9 +5,6 @@
 // repeat or arrive in another order end in the same state. Readers that need many nodes at once, such as the filters
 // of one scheduling cycle, take an immutable View.
 //
-// How a gang waits without cost: a gang that was tried and did not fit is parked, and the Gate refuses it before it
-// can reach a scheduling cycle. Room that comes back raises the epoch. The ledger then lets one parked gang through to
-// be tried again (the probe), the first in turn among those whose shape has not failed in this epoch, and when that
-// attempt has ended, the next. Gangs of the same shape ask for exactly the same, so one failure speaks for all of
-// them: an epoch costs at most one failed attempt for each shape, however many gangs wait.
+// How a gang waits without cost: a gang that was tried and did not fit is parked in the waiting room (package waiting), and the
+// Gate refuses it before it can reach a scheduling cycle, until the room says that it is worth another try and its turn.
 package ledger

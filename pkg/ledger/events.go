@@ -4,12 +4,12 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -52,16 +52,16 @@ type Pod struct {
 	User string
 	// Foreign pods are those of other schedulers: they are charged, and never taken back.
 	Foreign bool
-	// Meek pods take no place of lower priorities: their preemptionPolicy is Never.
-	Meek bool
+	// NeverPreempts pods take no place of lower priorities: their preemptionPolicy is Never.
+	NeverPreempts bool
 	// Nominated is the node that an assumed pod was going to when the API server last heard of it; empty means none.
 	Nominated string
 	// Node the pod is bound to; empty while it is not.
 	Node     string
 	Requests resource.Vector
-	// Shape is equal for pods that ask for the same of a node, apart from Requests: affinity, tolerations and so on.
-	Shape    string
-	Priority int32
+	// Signature is equal for pods that ask for the same of a node, apart from Requests: affinity, tolerations and so on.
+	Signature string
+	Priority  int32
 	// Rank is where its user wants a gang among those of its queue and priority; higher goes first.
 	Rank    int32
 	Created time.Time
@@ -103,13 +103,7 @@ type Queues struct {
 }
 
 // Budget is a PodDisruptionBudget.
-type Budget struct {
-	Namespace, Name string
-	// Selector of its pods.
-	Selector labels.Selector
-	// Allowed is how many of them may go now.
-	Allowed int
-}
+type Budget = reclaim.Budget
 
 // Event is something the ledger is told. The set is closed: Apply knows them all.
 type Event interface{ ledgerEvent() }
@@ -119,6 +113,8 @@ type (
 	NodeSeen struct{ Node *v1.Node }
 	// NodeGone: a node was deleted.
 	NodeGone struct{ Name string }
+	// Uncounted: these extended resources are counted by others on the nodes that do not list them, and no others are.
+	Uncounted struct{ Resources []v1.ResourceName }
 	// PodSeen: a pod that has not ended appeared or changed. Repeating it changes nothing.
 	PodSeen struct{ Pod Pod }
 	// PodGone: a pod finished, failed or was deleted.
@@ -156,20 +152,22 @@ type (
 		UID  types.UID
 		Node string
 	}
-	// Unplaced: an assumed pod did not keep its node, whatever it is in its gang.
+	// Unplaced: an attempt has ended in an error, and if it had a node for the pod, the pod did not keep it, whatever it is in its
+	// gang.
 	Unplaced struct{ UID types.UID }
-	// Refused: an attempt to place a pod failed for want of room, judged by the View of this Epoch.
+	// Refused: an attempt to place a pod failed, judged by the View of this Epoch.
 	Refused struct {
 		UID     types.UID
 		Epoch   uint64
 		Verdict gang.Verdict
+		// Alone means that something has refused the pod of which its Signature says nothing, such as a rule of another pod about
+		// its labels: the failure speaks for nobody else of its Signature.
+		Alone bool
 		// Rehearsed means that the framework's filters were asked about the whole gang: another answer may come of things
 		// that the ledger does not hear of.
 		Rehearsed bool
-		// Took is how long that has kept the scheduler from everybody else; zero means next to nothing.
+		// Took is how long that, or an answer before the attempt, has kept others waiting; zero means next to nothing.
 		Took time.Duration
-		// Company means that another answer may also come of pods that come, without any room that comes back.
-		Company bool
 	}
 	// Tick: time has passed.
 	Tick struct {
@@ -186,6 +184,7 @@ type (
 
 func (NodeSeen) ledgerEvent()   {}
 func (NodeGone) ledgerEvent()   {}
+func (Uncounted) ledgerEvent()  {}
 func (PodSeen) ledgerEvent()    {}
 func (PodGone) ledgerEvent()    {}
 func (GroupSeen) ledgerEvent()  {}
@@ -207,7 +206,11 @@ type Effect interface{ ledgerEffect() }
 
 type (
 	// Activate moves a pod out of its wait into the Gate again.
-	Activate struct{ Pod *v1.Pod }
+	Activate struct {
+		Pod *v1.Pod
+		// Waits is the reason that the pod's user has heard last of its wait, if the pod is to be tried; empty means none.
+		Waits gang.Reason
+	}
 	// Define asks for the definition of a leader's gang; answered by Defined or Refuted.
 	Define struct{ Leader *v1.Pod }
 	// Save writes the reservation of a leader's gang down again: slots have moved.
@@ -219,7 +222,7 @@ type (
 		Pods    []types.UID
 		Verdict gang.Verdict
 	}
-	// Evict takes a pod back for somebody else, unless Ledger.Leaves says meanwhile that it need not go. Those of one gang come
+	// Evict takes a pod back for somebody else, unless Ledger.Situation says meanwhile that it need not go. Those of one gang come
 	// in the order in which they have to go: workers before their leader.
 	Evict struct {
 		Pod *v1.Pod

@@ -7,25 +7,43 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 // Gate tells whether a pod may be tried now; the zero Verdict lets it through. A pod that is refused is activated when
 // its time has come. It takes the pod's state as PodSeen does, because it may be the first to see the pod.
-func (l *Ledger) Gate(now time.Time, seen Pod) (gang.Verdict, []Effect) {
+//
+// Where there are queues, those that pass are to be tried in the order of number; otherwise it is zero.
+func (l *Ledger) Gate(now time.Time, seen Pod) (verdict gang.Verdict, number uint64, effects []Effect) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now = now
 	l.seePodLocked(seen)
-	verdict := l.gateLocked(l.pods[seen.UID])
-	l.explainLocked(l.pods[seen.UID], verdict)
-	return verdict, l.settleLocked()
+	p := l.pods[seen.UID]
+	if p == nil {
+		return gang.Verdict{Reason: gang.Terminating, Message: "it is being deleted: it is not scheduled any more"}, 0, l.settleLocked()
+	}
+	verdict = l.gateLocked(p)
+	l.explainLocked(p, verdict)
+	if p.number = 0; verdict.Passes() && l.queued() {
+		p.number = l.waiting.Passed(l.waiterOfLocked(p))
+	}
+	return verdict, p.number, l.settleLocked()
+}
+
+// waiterOfLocked is under whose ID a pod waits: the leader of an up-front gang waits for the one that is tried for all.
+func (l *Ledger) waiterOfLocked(p *pod) types.UID {
+	if e := l.gangOfLocked(p); e != nil && e.tries(p) {
+		return e.leader.UID
+	}
+	return p.UID
 }
 
 // Waits tells whether a pod waits for its turn: then nobody but the Gate lets it through.
 func (l *Ledger) Waits(uid types.UID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.waiting.byPod[uid] != nil
+	return l.waiting.Of(uid) != nil
 }
 
 // explainLocked tells the user of a pod that claims a gang in vain why it stays at the Gate: kube-scheduler says nothing of
@@ -82,10 +100,10 @@ func (l *Ledger) gateLeaderLocked(p *pod) gang.Verdict {
 	}
 }
 
-// gateWaitingLocked parks a gang behind those of its shape, unless it is the one being tried. Where there are queues, it is
+// gateWaitingLocked parks a gang behind those of its signature, unless it is being tried. Where there are queues, it is
 // their order that decides, for everybody.
 func (l *Ledger) gateWaitingLocked(e *entry) gang.Verdict {
-	if !l.queued() && l.waiting.byPod[e.leader.UID] == nil && l.waiting.shapes[shapeOf(e)] == nil {
+	if !l.queued() && l.waiting.Of(e.leader.UID) == nil && !l.waiting.Known(signatureOf(e)) {
 		return gang.Verdict{}
 	}
 	return l.turnLocked(l.parkLocked(e))
@@ -99,14 +117,14 @@ func (l *Ledger) gateAloneLocked(p *pod) gang.Verdict {
 	return l.turnLocked(l.parkAloneLocked(p))
 }
 
-// turnLocked lets a waiter that is at the Gate through if it is the one to be tried.
-func (l *Ledger) turnLocked(w *waiter) gang.Verdict {
-	l.probeLocked(w.uid())
-	if l.probe == w.uid() {
+// turnLocked lets a waiter that is at the Gate through if it is one of those to be tried.
+func (l *Ledger) turnLocked(w *waiting.Waiter) gang.Verdict {
+	l.callNextLocked(w.ID())
+	if w.Trying() {
 		return gang.Verdict{}
 	}
 	verdict := l.verdictLocked(w)
-	if verdict.Reason != gang.BehindOthers || !w.shape.failed.IsZero() {
+	if verdict.Reason != gang.BehindOthers || !w.Verdict().Passes() {
 		l.tellLocked(w, verdict) // else its turn may come before it could be written down
 	}
 	return verdict
@@ -115,7 +133,7 @@ func (l *Ledger) turnLocked(w *waiter) gang.Verdict {
 func (l *Ledger) gateWorkerLocked(p *pod) gang.Verdict {
 	e := l.gangOfLocked(p)
 	switch {
-	case e != nil && e.taker != "":
+	case e != nil && e.preemptor != "":
 		return gang.Verdict{Reason: gang.Reclaimed, Message: "what its gang holds is being taken back"}
 	case e != nil && e.upfront != nil && !e.Phase.Admitted():
 		return l.gateMemberLocked(e, p)

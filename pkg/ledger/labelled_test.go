@@ -50,7 +50,7 @@ func TestPodsAreFoundByTheirLabels(t *testing.T) {
 					}
 				}
 				got := map[types.UID]bool{}
-				for uid, p := range s.labelled["app"][at] {
+				for uid, p := range s.selectors.labelled["app"][at] {
 					got[uid] = true
 					require.Same(t, s.pods[uid], p)
 				}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -15,16 +14,14 @@ import (
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
-
-// probeTimeout is how long a probe may take before another waiter is tried: an attempt that ends in an error of the
-// API server reports nothing.
-const probeTimeout = 5 * time.Second
 
 // Ledger is the record. It is safe for concurrent use.
 type Ledger struct {
-	mu sync.Mutex // guards everything below
+	mu lock // guards everything below
 
 	nodes *inventory.Nodes
 	pods  map[types.UID]*pod   // every pod that has not ended
@@ -36,40 +33,20 @@ type Ledger struct {
 	barred map[*entry]struct{}
 	// resting are the up-front gangs whose pods have waited for one another in vain, until they are tried again.
 	resting map[*entry]struct{}
-	// claims are the roles of defined gangs by one label of their selectors.
-	claims map[label][]claim
-	// labelled are the pods by one label, for the keys by which some role is found: key -> label -> pods.
-	labelled map[string]map[label]map[types.UID]*pod
-	// layout is what is known of queues, and queues is what they use and who waits in them.
+	// selectors are the roles of defined gangs that select pods.
+	selectors selectors
+	// layout is what is known of queues, and queues is what they use and in which order they are next.
 	layout Queues
 	queues *quota.Tree
-	// reclaims are the queues that take back what they have lent.
-	reclaims map[string]bool
-	// budgets are the PodDisruptionBudgets: namespace -> those in it.
-	budgets map[string][]Budget
-	// priorities counts the pods that may be taken back.
-	priorities tally
-	// leaving are the pods that have a node and are on their way out, or have to go for somebody.
-	leaving map[types.UID]*pod
-	// solver works for one claim at a time.
-	solver placement.Solver
-	// waiting holds gangs and pods by themselves that have to wait; the same are in queues.
-	waiting waiting
-	// probe is the waiter being tried again since probed; empty means none.
-	probe  types.UID
-	probed time.Time
-	// epoch counts how often something happened that may let a waiter start.
-	epoch uint64
-	// since are the epochs in which things last happened.
-	since  epochs
-	synced bool
+	// victims is what may be taken back, and by whom.
+	victims victims
+	// waiting holds gangs and pods by themselves that have to wait, in the order of queues.
+	waiting *waiting.Room
+	synced  bool
 	// strategy is how gangs are laid out whose queues say nothing else.
 	strategy placement.Strategy
 
-	// collections are the room that is kept for waiters until they have all they need, the oldest first.
-	collections []*collection
-	// vainUntil is until when nothing is collected, because it was in vain; zero means that it was not.
-	vainUntil time.Time
+	collections collections
 
 	// degraded gangs have slots without a home -> whether their users have been told.
 	degraded map[*entry]bool
@@ -77,8 +54,6 @@ type Ledger struct {
 	// What follows belongs to the event being applied.
 	now     time.Time
 	effects []Effect
-	// companyChanged means that a pod came to a node, a placed one changed its labels, or a node has gone.
-	companyChanged bool
 	// unsettled gangs have slots that the event has opened or resized.
 	unsettled map[*entry]struct{}
 }
@@ -89,14 +64,16 @@ type pod struct {
 	placed string // node it is counted on; empty means none
 	bound  bool   // placed by the API server's word, not only assumed
 	shown  part   // what the pod itself shows to be; Pod may differ if a role selects it
+	// number is its place among all that have passed the Gate, where there are queues.
+	number uint64
 	// roams means that its slots' nodes refused the worker: it may go wherever it fits.
 	roams bool
 	// told is why it was last refused at the Gate without belonging to a gang; zero when it was not.
 	told gang.Verdict
 	// charged is what its queue was charged for it.
 	charged charge
-	// taker is the waiter for which it has to go; empty means that it may stay.
-	taker types.UID
+	// preemptor is the waiter for which it has to go; empty means that it may stay.
+	preemptor types.UID
 	// tallied tells whether it counts among priorities, and talliedAs as which of them.
 	tallied   bool
 	talliedAs int32
@@ -111,15 +88,17 @@ type entry struct {
 	upfront *upfront
 	// progress is when the leader became ready or a worker last came or went.
 	progress time.Time
-	// handles are the labels under which its roles are found in Ledger.claims.
+	// handles are the labels under which its roles are found in Ledger.selectors.
 	handles []label
 	// charged is what its queue was charged for it besides its pods; open is what of that its open slots are.
 	charged charge
 	open    resource.Vector
-	// taker is the waiter for which the whole gang has to go; empty means that it may stay.
-	taker types.UID
+	// preemptor is the waiter for which the whole gang has to go; empty means that it may stay.
+	preemptor types.UID
 	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
 	eligibility []func(*v1.Node) bool
+	// surprise is what the first real worker needs that its prediction did not have, in words; empty means nothing.
+	surprise string
 }
 
 // app is everything that carries one gang key.
@@ -137,21 +116,23 @@ type app struct {
 // New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement; empty
 // means no domains. strategy is how gangs are laid out unless their queue says it.
 func New(topologyKey string, strategy placement.Strategy) *Ledger {
+	nodes, queues := inventory.New(topologyKey), quota.New(nil)
 	return &Ledger{
-		strategy: strategy,
-		nodes:    inventory.New(topologyKey),
-		pods:     map[types.UID]*pod{},
-		gangs:    map[types.UID]*entry{},
-		apps:     map[gang.Key]*app{},
-		groups:   map[gang.Key]Group{},
-		barred:   map[*entry]struct{}{},
-		resting:  map[*entry]struct{}{},
-		claims:   map[label][]claim{},
-		labelled: map[string]map[label]map[types.UID]*pod{},
-		waiting:  waiting{shapes: map[string]*shape{}, byPod: map[types.UID]*waiter{}, priorities: tally{}},
-		queues:   quota.New(nil),
-		reclaims: map[string]bool{},
-		budgets:  map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{},
+		strategy:    strategy,
+		nodes:       nodes,
+		collections: collections{nodes: nodes, byWaiter: map[types.UID]*collection{}},
+		pods:        map[types.UID]*pod{},
+		gangs:       map[types.UID]*entry{},
+		apps:        map[gang.Key]*app{},
+		groups:      map[gang.Key]Group{},
+		barred:      map[*entry]struct{}{},
+		resting:     map[*entry]struct{}{},
+		selectors:   newSelectors(),
+		waiting:     waiting.New(queues),
+		queues:      queues,
+		victims: victims{
+			reclaims: map[string]bool{}, budgets: map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{}, holders: reclaim.NewIndex(),
+		},
 
 		degraded:  map[*entry]bool{},
 		unsettled: map[*entry]struct{}{},
@@ -161,18 +142,22 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 // Apply lets one event happen and returns what has to be done about it. Only Admitted and Placed can fail, with
 // ErrRoomGone, ErrNotWaiting or ErrOverQuota, and then change nothing.
 func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
+	var effects []Effect
+	if _, ticks := event.(Tick); ticks {
+		effects = l.reclaim(now)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now = now
 	err := l.applyLocked(event)
-	return l.settleLocked(), err
+	return append(effects, l.settleLocked()...), err
 }
 
 // View returns the nodes as they are now.
 func (l *Ledger) View() *inventory.View {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.nodes.View(l.epoch)
+	return l.nodes.View(l.waiting.Epoch())
 }
 
 func (l *Ledger) applyLocked(event Event) error {
@@ -181,6 +166,8 @@ func (l *Ledger) applyLocked(event Event) error {
 		l.nodes.See(e.Node)
 	case NodeGone:
 		l.loseNodeLocked(e.Name)
+	case Uncounted:
+		l.nodes.Uncount(e.Resources)
 	case PodSeen:
 		l.seePodLocked(e.Pod)
 	case PodGone:
@@ -196,10 +183,10 @@ func (l *Ledger) applyLocked(event Event) error {
 	case QueuesSeen:
 		l.arrangeLocked(e.Queues)
 	case BudgetSeen:
-		l.forgetBudgetLocked(e.Budget.Namespace, e.Budget.Name)
-		l.budgets[e.Budget.Namespace] = append(l.budgets[e.Budget.Namespace], e.Budget)
+		l.victims.forgetBudget(e.Budget.Namespace, e.Budget.Name)
+		l.victims.budgets[e.Budget.Namespace] = append(l.victims.budgets[e.Budget.Namespace], e.Budget)
 	case BudgetGone:
-		l.forgetBudgetLocked(e.Namespace, e.Name)
+		l.victims.forgetBudget(e.Namespace, e.Name)
 	case Defined:
 		l.defineLocked(e.Leader, gang.Defined{Definition: e.Definition})
 	case Refuted:
@@ -215,7 +202,11 @@ func (l *Ledger) applyLocked(event Event) error {
 			l.placeLocked(p, e.Node, false)
 		}
 	case Unplaced:
-		if p := l.pods[e.UID]; p != nil && !p.bound {
+		switch p := l.pods[e.UID]; {
+		case p == nil || p.bound:
+		case p.placed == "":
+			l.waiting.Missed(l.waiterOfLocked(p), l.now)
+		default:
 			l.unplaceLocked(p)
 		}
 	case Refused:
@@ -259,33 +250,24 @@ func (l *Ledger) settleLocked() []Effect {
 	l.queues.SetCapacity(l.nodes.Capacity())
 	if l.synced {
 		l.repairLocked()
-		gained := l.nodes.Gained()
+		most, gained := l.nodes.Gained()
 		if len(l.degraded) > 0 {
-			for _, patient := range l.patientLocked() {
-				l.abandonLocked(patient) // those that are admitted go first
+			for _, patient := range l.collections.patient() {
+				l.endCollectionLocked(patient) // those that are admitted go first
 			}
 		}
 		l.rehomeLocked()
-		l.collectLocked()
+		l.collections.collect(l.now)
 		l.callLocked()
-		gained = gained || l.nodes.Gained()
-		if gained || l.companyChanged {
-			l.epoch++
+		left, still := l.nodes.Gained()
+		switch {
+		case l.nodes.Changed():
+			l.waiting.Changed(waiting.Nodes, most.Max(left))
+		case gained || still:
+			l.waiting.Changed(waiting.Freed, most.Max(left))
 		}
-		if l.companyChanged {
-			l.since.company = l.epoch
-			l.waiting.idle = l.waiting.idle && l.waiting.rehearsed == 0
-		}
-		if gained {
-			l.since.room = l.epoch
-			l.waiting.idle = false
-		}
-		if l.nodes.Changed() {
-			l.since.nodes = l.epoch
-		}
-		l.probeLocked("")
+		l.callNextLocked("")
 	}
-	l.companyChanged = false
 	l.nodes.Settle()
 	clear(l.unsettled)
 	effects := l.effects
@@ -297,7 +279,7 @@ func (l *Ledger) settleLocked() []Effect {
 // to everybody else that room is as taken as before, so no epoch begins. As many are called as there are slots, the
 // oldest first.
 func (l *Ledger) callLocked() {
-	for _, e := range slices.SortedFunc(maps.Keys(l.unsettled), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
+	for _, e := range slices.SortedFunc(maps.Keys(l.unsettled), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
 		if _, open := e.Counts(); open == 0 || l.apps[e.Key] == nil {
 			continue
 		}
@@ -318,25 +300,31 @@ func (l *Ledger) callLocked() {
 	}
 }
 
-// probeLocked lets the next waiter through the Gate, one at a time. One that is at the Gate need not be called.
-func (l *Ledger) probeLocked(atGate types.UID) {
-	if l.probe != "" {
-		if l.now.Sub(l.probed) < probeTimeout {
-			return
-		}
-		l.waiting.stall(l.probe)
-		l.probe = ""
-	}
-	next := l.collectorLocked()
-	if next == nil {
-		next = l.nextLocked()
-	}
-	if next == nil {
+// callNextLocked lets those through the Gate whose turn it is: first those for whom everything has been collected. One that is at
+// the Gate need not be called.
+func (l *Ledger) callNextLocked(atGate types.UID) {
+	if !l.synced {
 		return
 	}
-	l.probe, l.probed = next.uid(), l.now
-	if l.probe != atGate {
-		l.effects = append(l.effects, Activate{l.objectLocked(l.probe)})
+	begin := func(w *waiting.Waiter) {
+		if l.waiting.Began(w, l.now) && w.ID() != atGate {
+			l.effects = append(l.effects, Activate{Pod: l.objectLocked(w.ID()), Waits: w.Told})
+		}
+	}
+	for _, c := range l.collections.list {
+		if l.readyLocked(c) {
+			begin(l.waiting.Of(c.waiter))
+		}
+	}
+	for {
+		next, kept := l.waiting.Next(l.now, l.nodes.Total())
+		for _, w := range kept {
+			l.tellLocked(w, l.verdictLocked(w))
+		}
+		if next == nil {
+			return
+		}
+		begin(next)
 	}
 }
 
@@ -348,14 +336,10 @@ func (l *Ledger) objectLocked(waiter types.UID) *v1.Pod {
 	return l.pods[waiter].Object
 }
 
-// endWaitLocked ends a pod's wait, its probe, and what is collected for it.
+// endWaitLocked ends a pod's wait, and what is collected for it.
 func (l *Ledger) endWaitLocked(uid types.UID) {
-	l.waiting.remove(uid)
-	l.queues.Remove(uid)
-	if l.probe == uid {
-		l.probe = ""
-	}
-	l.giveUpLocked(uid)
+	l.waiting.Drop(uid)
+	l.endCollectionOfLocked(uid)
 }
 
 // holdLocked changes what is held on nodes.
@@ -369,6 +353,7 @@ func (l *Ledger) holdLocked(changes []gang.Change) {
 
 // stepLocked lets an event happen to a gang and keeps the sums of nodes and queues in step.
 func (l *Ledger) stepLocked(e *entry, event gang.Event) {
+	l.victims.holders.Touch(e.leader.UID)
 	changes := e.Step(event)
 	l.holdLocked(changes)
 	l.chargeGangLocked(e, changes)

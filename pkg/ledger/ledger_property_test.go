@@ -2,6 +2,9 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -46,7 +50,7 @@ func (w *world) checkSums(t require.TestingT) {
 			require.Zero(t, open, "a gang that is %s holds slots", e.Phase)
 		}
 	}
-	for _, c := range w.collections {
+	for _, c := range w.collections.list {
 		missing := 0
 		for k, kept := range c.kept {
 			held[kept.node] = held[kept.node].Add(kept.amount)
@@ -58,12 +62,13 @@ func (w *world) checkSums(t require.TestingT) {
 			}
 		}
 		require.Equal(t, missing, c.missing)
-		require.Contains(t, w.waiting.byPod, c.waiter)
+		require.NotNil(t, w.waiting.Of(c.waiter))
 		if held[""].IsZero() {
 			delete(held, "")
 		}
 	}
 	require.NoError(t, w.Ledger.nodes.Check())
+	w.checkHolders(t)
 	view := w.View()
 	for i := range view.Len() {
 		name := view.Name(i)
@@ -81,6 +86,17 @@ func (w *world) checkSums(t require.TestingT) {
 	}
 	require.Empty(t, used, "nodes with pods")
 	require.Empty(t, held, "nodes with slots")
+}
+
+// checkHolders asserts that what may be taken back is listed as it is, whatever has happened, without a look at anybody of whom
+// nothing has become.
+//
+// Seen failing when stepLocked did not touch the gang, when leaveLocked did not touch the gang that a worker left, and when the end
+// of a preemption did not touch the pods that stay.
+func (w *world) checkHolders(t require.TestingT) {
+	require.True(t, w.victims.holders.Refresh(math.MaxInt, w.holderLocked))
+	everybody := slices.Concat(slices.Collect(maps.Keys(w.Ledger.pods)), slices.Collect(maps.Keys(w.gangs)))
+	require.NoError(t, w.victims.holders.Check(everybody, w.holderLocked, func(a, b *reclaim.Holder) bool { return reflect.DeepEqual(a, b) }))
 }
 
 // checkRepaired asserts that slots stay only where there is room for them, and are homeless only where there is none.
@@ -164,7 +180,7 @@ func (w *world) checkBooks(t require.TestingT) {
 	}
 	require.Zero(t, workers, "workers outside of their application")
 	require.Zero(t, leaders, "leaders outside of their application")
-	for at, claims := range w.claims {
+	for at, claims := range w.selectors.claims {
 		require.NotEmpty(t, claims)
 		for _, c := range claims {
 			require.Same(t, c.entry, w.gangs[c.entry.leader.UID])
@@ -176,7 +192,8 @@ func (w *world) checkBooks(t require.TestingT) {
 		handles -= len(e.handles)
 	}
 	require.Zero(t, handles)
-	for uid, waiter := range w.waiting.byPod {
+	for waiter := range w.waiting.All() {
+		uid := waiter.ID()
 		if e := w.gangs[uid]; e == nil || e.upfront == nil {
 			p := w.Ledger.pods[uid]
 			require.NotNil(t, p)
@@ -184,11 +201,9 @@ func (w *world) checkBooks(t require.TestingT) {
 		} else {
 			require.Equal(t, gang.Waiting, e.Phase)
 		}
-		require.Equal(t, uid, waiter.uid())
+		require.Same(t, waiter, w.waiting.Of(uid))
 	}
-	if w.probe != "" {
-		require.Contains(t, w.waiting.byPod, w.probe)
-	}
+	require.NoError(t, w.waiting.Check(w.now, w.Ledger.nodes.Total()))
 }
 
 // Seen failing when unplaceLocked kept the pod's room, when a pod resized in place was counted as before, when a slot
@@ -253,9 +268,8 @@ func TestNothingIsHeldWhenNothingRuns(t *testing.T) {
 				"queue %s is charged for nothing: %+v", queue.Name, queue.Usage)
 		}
 		require.Equal(t, Census{Synced: true}, w.Census())
-		require.Empty(t, w.waiting.shapes)
-		require.Empty(t, w.claims)
-		require.Empty(t, w.probe)
+		require.Empty(t, w.selectors.claims)
+		require.Empty(t, w.waiting.Trying())
 		for i := range view.Len() {
 			require.True(t, view.Name(i) == "" || w.nodes[view.Name(i)] != nil, "node %s is gone", view.Name(i))
 		}

@@ -8,7 +8,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 // part is what a pod is in a gang.
@@ -27,15 +29,20 @@ func (p *Pod) play(a part) {
 	p.Kind, p.Gang, p.Leader, p.Role, p.Upfront = a.kind, a.gang, a.leader, a.role, a.upfront
 }
 
-// seePodLocked takes a pod's new state.
+// seePodLocked takes a pod's new state. One that is being deleted before it has a node will never run, whoever holds up its
+// deletion: it has ended.
 func (l *Ledger) seePodLocked(seen Pod) {
+	if seen.doomed() && (l.pods[seen.UID] == nil || l.pods[seen.UID].placed == "") {
+		l.losePodLocked(seen.UID)
+		return
+	}
 	shown := seen.part()
-	l.enlistLocked(&seen)
+	l.selectors.assignRole(&seen)
 	p := l.pods[seen.UID]
 	if p == nil {
 		p = &pod{Pod: seen, shown: shown}
 		l.pods[seen.UID] = p
-		l.labelAllLocked(p)
+		l.selectors.addPod(p)
 		l.joinLocked(p)
 	} else {
 		p.shown = shown
@@ -48,22 +55,23 @@ func (l *Ledger) seePodLocked(seen Pod) {
 		l.placeLocked(p, seen.Node, true)
 	}
 	if seen.Object.DeletionTimestamp != nil && p.placed != "" {
-		l.leaving[seen.UID] = p
+		l.victims.leaving[seen.UID] = p
 	}
 }
+
+// doomed tells whether a pod is being deleted and has no node.
+func (p *Pod) doomed() bool { return p.Object.DeletionTimestamp != nil && p.Node == "" }
 
 // updateLocked takes the new state of a pod seen before.
 func (l *Ledger) updateLocked(p *pod, seen Pod) {
 	defer l.chargeAgainLocked(p, p.User)
-	if p.placed != "" && !p.Requests.Equal(seen.Requests) {
-		l.nodes.Use(p.placed, seen.Requests.Sub(p.Requests))
-	}
-	if p.placed != "" && !maps.Equal(p.Object.Labels, seen.Object.Labels) {
-		l.companyChanged = true
+	if more, stays := seen.Requests.Sub(p.Requests), permanent(&seen).Sub(permanent(&p.Pod)); p.placed != "" && !(more.IsZero() && stays.IsZero()) {
+		l.nodes.Use(p.placed, more)
+		l.nodes.Stay(p.placed, stays)
 	}
 	if !maps.Equal(p.Labels, seen.Labels) {
-		l.unlabelLocked(p)
-		defer l.labelAllLocked(p)
+		l.selectors.removePod(p)
+		defer l.selectors.addPod(p)
 	}
 	if p.part() != seen.part() {
 		// Somebody changed its labels, or a gang was defined or has ended.
@@ -74,14 +82,20 @@ func (l *Ledger) updateLocked(p *pod, seen Pod) {
 		l.reviseLocked(p)
 		return
 	}
+	mended := p.Upfront && (p.Together != seen.Together || p.Problem != seen.Problem)
 	ready, ranked := seen.Ready && !p.Ready, seen.Rank != p.Rank
 	p.Pod = seen
 	e := l.gangs[p.UID]
 	if e != nil && ready {
 		e.progress = l.now
 	}
-	if ranked && l.waiting.byPod[p.UID] != nil {
+	if ranked && l.waiting.Of(p.UID) != nil {
 		l.reviseLocked(p) // it waits elsewhere now
+	}
+	if mended {
+		l.apps[p.Gang].recount(p)
+		l.musterLocked(p.Gang)
+		l.reviseLocked(p)
 	}
 }
 
@@ -124,8 +138,8 @@ func (l *Ledger) contestLocked(a *app, e *entry) {
 		return
 	}
 	l.endWaitLocked(owner.leader.UID)
-	l.dismissLocked(owner)
-	l.disbandLocked(a)
+	l.selectors.remove(owner)
+	l.unassignRolesLocked(a)
 	owner.Gang = gang.New(owner.Key, owner.leader.UID)
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
 	a.leaders = slices.Insert(a.leaders, 0, e)
@@ -161,7 +175,7 @@ func (l *Ledger) resumeLocked(e *entry) {
 	if carried := e.leader.Reservation; carried != nil {
 		l.stepLocked(e, gang.Defined{Definition: carried.Definition})
 		e.eligibility = nil
-		l.recruitLocked(e)
+		l.assignRolesLocked(e)
 		slots = slices.Clone(carried.Slots)
 	}
 	if e.Phase != gang.Waiting {
@@ -196,10 +210,10 @@ func (l *Ledger) losePodLocked(uid types.UID) {
 		return
 	}
 	delete(l.pods, uid)
-	delete(l.leaving, uid)
-	l.unlabelLocked(p)
+	delete(l.victims.leaving, uid)
+	l.selectors.removePod(p)
 	if p.placed != "" {
-		l.nodes.Use(p.placed, resource.Vector{}.Sub(p.Requests))
+		p.use(l.nodes, -1)
 		p.placed = ""
 		l.chargePodLocked(p)
 	}
@@ -235,7 +249,7 @@ func (l *Ledger) leaveLocked(p *pod) {
 // endGangLocked gives back what a gang holds; the next leader that claims the key, if any, owns it from now on.
 func (l *Ledger) endGangLocked(e *entry) {
 	l.stepLocked(e, gang.Ended{})
-	l.dismissLocked(e)
+	l.selectors.remove(e)
 	l.endWaitLocked(e.leader.UID)
 	delete(l.gangs, e.leader.UID)
 	delete(l.degraded, e)
@@ -247,13 +261,13 @@ func (l *Ledger) endGangLocked(e *entry) {
 	if !owned {
 		return
 	}
-	l.disbandLocked(a)
+	l.unassignRolesLocked(a)
+	slices.SortFunc(a.leaders, func(a, b *entry) int { return a.leader.compare(b.leader) })
 	for _, p := range sorted(a.workers) {
 		l.chargePodLocked(p)
 		l.reviseLocked(p)
 	}
 	if len(a.leaders) > 0 {
-		slices.SortFunc(a.leaders, func(a, b *entry) int { return a.leader.compare(b.leader) })
 		l.formLocked(a.leaders[0])
 	} else {
 		l.musterLocked(e.Key)
@@ -263,7 +277,7 @@ func (l *Ledger) endGangLocked(e *entry) {
 // reviseLocked sends a pod that has no node yet through the Gate again: what it was told there is not true any more.
 func (l *Ledger) reviseLocked(p *pod) {
 	if p.placed == "" {
-		l.effects = append(l.effects, Activate{p.Object})
+		l.effects = append(l.effects, Activate{Pod: p.Object})
 	}
 }
 
@@ -276,10 +290,10 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	first := p.placed == ""
 	if first {
 		p.placed = node
-		l.nodes.Use(node, p.Requests)
+		p.use(l.nodes, 1)
 		l.chargePodLocked(p)
-		l.companyChanged = true
-		l.endWaitLocked(p.UID)
+		l.waiting.Started(p.UID)
+		l.endCollectionOfLocked(p.UID)
 	}
 	confirmed := bound && !p.bound
 	p.bound = p.bound || bound
@@ -308,12 +322,28 @@ func (l *Ledger) placeLocked(p *pod, node string, bound bool) {
 	}
 }
 
+// use counts a pod on its node, or takes it off if sign is −1.
+func (p *pod) use(nodes *inventory.Nodes, sign int) {
+	nodes.Use(p.placed, p.Requests.Scale(sign))
+	if stays := permanent(&p.Pod); !stays.IsZero() {
+		nodes.Stay(p.placed, stays.Scale(sign))
+	}
+}
+
+// permanent is what of a pod's requests never leaves its node: all or nothing.
+func permanent(p *Pod) resource.Vector {
+	if inventory.Permanent(p.Object) {
+		return p.Requests
+	}
+	return resource.Vector{}
+}
+
 // unplaceLocked is the inverse of placeLocked.
 func (l *Ledger) unplaceLocked(p *pod) {
 	if p.placed == "" {
 		return
 	}
-	l.nodes.Use(p.placed, resource.Vector{}.Sub(p.Requests))
+	p.use(l.nodes, -1)
 	if p.bound && p.Upfront {
 		l.apps[p.Gang].bound--
 	}
@@ -352,6 +382,5 @@ func (l *Ledger) gangOfLocked(p *pod) *entry {
 // loseNodeLocked takes a node out; its slots move elsewhere when the event settles.
 func (l *Ledger) loseNodeLocked(name string) {
 	l.nodes.Remove(name)
-	// Without an overbooked node more may be free in all, and without an empty one others may be level.
-	l.waiting.idle, l.companyChanged = false, true
+	l.waiting.Changed(waiting.Sums, resource.Vector{}) // without an overbooked node more may be free in all
 }

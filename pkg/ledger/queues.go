@@ -8,9 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 // tellsPerSweep bounds how many of those who wait are told at once that they wait for something else now: each costs two
@@ -41,10 +43,10 @@ func (c charge) nothing() bool {
 func (l *Ledger) arrangeLocked(layout Queues) {
 	l.layout = layout
 	l.queues = quota.New(layout.Specs)
-	clear(l.reclaims)
+	clear(l.victims.reclaims)
 	for _, spec := range layout.Specs {
 		if spec.Reclaim.Enabled {
-			l.reclaims[spec.Name] = true
+			l.victims.reclaims[spec.Name] = true
 		}
 	}
 	l.queues.SetCapacity(l.nodes.Capacity())
@@ -60,17 +62,13 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 	for _, e := range l.gangs {
 		recharge(&e.charged, e.Key.Namespace)
 	}
-	for _, w := range l.waiting.byPod {
-		w.asks.Queue = l.queueOfLocked(w.turn.gang.Namespace)
-		l.queues.Push(w.asks)
-	}
-	for _, c := range l.collections {
-		if c.reclaim != nil {
-			c.reclaim.queue = l.waiting.byPod[c.waiter].asks.Queue
-			l.queues.Promise(c.reclaim.queue, c.reclaim.demand)
+	l.waiting.Arrange(l.queues, func(w *waiting.Waiter) string { return l.queueOfLocked(w.Turn.Gang.Namespace) })
+	for _, c := range l.collections.list {
+		if c.preemption != nil {
+			c.preemption.queue = l.waiting.Of(c.waiter).Asks.Queue
+			l.queues.Promise(c.preemption.queue, c.preemption.demand)
 		}
 	}
-	l.waiting.idle = false
 }
 
 // queued tells whether there are any queues: else nobody waits for a turn.
@@ -86,6 +84,7 @@ func (l *Ledger) strategyLocked(namespace string) placement.Strategy {
 // chargePodLocked charges a pod as what it is now, and the gang that it leads.
 func (l *Ledger) chargePodLocked(p *pod) {
 	l.tallyLocked(p)
+	l.touchLocked(p)
 	if e := l.gangs[p.UID]; e != nil {
 		l.chargeGangLocked(e, nil)
 	}
@@ -99,10 +98,10 @@ func (l *Ledger) chargePodLocked(p *pod) {
 // tallyLocked counts the priorities of what may be taken back.
 func (l *Ledger) tallyLocked(p *pod) {
 	if p.tallied {
-		l.priorities.remove(p.talliedAs)
+		l.victims.priorities.remove(p.talliedAs)
 	}
-	if p.tallied, p.talliedAs = p.placed != "" && !p.Foreign, p.Priority; p.tallied {
-		l.priorities.add(p.talliedAs)
+	if p.tallied, p.talliedAs = p.placed != "" && !p.Foreign && !inventory.Permanent(p.Object), p.Priority; p.tallied {
+		l.victims.priorities.add(p.talliedAs)
 	}
 }
 
@@ -167,7 +166,6 @@ func (l *Ledger) rechargeLocked(c *charge, want charge) {
 	}
 	if !c.nothing() {
 		l.queues.Release(c.queue, c.demand)
-		l.waiting.idle = l.waiting.idle && !l.queues.Freed()
 	}
 	if *c = want; !c.nothing() {
 		l.queues.Charge(c.queue, c.demand)
@@ -199,7 +197,7 @@ func (l *Ledger) allowsLocked(p *pod) gang.Verdict {
 // fitsLocked asks a queue for a waiter, who may have been promised what it asks for.
 func (l *Ledger) fitsLocked(waiter types.UID, queue string, d quota.Demand) quota.Verdict {
 	d.Promised = l.reclaimsLocked(waiter)
-	return l.queues.Fits(queue, d)
+	return l.waiting.Fits(waiter, queue, d)
 }
 
 // verdictOf puts what a queue says into the words of gangs.
@@ -211,16 +209,18 @@ func verdictOf(v quota.Verdict) gang.Verdict {
 }
 
 // parkLocked makes a gang wait; one that waits already keeps its place, unless it asks for something else now.
-func (l *Ledger) parkLocked(e *entry) *waiter {
-	w := l.waitLocked(shapeOf(e), demandOf(e), turnOf(e.leader), quota.Waiter{
-		ID: e.leader.UID, Queue: l.queueOfLocked(e.Key.Namespace), Priority: e.leader.Priority, Rank: e.leader.Rank, Since: e.leader.Created, Demand: demandOnQueue(e),
+func (l *Ledger) parkLocked(e *entry) *waiting.Waiter {
+	return l.waitLocked(waiting.Request{
+		Asks: quota.Waiter{
+			ID: e.leader.UID, Queue: l.queueOfLocked(e.Key.Namespace), Priority: e.leader.Priority, Rank: e.leader.Rank, Since: e.leader.Created,
+			Demand: demandOnQueue(e), Signature: signatureOf(e),
+		},
+		Demand: demandOf(e), Pods: sizesOf(e), Turn: turnOf(e.leader), NeverPreempts: e.leader.NeverPreempts,
 	})
-	w.meek = e.leader.Meek
-	return w
 }
 
 // parkAloneLocked makes a pod wait by itself: one that belongs to nothing, or a worker beyond the slots of its gang.
-func (l *Ledger) parkAloneLocked(p *pod) *waiter {
+func (l *Ledger) parkAloneLocked(p *pod) *waiting.Waiter {
 	asks := quota.Waiter{ID: p.UID, Queue: l.queueOfLocked(p.Namespace), Priority: p.Priority, Rank: p.Rank, Since: p.Created, Demand: l.demandOfPodLocked(p)}
 	kind := "pod"
 	if p.Kind == Worker {
@@ -231,121 +231,76 @@ func (l *Ledger) parkAloneLocked(p *pod) *waiter {
 		asks.Elastic, asks.Held = true, e.leaderPart().Add(p.Requests.Scale(e.Live()))
 	}
 	turn := turnOf(p)
-	turn.gang.Namespace = p.Namespace
-	w := l.waitLocked(kind+" "+p.Shape+" "+p.Requests.String(), p.Requests, turn, asks)
-	w.meek = p.Meek
-	return w
+	turn.Gang.Namespace = p.Namespace
+	asks.Signature = kind + " " + p.Signature + " " + p.Requests.String()
+	return l.waitLocked(waiting.Request{Asks: asks, Demand: p.Requests, Turn: turn, NeverPreempts: p.NeverPreempts})
 }
 
-func (l *Ledger) waitLocked(shape string, demand resource.Vector, turn turn, asks quota.Waiter) *waiter {
-	asks.Shape = shape
-	if known := l.waiting.byPod[asks.ID]; known != nil && (known.asks.Shape != shape || known.asks.Rank != asks.Rank || !equalDemands(known.asks.Demand, asks.Demand)) {
-		l.endWaitLocked(asks.ID)
+func (l *Ledger) waitLocked(asked waiting.Request) *waiting.Waiter {
+	if known := l.waiting.Of(asked.Asks.ID); known != nil && !known.Same(asked) {
+		l.endWaitLocked(asked.Asks.ID)
 	}
-	added := &waiter{asks: asks, turn: turn, since: l.now}
-	w := l.waiting.add(added, shape, demand)
-	if w == added {
-		l.queues.Push(asks)
-	}
-	return w
-}
-
-// nextLocked is who is tried next: the first in the order of queues, of those whose queue lets them start and whose shape is
-// ready. Those on the way to it that have to wait are parked. nil means that there is none.
-func (l *Ledger) nextLocked() *waiter {
-	if l.waiting.idle {
-		return nil
-	}
-	levels, rest := l.waiting.levels(l.now, l.since, l.nodes.Total())
-	for _, level := range levels {
-		may := func(asks quota.Waiter) bool {
-			s := l.waiting.byPod[asks.ID].shape
-			return s.stalls == level && l.waiting.ready(s, l.now, l.since, l.nodes.Total())
-		}
-		l.queues.Wake(may)
-		for asks, any := l.queues.Next(); any; asks, any = l.queues.Next() {
-			w := l.waiting.byPod[asks.ID]
-			if v := l.fitsLocked(asks.ID, asks.Queue, asks.Demand); !v.Passes() {
-				l.queues.Park(asks.ID, v)
-				l.tellLocked(w, l.verdictLocked(w))
-			} else if !may(asks) {
-				l.queues.Park(asks.ID, quota.Verdict{})
-			} else {
-				return w
-			}
-		}
-	}
-	l.waiting.idle = !rest
-	return nil
+	return l.waiting.Put(l.now, asked)
 }
 
 // reasonLocked is the reason of verdictLocked, without its numbers.
-func (l *Ledger) reasonLocked(w *waiter) gang.Reason {
-	if l.reclaimsLocked(w.uid()) {
+func (l *Ledger) reasonLocked(w *waiting.Waiter) gang.Reason {
+	if l.reclaimsLocked(w.ID()) {
 		return gang.Reclaiming
 	}
-	v, parked := l.queues.Parked(w.uid())
-	switch s := w.shape; {
-	case parked && !v.Passes():
-		return gang.Reason(v.Reason)
-	case !s.failed.IsZero() && (w.failed || s.count == 1 || s.verdict.Permanent()):
-		return s.verdict.Reason
-	default:
-		return gang.BehindOthers
-	}
+	return l.waiting.Reason(w)
 }
 
 // verdictLocked is why a waiter waits.
-func (l *Ledger) verdictLocked(w *waiter) gang.Verdict {
-	if c := l.collectionOfLocked(w.uid()); c != nil && c.reclaim != nil {
-		return c.reclaim.verdict
+func (l *Ledger) verdictLocked(w *waiting.Waiter) gang.Verdict {
+	if c := l.collections.of(w.ID()); c != nil && c.preemption != nil {
+		return c.preemption.verdict
 	}
-	if v, parked := l.queues.Parked(w.uid()); parked && !v.Passes() {
+	if v, kept := l.waiting.KeptBy(w); kept {
 		return verdictOf(v)
 	}
-	switch s, reason := w.shape, l.reasonLocked(w); {
-	case reason != gang.BehindOthers:
-		return s.verdict
-	case s.failed.IsZero():
-		return gang.Verdict{Reason: reason, Message: l.whyLaterLocked(w)}
-	default:
-		return gang.Verdict{Reason: reason, Message: fmt.Sprintf("behind %d that wait for the same; the first: %s", s.count-1, s.verdict)}
+	why := l.waiting.Why(w, l.now)
+	if why.Message == "" && why.Reason == gang.BehindOthers {
+		why.Message = l.whyLaterLocked(w)
 	}
+	return why
 }
 
 // whyLaterLocked says who goes before a waiter at present, and why.
-func (l *Ledger) whyLaterLocked(w *waiter) string {
-	if l.probe == "" {
+func (l *Ledger) whyLaterLocked(w *waiting.Waiter) string {
+	trying := l.waiting.Trying()
+	if len(trying) == 0 {
 		return "others go first"
 	}
-	first := l.objectLocked(l.probe)
-	if why := l.queues.Explain(l.probe, w.uid()); why != "" {
+	last := trying[len(trying)-1].ID()
+	first := l.objectLocked(last)
+	if why := l.queues.Explain(last, w.ID()); why != "" {
 		return fmt.Sprintf("%s/%s goes first: %s", first.Namespace, first.Name, why)
 	}
 	return fmt.Sprintf("%s/%s is being tried", first.Namespace, first.Name)
 }
 
 // tellLocked lets the user of a waiter know why it waits, if that is another reason than before.
-func (l *Ledger) tellLocked(w *waiter, verdict gang.Verdict) {
-	told := &w.told
+func (l *Ledger) tellLocked(w *waiting.Waiter, verdict gang.Verdict) {
+	told := &w.Told
 	if verdict.Reason == gang.WouldReclaim {
-		told = &w.foretold // it goes on waiting for what it was told
+		told = &w.Foretold // it goes on waiting for what it was told
 	}
 	if *told != verdict.Reason {
 		*told = verdict.Reason
-		l.effects = append(l.effects, Tell{l.objectLocked(w.uid()), verdict})
+		l.effects = append(l.effects, Tell{l.objectLocked(w.ID()), verdict})
 	}
 }
 
 // sweepTellsLocked tells those who wait for something else now than they were told, the first in turn first.
 func (l *Ledger) sweepTellsLocked() {
-	var stale []*waiter
-	for _, w := range l.waiting.byPod {
-		if w.uid() != l.probe && l.reasonLocked(w) != w.told {
+	var stale []*waiting.Waiter
+	for w := range l.waiting.All() {
+		if !w.Trying() && l.reasonLocked(w) != w.Told {
 			stale = append(stale, w)
 		}
 	}
-	slices.SortFunc(stale, func(a, b *waiter) int { return a.turn.compare(b.turn) })
+	slices.SortFunc(stale, func(a, b *waiting.Waiter) int { return a.Turn.Compare(b.Turn) })
 	for _, w := range stale[:min(len(stale), tellsPerSweep)] {
 		l.tellLocked(w, l.verdictLocked(w))
 	}
@@ -367,8 +322,8 @@ func (l *Ledger) Shares() map[string]resource.Vector {
 		usage, _ := l.queues.Usage(name)
 		wanted[name] = usage.Own
 	}
-	for _, w := range l.waiting.byPod {
-		wanted[w.asks.Queue] = wanted[w.asks.Queue].Add(w.asks.Demand.Amount)
+	for w := range l.waiting.All() {
+		wanted[w.Asks.Queue] = wanted[w.Asks.Queue].Add(w.Asks.Demand.Amount)
 	}
 	l.mu.Unlock()
 
@@ -382,9 +337,9 @@ func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	reasons := map[string]map[gang.Reason]int{} // queue -> reason -> waiters
-	for _, w := range l.waiting.byPod {
+	for w := range l.waiting.All() {
 		reason := l.reasonLocked(w)
-		for name := w.asks.Queue; ; {
+		for name := w.Asks.Queue; ; {
 			if reasons[name] == nil {
 				reasons[name] = map[gang.Reason]int{}
 			}

@@ -1,33 +1,55 @@
 package ledger
 
 import (
+	"maps"
 	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 const (
-	// claimPause is how long a waiter for which nothing can be taken back is not looked at again.
-	claimPause = 5 * time.Second
-	// claimsPerTick bounds how often everything that runs is looked through in one tick.
-	claimsPerTick = 16
-	// slotPatience is how long nobody of a gang may have come or gone before its open slots are taken back: executors of one
-	// that has just started arrive one after another.
-	slotPatience = 30 * time.Second
-	// claimPatience is how long, beyond their grace, those who have to go may take until others are looked for.
-	claimPatience = time.Minute
+	// reclaimPause is how long a waiter for which nothing can be taken back is not looked at again.
+	reclaimPause = 5 * time.Second
+	// plansPerTick bounds how often everything that runs is looked through in one tick.
+	plansPerTick = 16
+	// evictionPatience is how long, beyond their grace, those who have to go may take until others are looked for.
+	evictionPatience = time.Minute
 	// defaultGrace is what the API server gives pods that say nothing else.
 	defaultGrace = 30 * time.Second
+	// refreshedAtOnce bounds how many pods and slots are listed anew while the lock is held.
+	refreshedAtOnce = 500
+	// victimsPerTick bounds how many are looked through in one tick, for all plans together.
+	victimsPerTick = 1 << 18
 )
 
-// reclaim is what others give back for one waiter. The room is kept for it in the collection that the claim belongs to.
-type reclaim struct {
+// victims is what may be taken back, and by whom.
+type victims struct {
+	// reclaims are the queues that take back what they have lent.
+	reclaims map[string]bool
+	// budgets are the PodDisruptionBudgets: namespace -> those in it. A list is never changed once it is there.
+	budgets map[string][]Budget
+	// priorities counts the pods that may be taken back.
+	priorities tally
+	// leaving are the pods that have a node and are on their way out, or have to go for somebody.
+	leaving map[types.UID]*pod
+	// holders is what may be taken back.
+	holders *reclaim.Index
+	// solver works for one plan at a time, and busy means that it does: not under the lock.
+	solver placement.Solver
+	busy   bool
+}
+
+// preemption is what others give back for one waiter. The room is kept for it in the collection that it belongs to.
+type preemption struct {
 	queue string
 	// demand is promised to the waiter by its queue.
 	demand quota.Demand
@@ -39,215 +61,376 @@ type reclaim struct {
 	verdict gang.Verdict
 }
 
-// reclaimLocked makes room for those who may take it back from others: of every queue the first in turn, and who comes after
-// it if it may not.
-func (l *Ledger) reclaimLocked() {
-	for _, c := range slices.Clone(l.collections) {
-		if c.reclaim != nil && !l.readyLocked(c) && !c.reclaim.comes() {
-			l.waiting.byPod[c.waiter].claimed = time.Time{}
-			l.abandonLocked(c)
+// candidate is somebody who waits and may take something back.
+type candidate struct {
+	first  quota.First
+	waiter reclaim.Waiter
+}
+
+// reclaim makes room for those who may take it back from others: of every queue the first in turn, and who comes after it if
+// it may not. Who has to go is a long answer, so it is found without the lock, and checked when it is carried out.
+func (l *Ledger) reclaim(now time.Time) []Effect {
+	candidates, effects := l.beginReclaim(now)
+	if len(candidates) > 0 {
+		effects = append(effects, l.reclaimFor(now, candidates)...)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.victims.busy = false
+	}
+	return effects
+}
+
+// beginReclaim ends what comes to nothing, and names those for whom somebody may have to leave. If there are any, nobody else
+// reclaims until all are planned for.
+func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = now
+	if !l.synced || l.victims.busy {
+		return nil, nil
+	}
+	var effects []Effect
+	for _, c := range slices.Clone(l.collections.list) {
+		if c.preemption != nil && !l.readyLocked(c) && !c.preemption.comes() {
+			l.waiting.Of(c.waiter).Claimed = time.Time{}
+			l.endCollectionLocked(c)
+			effects = append(effects, l.settleLocked()...)
 		}
 	}
-	var victims map[types.UID]*victim
-	looked, claimed := 0, map[string]bool{} // queue -> has taken something back in this tick
-	lowest := l.priorities.lowest()
-	if len(l.reclaims) == 0 && l.waiting.priorities.highest() <= lowest {
-		return // nobody may take anything back, however many wait
+	var candidates []candidate
+	lowest := l.victims.priorities.lowest()
+	if len(l.victims.reclaims) > 0 || l.waiting.Highest() > lowest { // else nobody may take anything back, however many wait
+		for _, first := range l.queues.Firsts(func(asks quota.Waiter) bool { return l.mayReclaimLocked(asks, lowest) }) {
+			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.Of(first.ID), l.collections.of(first.ID))})
+		}
 	}
-	for _, asks := range l.queues.Firsts(func(asks quota.Waiter) bool { return l.mayClaimLocked(asks, lowest) }) {
-		w := l.waiting.byPod[asks.ID]
-		wish, wants := l.wishLocked(w, lowest)
-		if claimed[asks.Queue] || !wants {
+	l.victims.busy = len(candidates) > 0
+	return candidates, effects
+}
+
+// reclaimFor plans for candidates in turn, without the lock.
+func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Effect) {
+	for !l.refreshHolders() {
+	}
+	cluster := l.cluster(now)
+	waiters, firsts := map[types.UID]*reclaim.Waiter{}, []quota.First(nil)
+	for i := range candidates {
+		if _, may := cluster.Request(&candidates[i].waiter); may {
+			waiters[candidates[i].first.ID], firsts = &candidates[i].waiter, append(firsts, candidates[i].first)
+		}
+	}
+	planned, seen, reclaims := 0, 0, map[string]bool{} // queue -> has taken something back in this tick
+	for asks := range quota.InTurn(cluster.Queues, firsts) {
+		request, may := cluster.Request(waiters[asks.ID]) // others have taken something meanwhile
+		if reclaims[asks.Queue] || !may {
 			continue
 		}
-		w.claimed = l.now
-		var hopeless bool
-		l.foreseeLocked(func() { hopeless = !wish.Preempts && l.queues.Choose(wish, nil, nil).Obstacle != quota.NotEnough })
-		if hopeless {
-			continue // whatever runs
+		looked, waits := l.look(now, asks.ID)
+		if !waits {
+			continue
 		}
-		if victims == nil {
-			victims = l.victimsLocked()
+		plan, victims, found := cluster.Plan(&l.victims.solver, &looked, request)
+		if found {
+			done, said := l.execute(now, asks.ID, plan)
+			if effects = append(effects, said...); done {
+				reclaims[asks.Queue] = true
+				cluster = l.cluster(now)
+			}
 		}
-		claimed[asks.Queue] = l.claimLocked(w, wish, victims)
-		if looked++; looked == claimsPerTick {
-			return
+		planned, seen = planned+1, seen+victims
+		if planned == plansPerTick || seen >= victimsPerTick {
+			break
 		}
+	}
+	return effects
+}
+
+// refreshHolders lists some of those anew that something has become of; false means that there are more.
+func (l *Ledger) refreshHolders() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.victims.holders.Refresh(refreshedAtOnce, l.holderLocked)
+}
+
+// holderLocked is what a gang that runs, or a pod by itself, holds; nil for everybody else.
+func (l *Ledger) holderLocked(id types.UID) *reclaim.Holder {
+	if p := l.pods[id]; p != nil && p.Kind != Leader {
+		if p.placed == "" || p.Foreign || inventory.Permanent(p.Object) || l.gangOfLocked(p) != nil {
+			return nil
+		}
+		h := reclaim.Holder{
+			ID: id, Key: gang.Key{Namespace: p.Namespace, Name: string(id)}, Object: p.Object, Priority: p.Priority, Created: p.Created, Kind: quota.Gang,
+		}
+		if p.Kind == Worker {
+			h.Kind, h.Key = quota.Elastic, p.Gang // nobody knows how many of them its leader needs
+		}
+		return h.With([]reclaim.Pod{p.held()})
+	}
+	e := l.gangs[id]
+	if e == nil || e.Phase != gang.Running {
+		return nil
+	}
+	h := reclaim.Holder{
+		ID: id, Key: e.Key, Object: e.leader.Object, Priority: e.leader.Priority, Created: e.leader.Created,
+		Gang: true, Leaves: e.preemptor != "", Needed: map[string]int{}, Amount: e.open,
+	}
+	var pods []reclaim.Pod
+	for _, p := range l.apps[e.Key].workers {
+		if p.placed != "" && l.gangOfLocked(p) == e {
+			pods = append(pods, p.held())
+		}
+	}
+	if e.upfront == nil && e.leader.placed != "" {
+		pods = append(pods, e.leader.held())
+	}
+	for _, role := range e.Gang.Definition.Roles {
+		h.Needed[role.Name] = role.Minimum
+		e.OpenSlots(role.Name, func(slot gang.Slot) bool {
+			h.Open = append(h.Open, slot)
+			return true
+		})
+	}
+	if e.leader.Ready {
+		h.Idle = e.progress
+	}
+	return h.With(pods)
+}
+
+// held is a pod that has a node, as it is now.
+func (p *pod) held() reclaim.Pod {
+	return reclaim.Pod{
+		UID: p.UID, Object: p.Object, Node: p.placed, Requests: p.Requests, Priority: p.Priority, Created: p.Created,
+		Role: p.Role, Worker: p.Kind == Worker, Leaves: p.leaves(),
 	}
 }
 
-// comes tells whether somebody still has to leave. Otherwise what they left has gone to another claim on the same node,
+// leaves tells whether a pod has to go, or is going.
+func (p *pod) leaves() bool { return p.preemptor != "" || p.Object.DeletionTimestamp != nil }
+
+// cluster is everything that plans depend on, as it is now.
+func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.victims.holders.Refresh(refreshedAtOnce, l.holderLocked) // what has happened since
+	c := &reclaim.Cluster{
+		Now: now, View: l.nodes.View(l.waiting.Epoch()), Queues: l.queues.Snapshot(), Namespaces: l.layout.Namespaces, Holders: l.victims.holders.Holders(),
+		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(l.victims.leaving, l.collections.list),
+		Taken: map[string]resource.Vector{}, Lowest: l.victims.priorities.lowest(),
+	}
+	for _, p := range l.victims.leaving {
+		if p.preemptor == "" {
+			c.Leaving[p.placed] = c.Leaving[p.placed].Add(p.Requests)
+		}
+	}
+	for _, other := range l.collections.list {
+		if r := other.preemption; r != nil {
+			c.Taken[r.queue] = c.Taken[r.queue].Add(r.taken)
+		}
+	}
+	return c
+}
+
+// coming is what becomes of queues when everything has come true that is on its way.
+func coming(leaving map[types.UID]*pod, collections []*collection) []quota.Change {
+	var changes []quota.Change
+	going := func(c charge) {
+		changes = append(changes, quota.Change{Queue: c.queue, Demand: c.demand, Charged: -1})
+	}
+	for _, p := range leaving {
+		going(p.charged)
+	}
+	for _, c := range collections {
+		if c.preemption == nil {
+			continue
+		}
+		changes = append(changes, quota.Change{Queue: c.preemption.queue, Demand: c.preemption.demand, Charged: 1, Promised: -1})
+		for _, e := range c.preemption.gangs {
+			if e.preemptor == c.waiter {
+				going(e.charged)
+			}
+		}
+	}
+	return changes
+}
+
+// comes tells whether somebody still has to leave. Otherwise what they left has gone to another collection on the same node,
 // which then needed less of what was to leave for it, or to others of the same queue.
-func (r *reclaim) comes() bool {
+func (r *preemption) comes() bool {
 	return slices.ContainsFunc(r.pods, func(p *pod) bool { return p.placed != "" })
 }
 
-// mayClaimLocked tells whether somebody may have to leave for a waiter, whatever it lacks.
-func (l *Ledger) mayClaimLocked(asks quota.Waiter, lowest int32) bool {
-	w := l.waiting.byPod[asks.ID]
-	if asks.Elastic || !w.claimed.IsZero() && l.now.Sub(w.claimed) < claimPause {
+// mayReclaimLocked tells whether somebody may have to leave for a waiter, whatever it lacks.
+func (l *Ledger) mayReclaimLocked(asks quota.Waiter, lowest int32) bool {
+	w := l.waiting.Of(asks.ID)
+	if asks.Elastic || !w.Claimed.IsZero() && l.now.Sub(w.Claimed) < reclaimPause {
 		return false
 	}
-	return (asks.Priority > lowest && !w.meek || l.reclaims[asks.Queue]) && !l.reclaimsLocked(asks.ID)
+	return (asks.Priority > lowest && !w.NeverPreempts || l.victims.reclaims[asks.Queue]) && !l.reclaimsLocked(asks.ID)
 }
 
 // reclaimsLocked tells whether somebody leaves for a waiter already.
 func (l *Ledger) reclaimsLocked(waiter types.UID) bool {
-	c := l.collectionOfLocked(waiter)
-	return c != nil && c.reclaim != nil
+	c := l.collections.of(waiter)
+	return c != nil && c.preemption != nil
 }
 
-// wishLocked is what a waiter lacks that others may have to give; false if it lacks something else, or nobody has to.
-func (l *Ledger) wishLocked(w *waiter, lowest int32) (quota.Claim, bool) {
-	spec, _ := l.queues.Spec(w.asks.Queue)
-	wish := quota.Claim{
-		Queue: w.asks.Queue, Demand: w.asks.Demand.Amount, Priority: w.asks.Priority,
-		Preempts: !w.meek && w.asks.Priority > lowest, Early: l.now.Sub(w.since) < spec.Reclaim.After,
-	}
-	if !wish.Preempts && (wish.Early || !spec.Reclaim.Enabled) {
-		return wish, false
-	}
-	verdict := l.queues.Fits(w.asks.Queue, w.asks.Demand)
-	switch {
-	case verdict.Reason == quota.QueueLimit:
-		wish.Within = verdict.Queue
-		usage, _ := l.queues.Usage(verdict.Queue)
-		var over []resource.Amount
-		for _, limit := range usage.Limit {
-			if asked := wish.Demand.Of(limit.Name); asked > 0 {
-				over = append(over, resource.Amount{Name: limit.Name, Value: max(usage.Used.Of(limit.Name)+asked-limit.Value, 0)})
-			}
-		}
-		wish.Lacking = resource.OfAmounts(over)
-	case !verdict.Passes() || w.shape.rehearsed || !w.shape.lacksRoom():
-		return wish, false
-	default:
-		free := l.nodes.Total()
-		if c := l.collectionOfLocked(w.uid()); c != nil {
-			for _, kept := range c.kept {
-				free = free.Add(kept.amount)
-			}
-		}
-		for _, p := range l.leaving {
-			if p.taker == "" {
-				free = free.Add(p.Requests)
-			}
-		}
-		if wish.Lacking = wish.Demand.Missing(free); wish.Lacking.IsZero() {
-			wish.Lacking = l.pieceLocked(w, spec)
+// reclaimerOf is a waiter for which so much is collected; nil means nothing.
+func reclaimerOf(w *waiting.Waiter, collected *collection) reclaim.Waiter {
+	r := reclaim.Waiter{Asks: w.Asks, NeverPreempts: w.NeverPreempts, Since: w.Since, LacksRoom: w.LacksRoom()}
+	if collected != nil {
+		for _, kept := range collected.kept {
+			r.Kept = r.Kept.Add(kept.amount)
 		}
 	}
-	if spec.Reclaim.Enabled && !wish.Preempts && !l.utilizedLocked(wish.Lacking, spec.Reclaim.Utilization) {
-		return wish, false
-	}
-	for _, c := range l.collections {
-		if c.reclaim != nil && c.reclaim.queue == wish.Queue {
-			wish.Taken = wish.Taken.Add(c.reclaim.taken)
-		}
-	}
-	return wish, !wish.Lacking.IsZero()
+	return r
 }
 
-// utilizedLocked tells whether so many percent of the nodes are in use, of some resource that is lacking.
-func (l *Ledger) utilizedLocked(lacking resource.Vector, percent int64) bool {
-	for name := range lacking.List() {
-		if all := l.nodes.Capacity().Of(name); lacking.Of(name) > 0 && all-l.nodes.Total().Of(name) >= all/100*percent {
-			return true
-		}
+// look is what a plan for a waiter has to be about; false if it does not wait any more, or somebody leaves for it already.
+func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.waiting.Of(id)
+	if w == nil || l.reclaimsLocked(id) {
+		return reclaim.Case{}, false
 	}
-	return percent == 0
+	w.Claimed = now
+	looked := reclaim.Case{Waiter: reclaimerOf(w, l.collections.of(id)), Title: w.Turn.Gang.String(), Pods: l.asksLocked(id)}
+	if object := l.objectLocked(id); object != nil {
+		looked.Title = object.Namespace + "/" + object.Name
+	}
+	if c := l.collections.of(id); c != nil {
+		looked.KeptOn = c.amounts()
+	}
+	return looked, true
 }
 
-// pieceLocked is a bit of everything that a waiter may lack for which enough is free in all, but not in one piece. What its
-// queue is not guaranteed it cannot take back.
-func (l *Ledger) pieceLocked(w *waiter, spec quota.Spec) resource.Vector {
-	var bits []resource.Amount
-	for name := range w.asks.Demand.Amount.List() {
-		if _, guaranteed := spec.Guaranteed.Of(name); guaranteed || !spec.Reclaim.Enabled {
-			bits = append(bits, resource.Amount{Name: name, Value: 1})
-		}
+// execute lets those of a plan go, if it still holds, and tells whether they do.
+func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (bool, []Effect) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = now
+	w := l.waiting.Of(id)
+	if w == nil || l.reclaimsLocked(id) {
+		return false, nil
 	}
-	return resource.OfAmounts(bits)
-}
-
-// claimLocked takes back what makes a waiter fit, if there is something, and tells whether it has.
-func (l *Ledger) claimLocked(w *waiter, wish quota.Claim, all map[types.UID]*victim) bool {
-	t := l.trialLocked(w, all)
-	candidates := make([]quota.Victim, 0, len(all))
-	for _, v := range all {
-		if !v.leaves() {
-			candidates = append(candidates, v.Victim)
-		}
+	if !l.holdsLocked(w, &plan) {
+		w.Claimed = time.Time{} // to be planned anew
+		return false, nil
 	}
-	l.foreseeLocked(func() {
-		if !t.enough(nil) { // else what is leaving already will do
-			t.choice = l.queues.Choose(wish, candidates, t.enough)
-		}
-	})
-	if len(t.choice.Victims) == 0 {
-		return false
-	}
-	slots, fits := t.plan()
-	if !fits {
-		return false
-	}
-	spec, _ := l.queues.Spec(w.asks.Queue)
+	spec, _ := l.queues.Spec(w.Asks.Queue)
 	if spec.Reclaim.DryRun {
-		l.tellLocked(w, gang.Verdict{Reason: gang.WouldReclaim, Message: "would take back " + t.summary()})
+		l.tellLocked(w, gang.Verdict{Reason: gang.WouldReclaim, Message: "would take back " + plan.Summary})
+		return false, l.settleLocked()
+	}
+	l.takeLocked(w, &plan, spec.Reclaim.Grace)
+	return true, l.settleLocked()
+}
+
+// holdsLocked tells whether a plan still holds: the waiter asks for the same, nothing has become of anybody who has to go, their
+// queues still give it and that of the waiter lets it in, and the nodes have the room.
+func (l *Ledger) holdsLocked(w *waiting.Waiter, plan *reclaim.Plan) bool {
+	if w.Asks.Queue != plan.Request.Queue || !w.Asks.Demand.Amount.Equal(plan.Request.Demand) {
 		return false
 	}
-	l.takeLocked(w, t, slots, spec.Reclaim.Grace)
+	freed := map[string]resource.Vector{} // node -> what comes free
+	for at, v := range plan.Victims {
+		if !l.victims.holders.Is(v.Holder) || l.queueOfLocked(v.Holder.Key.Namespace) != plan.Chosen[at].Queue {
+			return false
+		}
+		v.EachRoom(func(node string, amount resource.Vector) { freed[node] = freed[node].Add(amount) })
+	}
+	defer l.queues.Simulate(coming(l.victims.leaving, l.collections.list))()
+	if !l.queues.Allows(plan.Request, plan.Chosen) {
+		return false
+	}
+	defer l.queues.Simulate(reclaim.Released(plan.Chosen))()
+	if !l.queues.Fits(w.Asks.Queue, w.Asks.Demand).Passes() {
+		return false
+	}
+	for _, p := range l.victims.leaving {
+		if p.preemptor == "" {
+			freed[p.placed] = freed[p.placed].Add(p.Requests)
+		}
+	}
+	if c := l.collections.of(w.ID()); c != nil {
+		for node, amount := range c.amounts() {
+			freed[node] = freed[node].Add(amount)
+		}
+	}
+	return placesHold(l.nodes, l.wantsLocked(w.ID()), plan.Places, freed)
+}
+
+// placesHold tells whether the nodes of a plan have the room when so much has come free: node -> amount.
+func placesHold(nodes *inventory.Nodes, wants []want, places []reclaim.Place, freed map[string]resource.Vector) bool {
+	taken := map[string]resource.Vector{} // node -> sum
+	for _, place := range places {
+		if place.Role >= len(wants) || !nodes.Exists(place.Node) || !wants[place.Role].eligible(nodes.Of(place.Node).Object) {
+			return false
+		}
+		taken[place.Node] = taken[place.Node].Add(wants[place.Role].requests.Scale(place.Count))
+		if !taken[place.Node].Fits(nodes.Of(place.Node).Free.Add(freed[place.Node])) {
+			return false
+		}
+	}
 	return true
 }
 
-// takeLocked lets the chosen ones go and keeps the room for the waiter as it comes free.
-func (l *Ledger) takeLocked(w *waiter, t *trial, slots []placement.Slots, grace *time.Duration) {
-	l.giveUpLocked(w.uid()) // what was collected so far is part of the plan
-	c := newCollection(w.uid(), t.wants, l.now)
-	c.reclaim = &reclaim{queue: w.asks.Queue, demand: w.asks.Demand, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + t.summary()}}
-	c.after = claimPatience
+// takeLocked lets the victims of a plan go and keeps the room for the waiter as it comes free.
+func (l *Ledger) takeLocked(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Duration) {
+	l.endCollectionOfLocked(w.ID()) // what was collected so far is part of the plan
+	c := newCollection(w.ID(), l.wantsLocked(w.ID()), l.now)
+	c.preemption = &preemption{queue: w.Asks.Queue, demand: w.Asks.Demand, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + plan.Summary}}
+	c.after = evictionPatience
 	var evictions []Effect
-	for _, chosen := range t.choice.Victims {
-		v := t.all[chosen.ID]
-		if chosen.Queue != w.asks.Queue {
-			c.reclaim.taken = c.reclaim.taken.Add(chosen.Amount)
+	for at, v := range plan.Victims {
+		if plan.Chosen[at].Queue != w.Asks.Queue {
+			c.preemption.taken = c.preemption.taken.Add(v.Amount)
 		}
-		if v.Kind == quota.Slot {
-			l.stepLocked(v.entry, gang.Released{})
-			delete(l.degraded, v.entry)
-			l.saveLocked(v.entry)
+		e, why := l.gangs[v.Holder.ID], plan.Why(at)
+		switch {
+		case v.Kind == quota.Slot:
+			l.stepLocked(e, gang.Released{})
+			delete(l.degraded, e)
+			l.saveLocked(e)
+		case v.Kind == quota.Gang && e != nil:
+			e.preemptor = w.ID()
+			l.victims.holders.Touch(v.Holder.ID)
+			c.preemption.gangs = append(c.preemption.gangs, e)
 		}
-		if v.Kind == quota.Gang && v.entry != nil {
-			v.entry.taker = w.uid()
-			c.reclaim.gangs = append(c.reclaim.gangs, v.entry)
+		for _, held := range v.Pods {
+			p := l.pods[held.UID]
+			p.preemptor = w.ID()
+			l.touchLocked(p)
+			l.victims.leaving[p.UID] = p
+			c.preemption.pods = append(c.preemption.pods, p)
+			c.after = max(c.after, evictionPatience+p.grace(grace))
+			evictions = append(evictions, Evict{Pod: p.Object, Grace: grace, Forced: plan.Chosen[at].Protected, Verdict: gang.Verdict{Reason: gang.Reclaimed, Message: why}})
 		}
-		for _, p := range v.pods {
-			p.taker = w.uid()
-			l.leaving[p.UID] = p
-			c.reclaim.pods = append(c.reclaim.pods, p)
-			c.after = max(c.after, claimPatience+p.grace(grace))
-			evictions = append(evictions, Evict{Pod: p.Object, Grace: grace, Forced: v.Protected, Verdict: gang.Verdict{Reason: gang.Reclaimed, Message: t.why(v, p)}})
-		}
-		if len(v.pods) == 0 {
-			l.effects = append(l.effects, Tell{v.entry.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: t.why(v, nil)}})
+		if len(v.Pods) == 0 {
+			l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: why}})
 		}
 	}
-	l.collections = append(l.collections, c)
-	l.queues.Promise(w.asks.Queue, w.asks.Demand)
-	next := make([]int, len(t.wants)) // want -> the first of its pods without a node
+	l.collections.add(c)
+	l.queues.Promise(w.Asks.Queue, w.Asks.Demand)
+	w.Promised = true
+	l.keepPlacesLocked(c, plan.Places)
+	l.tellLocked(w, c.preemption.verdict)
+	l.effects = append(l.effects, evictions...)
+}
+
+// keepPlacesLocked keeps what is free of the room of a plan.
+func (l *Ledger) keepPlacesLocked(c *collection, places []reclaim.Place) {
+	next := make([]int, len(c.wants)) // want -> the first of its pods without a node
 	for k := len(c.kept) - 1; k >= 0; k-- {
 		next[c.kept[k].want] = k
 	}
-	for _, s := range slots {
-		node := t.view.Name(s.Node)
-		for range s.Count {
-			l.settleOnLocked(c, next[s.Role], node)
-			next[s.Role]++
+	for _, place := range places {
+		for range place.Count {
+			l.collections.settleOn(l.now, c, next[place.Role], place.Node)
+			next[place.Role]++
 		}
 	}
 	c.homeless, c.seeking = nil, false
-	l.tellLocked(w, c.reclaim.verdict)
-	l.effects = append(l.effects, evictions...)
 }
 
 // grace is how long a pod may take to end.
@@ -262,26 +445,30 @@ func (p *pod) grace(given *time.Duration) time.Duration {
 	}
 }
 
-// withdrawLocked lets those stay who were to go for a collection that has ended and are not on their way yet.
-func (l *Ledger) withdrawLocked(c *collection) {
-	if c.reclaim == nil {
+// endPreemptionLocked lets those stay who were to go for a collection that has ended and are not on their way yet.
+func (l *Ledger) endPreemptionLocked(c *collection) {
+	if c.preemption == nil {
 		return
 	}
-	l.queues.Retract(c.reclaim.queue, c.reclaim.demand)
-	l.waiting.idle = l.waiting.idle && !l.queues.Freed()
-	for _, p := range c.reclaim.pods {
-		if p.taker == c.waiter {
-			p.taker = ""
+	l.queues.Retract(c.preemption.queue, c.preemption.demand)
+	if w := l.waiting.Of(c.waiter); w != nil {
+		w.Promised = false
+	}
+	for _, p := range c.preemption.pods {
+		if p.preemptor == c.waiter {
+			p.preemptor = ""
+			l.touchLocked(p)
 			if !p.leaves() {
-				delete(l.leaving, p.UID)
+				delete(l.victims.leaving, p.UID)
 			}
 		}
 	}
-	for _, e := range c.reclaim.gangs {
-		if e.taker != c.waiter {
+	for _, e := range c.preemption.gangs {
+		if e.preemptor != c.waiter {
 			continue
 		}
-		e.taker = ""
+		e.preemptor = ""
+		l.victims.holders.Touch(e.leader.UID)
 		if a := l.apps[e.Key]; a != nil {
 			for _, p := range sorted(a.workers) {
 				l.reviseLocked(p)
@@ -290,56 +477,25 @@ func (l *Ledger) withdrawLocked(c *collection) {
 	}
 }
 
-// Leaves tells whether a pod still has to go for which an Evict was asked.
-func (l *Ledger) Leaves(uid types.UID) bool {
+// Situation tells whether a pod has a node, or is about to get one, and whether it still has to go for which an Evict was asked.
+func (l *Ledger) Situation(uid types.UID) (placed, leaves bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.pods[uid]
-	return p != nil && p.taker != ""
+	return p != nil && p.placed != "", p != nil && p.preemptor != ""
 }
 
-// foreseeLocked lets f see the queues as they will be when everything has come true that is on its way: who has to go has
-// gone, and those for whom they go have started.
-func (l *Ledger) foreseeLocked(f func()) {
-	var coming []*reclaim
-	for _, c := range l.collections {
-		if c.reclaim != nil {
-			coming = append(coming, c.reclaim)
-		}
-	}
-	for _, r := range coming {
-		l.queues.Retract(r.queue, r.demand)
-		l.queues.Charge(r.queue, r.demand)
-	}
-	going := l.goingLocked()
-	for _, c := range going {
-		l.queues.Release(c.queue, c.demand)
-	}
-	f()
-	for _, c := range going {
-		l.queues.Charge(c.queue, c.demand)
-	}
-	for _, r := range coming {
-		l.queues.Release(r.queue, r.demand)
-		l.queues.Promise(r.queue, r.demand)
+func (v *victims) forgetBudget(namespace, name string) {
+	rest := slices.DeleteFunc(slices.Clone(v.budgets[namespace]), func(b Budget) bool { return b.Name == name })
+	if v.budgets[namespace] = rest; len(rest) == 0 {
+		delete(v.budgets, namespace)
 	}
 }
 
-// goingLocked is what is charged for pods on their way out, and for the slots of gangs that go as a whole.
-func (l *Ledger) goingLocked() []charge {
-	var going []charge
-	for _, p := range l.leaving {
-		going = append(going, p.charged)
+// touchLocked notes that something has become of a pod, and so of what it and its gang hold.
+func (l *Ledger) touchLocked(p *pod) {
+	l.victims.holders.Touch(p.UID)
+	if e := l.gangOfLocked(p); e != nil {
+		l.victims.holders.Touch(e.leader.UID)
 	}
-	for _, c := range l.collections {
-		if c.reclaim == nil {
-			continue
-		}
-		for _, e := range c.reclaim.gangs {
-			if e.taker == c.waiter {
-				going = append(going, e.charged)
-			}
-		}
-	}
-	return going
 }

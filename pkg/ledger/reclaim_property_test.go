@@ -23,7 +23,7 @@ type lenders struct {
 	waiting map[string]Pod
 	// going are pods that have to go and have not gone, in the order in which they were told to.
 	going []string
-	// gone is for whom a pod has gone: pod -> taker.
+	// gone is for whom a pod has gone: pod -> preemptor.
 	gone map[string]string
 }
 
@@ -77,7 +77,7 @@ func (l *lenders) perform(t *rapid.T) {
 func (l *lenders) evict(t *rapid.T, e Evict) {
 	p := l.Ledger.pods[e.Pod.UID]
 	require.NotNil(t, p)
-	require.False(t, l.specOf(l.Ledger.waiting.byPod[p.taker].asks.Queue).Reclaim.DryRun, "a dry run evicts %s", e.Pod.Name)
+	require.False(t, l.specOf(l.Ledger.waiting.Of(p.preemptor).Asks.Queue).Reclaim.DryRun, "a dry run evicts %s", e.Pod.Name)
 	if p.Kind == Leader {
 		for _, worker := range l.apps[p.Gang].workers {
 			require.True(t, worker.placed == "" || slices.Contains(l.going, string(worker.UID)) || l.gone[string(worker.UID)] != "", "%s goes before its executor %s", e.Pod.Name, worker.UID)
@@ -85,7 +85,7 @@ func (l *lenders) evict(t *rapid.T, e Evict) {
 	}
 	l.going = append(l.going, e.Pod.Name)
 	staying := l.standing(p.Namespace).Used.CPU
-	for _, other := range l.leaving {
+	for _, other := range l.victims.leaving {
 		if other.Namespace == p.Namespace {
 			staying -= other.Requests.CPU
 		}
@@ -99,7 +99,7 @@ func (l *lenders) specOf(queue string) quota.Spec {
 
 // try is a scheduling cycle of a driver, and if it ends well all its executors come at once.
 func (l *lenders) try(p Pod) {
-	verdict, effects := l.Gate(l.now, p)
+	verdict, _, effects := l.Gate(l.now, p)
 	l.said = append(l.said, effects...)
 	if !verdict.Passes() {
 		return
@@ -125,6 +125,12 @@ func (l *lenders) try(p Pod) {
 	}
 }
 
+// leaves tells whether a pod still has to go.
+func leaves(l *Ledger, uid types.UID) bool {
+	_, leaves := l.Situation(uid)
+	return leaves
+}
+
 // leaveOne lets one of those go that have to, drivers after their executors.
 func (l *lenders) leaveOne(t *rapid.T) {
 	name := l.going[0]
@@ -132,8 +138,8 @@ func (l *lenders) leaveOne(t *rapid.T) {
 		name = l.going[i]
 	}
 	l.going = slices.DeleteFunc(l.going, func(other string) bool { return other == name })
-	if p := l.Ledger.pods[types.UID(name)]; p != nil && l.Leaves(p.UID) {
-		l.gone[name] = string(p.taker)
+	if p := l.Ledger.pods[types.UID(name)]; p != nil && leaves(l.Ledger, p.UID) {
+		l.gone[name] = string(p.preemptor)
 		l.tell(PodGone{p.UID})
 	}
 }
@@ -160,7 +166,7 @@ func TestLentRoomIsReturned(t *testing.T) {
 				l.perform(t)
 			}
 		}
-		for quiet := time.Duration(0); quiet < 3*claimPause; quiet += time.Second {
+		for quiet := time.Duration(0); quiet < 3*reclaimPause; quiet += time.Second {
 			l.pass(time.Second)
 			l.perform(t)
 			if len(l.going) == 0 {
@@ -172,11 +178,11 @@ func TestLentRoomIsReturned(t *testing.T) {
 				l.perform(t)
 			}
 		}
-		require.Empty(t, l.collections)
-		require.Empty(t, l.leaving)
-		for pod, taker := range l.gone {
-			_, waits := l.waiting[taker]
-			require.False(t, waits, "%s has left for %s in vain", pod, taker)
+		require.Empty(t, l.collections.list)
+		require.Empty(t, l.victims.leaving)
+		for pod, preemptor := range l.gone {
+			_, waits := l.waiting[preemptor]
+			require.False(t, waits, "%s has left for %s in vain", pod, preemptor)
 		}
 		for _, p := range l.waiting {
 			l.requireNothingToTake(t, p)
@@ -203,7 +209,15 @@ func (l *lenders) requireNothingToTake(t *rapid.T, p Pod) {
 		expendable := int64(0)
 		for _, e := range l.gangs {
 			if e.Key.Namespace == giver.Name && e.Phase == gang.Running {
-				expendable += int64(len(e.expendable(l.membersLocked(e))))
+				live := map[string]int{} // role -> executors
+				for _, p := range l.apps[e.Key].workers {
+					if p.placed != "" {
+						live[p.Role]++
+					}
+				}
+				for _, role := range e.Definition.Roles {
+					expendable += int64(max(live[role.Name]-role.Minimum, 0))
+				}
 			}
 		}
 		borrowed := l.standing(giver.Name).Used.CPU/1000 - giver.Guaranteed.Vector().CPU/1000

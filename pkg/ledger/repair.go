@@ -11,15 +11,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // repairLocked moves open slots off nodes that cannot keep them: nodes that are gone, that the role may not use any
 // more, or on which others have taken the room. The gangs admitted last move first. All gangs are looked at only when
 // some node is in trouble; else those whose own slots the event has opened or resized.
 func (l *Ledger) repairLocked() {
-	l.checkCollectionLocked()
+	l.collections.check()
 	suspects := l.unsettled
 	touched := sets.New[string]()
 	for _, i := range l.nodes.Touched() {
@@ -38,7 +40,7 @@ func (l *Ledger) repairLocked() {
 	if len(touched) == 0 {
 		suspects = nil
 	}
-	for _, e := range slices.SortedFunc(maps.Keys(suspects), func(a, b *entry) int { return turnOf(b.leader).compare(turnOf(a.leader)) }) {
+	for _, e := range slices.SortedFunc(maps.Keys(suspects), func(a, b *entry) int { return turnOf(b.leader).Compare(turnOf(a.leader)) }) {
 		for s := range e.Slots {
 			slot := &e.Slots[s]
 			if slot.Worker != "" || !touched.Has(slot.Node) {
@@ -98,7 +100,7 @@ func (l *Ledger) rehomeLocked() {
 		return
 	}
 	touched := slices.Values(l.nodes.Touched())
-	for _, e := range slices.SortedFunc(maps.Keys(l.degraded), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
+	for _, e := range slices.SortedFunc(maps.Keys(l.degraded), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
 		among := touched
 		if _, changed := l.unsettled[e]; changed {
 			among = l.nodes.All()
@@ -123,6 +125,11 @@ func (l *Ledger) rehomeLocked() {
 			delete(l.degraded, e)
 		case !l.degraded[e]:
 			l.degraded[e] = true
+			if e.surprise != "" {
+				l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
+					Message: fmt.Sprintf("executors need %s, which the prediction did not have: no node has room for one of %s now; it is sought again when room comes back", e.surprise, left)}})
+				continue
+			}
 			l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
 				Message: fmt.Sprintf("room that was kept for a worker of %s is gone, and no other node has it now; it is sought again when room comes back", left)}})
 		}
@@ -163,12 +170,26 @@ func (l *Ledger) saveLocked(e *entry) {
 // measureLocked compares the first real worker of a role with what was predicted, and corrects the open slots.
 func (l *Ledger) measureLocked(e *entry, p *pod) {
 	role := e.Gang.Definition.Role(p.Role)
-	if role == nil {
+	if role == nil || e.Observed(p.Role) || !e.Phase.Admitted() {
 		return
 	}
 	predicted := role.Requests
-	l.stepLocked(e, gang.Measured{Role: p.Role, Requests: p.Requests})
+	observed, rules := spark.Observed(role.Pod, p.Object)
+	l.stepLocked(e, gang.Measured{Role: p.Role, Requests: p.Requests, Pod: observed})
 	corrected := e.Gang.Definition.Role(p.Role).Requests
+	if e.surprise = spark.Unpredicted(predicted, corrected); observed != nil {
+		if e.surprise == "" {
+			e.surprise = rules
+		}
+		// All that have no place are given one at the end of the event.
+		for _, slot := range e.misplaced(p.Role, l.nodes) {
+			l.stepLocked(e, gang.SlotMoved{Slot: slot})
+		}
+		l.unsettled[e] = struct{}{}
+		l.saveLocked(e)
+		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
+			Message: fmt.Sprintf("the first %s has %s than predicted: the other slots are planned anew", p.Role, rules)}})
+	}
 	if corrected.Equal(predicted) {
 		return
 	}
@@ -179,13 +200,25 @@ func (l *Ledger) measureLocked(e *entry, p *pod) {
 		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
 }
 
+// misplaced are the open slots of a role, as indices, on nodes that its workers may not use once more is known of them.
+func (e *entry) misplaced(role string, nodes *inventory.Nodes) []int {
+	var misplaced []int
+	e.eligibility = nil
+	for s := range e.Slots {
+		slot := &e.Slots[s]
+		if slot.Worker != "" || slot.Node == "" || e.Definition.Roles[slot.Role].Name != role {
+			continue
+		}
+		if n := nodes.Of(slot.Node); n == nil || !e.eligible(slot.Role, n.Object) {
+			misplaced = append(misplaced, s)
+		}
+	}
+	return misplaced
+}
+
 // tickLocked does what has become due.
 func (l *Ledger) tickLocked(tick Tick) {
-	l.waiting.retry(l.now)
 	l.tickBarriersLocked()
-	if l.synced {
-		l.reclaimLocked()
-	}
 	if tick.Unclaimed > 0 {
 		l.releaseLocked(tick.Unclaimed)
 	}
@@ -203,7 +236,7 @@ func (l *Ledger) releaseLocked(unclaimed time.Duration) {
 			due = append(due, e)
 		}
 	}
-	slices.SortFunc(due, func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) })
+	slices.SortFunc(due, func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) })
 	for _, e := range due {
 		claimed, open := e.Counts()
 		l.stepLocked(e, gang.Released{})

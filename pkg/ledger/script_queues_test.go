@@ -135,8 +135,9 @@ func (s *script) start(note func()) (said []string, err error) {
 		if attempts == 1000 {
 			return said, errors.New("it does not come to rest")
 		}
-		uid := active[0]
-		active = active[1:]
+		next := max(slices.IndexFunc(active, s.first), 0)
+		uid := active[next]
+		active = slices.Delete(active, next, next+1)
 		if p, exists := s.world.pods[uid]; !exists || p.Node != "" || s.assumed[uid] != "" {
 			continue
 		}
@@ -164,6 +165,12 @@ func (s *script) start(note func()) (said []string, err error) {
 		s.world.effects = nil
 	}
 	return said, nil
+}
+
+// first tells whether a pod is the first of those that were let through.
+func (s *script) first(uid types.UID) bool {
+	trying := s.waiting.Trying()
+	return len(trying) > 0 && s.objectLocked(trying[0].ID()).UID == uid
 }
 
 // specOf is a queue as a command says.

@@ -13,6 +13,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
@@ -188,6 +189,9 @@ func nodeOf(name string, w words) *v1.Node {
 	if w.has("taint") {
 		node.Spec.Taints = []v1.Taint{{Key: w.keys["taint"], Effect: v1.TaintEffectNoSchedule}}
 	}
+	if w.has("unready") {
+		node.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionUnknown}}
+	}
 	if w.has("label") {
 		node.Labels = map[string]string{"label": w.keys["label"]}
 	}
@@ -227,6 +231,9 @@ func (s *script) podOf(w words, name string) Pod {
 		p.Labels = map[string]string{"workers": w.keys["workers"]}
 	}
 	p.Ready = p.Ready || w.has("ready")
+	if w.has("daemon") {
+		p.Foreign, p.Object.OwnerReferences = true, []metav1.OwnerReference{{Kind: "DaemonSet", Controller: ptr.To(true)}}
+	}
 	if w.has("slots") {
 		var slots []gang.Slot
 		size := definition(0, w.number("size"))
@@ -271,7 +278,7 @@ func definitionOf(w words) gang.Definition {
 		d = selecting(d, w.keys["selects"])
 	}
 	if w.has("only") {
-		d.Roles[0].Shape = w.keys["only"]
+		d.Roles[0].Signature = w.keys["only"]
 		d.Roles[0].Pod = &v1.Pod{Spec: v1.PodSpec{NodeSelector: map[string]string{"label": w.keys["only"]}}}
 	}
 	return d
@@ -296,10 +303,11 @@ func wordsOf(v gang.Verdict) string {
 
 // think is PreFilter: a view, and a plan for a leader.
 func (s *script) think(uid types.UID) string {
-	p := planned{view: s.ViewFor(uid)}
+	attempt := s.attempt(uid)
+	p := planned{view: attempt.View}
 	defer func() { s.plans[string(uid)] = p }()
-	d, waiting := s.Demand(uid)
-	if !waiting {
+	d := attempt.Demand
+	if !attempt.Gang {
 		return "not waiting to be admitted"
 	}
 	p.asked = d

@@ -3,13 +3,15 @@ package ledger
 import (
 	"maps"
 	"slices"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
-	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // Seats is where a pod that does not start a gang may go: a worker of an admitted gang takes a slot.
@@ -23,11 +25,9 @@ type Seats struct {
 	Verdict gang.Verdict
 }
 
-// Seats finds open slots for a worker. At most limit nodes are named for a pinned worker, so that its scheduling cycle
+// seatsLocked finds open slots for a worker. At most limit nodes are named for a pinned worker, so that its scheduling cycle
 // looks at a handful of nodes; one that roams learns all its slots.
-func (l *Ledger) Seats(uid types.UID, limit int) Seats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *Ledger) seatsLocked(uid types.UID, limit int) Seats {
 	p := l.pods[uid]
 	if p == nil {
 		return Seats{}
@@ -63,31 +63,71 @@ type Demand struct {
 	Role string
 	// Resources have to be free in all, whatever the Definition asks for. Zero means nothing.
 	Resources resource.Vector
-	// Strategy of the gang's queue.
-	Strategy placement.Strategy
+	// Pods are what the Definition asks of nodes, the leader included.
+	Pods inventory.Demand
 	// Verdict is the queue's: it may have let others in since the pod passed the Gate.
 	Verdict gang.Verdict
 }
 
-// Probed tells whether a pod is the one that is tried again at present, for itself or for its gang.
-func (l *Ledger) Probed(uid types.UID) bool {
+// Attempt is what one attempt to place a pod goes by.
+type Attempt struct {
+	// View as the pod may use it.
+	View *inventory.View
+	// Demand of the gang that the pod is tried for. Gang is false when there is none: the pod is alone, or a worker of a gang
+	// that has been admitted, or not the one to be tried.
+	Demand Demand
+	Gang   bool
+	// Seats of a pod that does not start a gang, unless it leads one.
+	Seats Seats
+}
+
+// Attempt takes that the scheduling cycle of a pod begins. At most limit nodes are named for a pinned worker. A pod that waits
+// and whose turn it is not any more is told so.
+func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Effect) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = now
+	p := l.pods[uid]
+	if p == nil {
+		return Attempt{View: l.viewForLocked(uid)}, nil
+	}
+	waiter := l.waiterOfLocked(p)
+	l.waiting.Entered(waiter, p.number, now)
+	l.callNextLocked(waiter)
+	attempt := l.attemptLocked(p, waiter, limit)
+	inTurn := attempt.Gang || l.queued() && !l.claimsLocked(p) // others pass the Gate out of turn
+	if w := l.waiting.Of(waiter); w != nil && !w.Trying() && inTurn {
+		later := gang.Verdict{Reason: gang.BehindOthers, Message: l.whyLaterLocked(w)}
+		attempt.Demand.Verdict, attempt.Seats.Verdict = later, later
+	}
+	return attempt, l.settleLocked()
+}
+
+// Precheck is what an attempt of a pod would go by that was let through and not tried yet; false for every other pod.
+func (l *Ledger) Precheck(uid types.UID) (Attempt, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.pods[uid]
 	if p == nil {
-		return false
+		return Attempt{}, false
 	}
-	if e := l.gangOfLocked(p); e != nil && e.tries(p) {
-		uid = e.leader.UID
+	waiter := l.waiterOfLocked(p)
+	if w := l.waiting.Of(waiter); w == nil || !w.Trying() {
+		return Attempt{}, false
 	}
-	return l.probe == uid
+	return l.attemptLocked(p, waiter, 0), true
 }
 
-// Demand of the gang that a pod is tried for; false when there is none: the pod is alone, or a worker of a gang that
-// has been admitted, or not the one to be tried.
-func (l *Ledger) Demand(uid types.UID) (Demand, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *Ledger) attemptLocked(p *pod, waiter types.UID, limit int) Attempt {
+	attempt := Attempt{View: l.viewForLocked(waiter)}
+	if attempt.Demand, attempt.Gang = l.demandLocked(p.UID); !attempt.Gang && p.Kind != Leader {
+		attempt.Seats = l.seatsLocked(p.UID, limit)
+	}
+	return attempt
+}
+
+// demandLocked is the Demand of an Attempt; false when there is none.
+func (l *Ledger) demandLocked(uid types.UID) (Demand, bool) {
 	p := l.pods[uid]
 	if p == nil {
 		return Demand{}, false
@@ -97,13 +137,40 @@ func (l *Ledger) Demand(uid types.UID) (Demand, bool) {
 		return Demand{}, false
 	}
 	demand := Demand{
-		Definition: e.Definition, Leader: e.leader.UID, Strategy: l.strategyLocked(e.Key.Namespace),
+		Definition: e.Definition, Leader: e.leader.UID, Pods: l.asksLocked(e.leader.UID),
 		Verdict: verdictOf(l.fitsLocked(e.leader.UID, l.queueOfLocked(e.Key.Namespace), demandOnQueue(e))),
 	}
 	if e.upfront != nil {
 		demand.Upfront, demand.Role, demand.Resources = true, p.Role, e.upfront.group.Resources
 	}
 	return demand, true
+}
+
+// asksLocked is what a gang or a pod by itself asks of nodes, all its pods together.
+func (l *Ledger) asksLocked(waiter types.UID) inventory.Demand {
+	e := l.gangs[waiter]
+	if e == nil {
+		p := l.pods[waiter]
+		return inventory.Demand{Roles: []inventory.Pods{{Name: "pod", Pod: p.Object, Requests: p.Requests, Count: 1}}, Strategy: l.strategyLocked(p.Namespace)}
+	}
+	asks := inventory.Demand{Strategy: l.strategyLocked(e.Key.Namespace)}
+	if e.upfront == nil {
+		asks.Leader = &inventory.Pods{Name: "leader", Pod: e.leader.Object, Requests: e.leader.Requests, Count: 1}
+		if spark.IsDriver(e.leader.Object) {
+			asks.Leader.Name = spark.RoleDriver
+		}
+	}
+	for _, role := range e.Gang.Definition.Roles {
+		name := role.Name
+		switch {
+		case e.upfront != nil && spark.IsExecutor(role.Pod):
+			name = spark.RoleExecutor
+		case e.upfront != nil:
+			name = "pod" // whose role is a signature, which nobody can read
+		}
+		asks.Roles = append(asks.Roles, inventory.Pods{Name: name, Pod: role.Pod, Requests: role.Requests, Count: role.Count})
+	}
+	return asks
 }
 
 // Reservation of a leader's gang, to be kept where a restarted scheduler finds it, with every slot open: workers that
@@ -135,7 +202,7 @@ func (l *Ledger) Awaited() []Awaited {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var awaited []Awaited
-	for _, e := range slices.SortedFunc(maps.Keys(l.admittedLocked()), func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }) {
+	for _, e := range slices.SortedFunc(maps.Keys(l.admittedLocked()), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
 		for _, slot := range e.Slots {
 			if slot.Worker == "" && slot.Node != "" {
 				awaited = append(awaited, Awaited{e.Gang.Definition.Roles[slot.Role].Pod, slot.Node})

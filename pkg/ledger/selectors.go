@@ -29,15 +29,27 @@ func handle(namespace string, selector map[string]string) label {
 	return label{namespace, keys[0], selector[keys[0]]}
 }
 
-// enlistLocked makes a pod a worker if a role of a defined gang selects it. To a pod that shows itself whose worker it
-// is, only that gang can give a role.
-func (l *Ledger) enlistLocked(p *Pod) {
+// selectors are the roles that select pods, and the pods that they may select.
+type selectors struct {
+	// claims are the roles of defined gangs by one label of their selectors.
+	claims map[label][]claim
+	// labelled are the pods by one label, for the keys by which some role is found: key -> label -> pods.
+	labelled map[string]map[label]map[types.UID]*pod
+}
+
+func newSelectors() selectors {
+	return selectors{claims: map[label][]claim{}, labelled: map[string]map[label]map[types.UID]*pod{}}
+}
+
+// assignRole makes a pod a worker if a role of a defined gang selects it. To a pod that shows itself whose worker it is, only
+// that gang can give a role.
+func (s *selectors) assignRole(p *Pod) {
 	if p.Kind == Leader {
 		return
 	}
 	var chosen *claim
 	for key, value := range p.Labels {
-		for _, c := range l.claims[label{p.Namespace, key, value}] {
+		for _, c := range s.claims[label{p.Namespace, key, value}] {
 			if p.Kind == Worker && c.entry.Key != p.Gang || c.entry.leader.UID == p.UID {
 				continue
 			}
@@ -53,7 +65,7 @@ func (l *Ledger) enlistLocked(p *Pod) {
 
 // compare orders claims for a pod that several select: the oldest leader's first role has it.
 func (c claim) compare(other claim) int {
-	return cmp.Or(turnOf(c.entry.leader).compare(turnOf(other.entry.leader)), cmp.Compare(c.role, other.role))
+	return cmp.Or(turnOf(c.entry.leader).Compare(turnOf(other.entry.leader)), cmp.Compare(c.role, other.role))
 }
 
 func selects(selector, labels map[string]string) bool {
@@ -65,24 +77,31 @@ func selects(selector, labels map[string]string) bool {
 	return len(selector) > 0
 }
 
-// recruitLocked registers the selectors of a gang that has just been defined. Pods of Spark are known by their labels
-// before; of others some may have been taken for lone pods.
-func (l *Ledger) recruitLocked(e *entry) {
-	l.dismissLocked(e)
-	candidates := maps.Clone(l.apps[e.Key].workers)
+// register takes the selectors of a gang that has just been defined, and returns the pods that they select. Pods of Spark are
+// known by their labels before; of others some may have been taken for lone pods. all are those that there are.
+func (s *selectors) register(e *entry, all map[types.UID]*pod) map[types.UID]*pod {
+	s.remove(e)
+	selected := map[types.UID]*pod{}
 	for i, role := range e.Gang.Definition.Roles {
 		at := handle(e.Key.Namespace, role.Selector)
-		l.claims[at] = append(l.claims[at], claim{e, i})
+		s.claims[at] = append(s.claims[at], claim{e, i})
 		e.handles = append(e.handles, at)
 		if role.Selector[spark.LabelApp] != "" {
 			continue
 		}
-		for uid, p := range l.labelledLocked(at) {
+		for uid, p := range s.with(at, all) {
 			if p.Kind != Leader && selects(role.Selector, p.Labels) {
-				candidates[uid] = p
+				selected[uid] = p
 			}
 		}
 	}
+	return selected
+}
+
+// assignRolesLocked finds out what the pods are that a gang selects which has just been defined.
+func (l *Ledger) assignRolesLocked(e *entry) {
+	candidates := l.selectors.register(e, l.pods)
+	maps.Copy(candidates, l.apps[e.Key].workers)
 	for _, p := range sorted(candidates) {
 		l.reconsiderLocked(p)
 	}
@@ -92,15 +111,15 @@ func (l *Ledger) recruitLocked(e *entry) {
 func (l *Ledger) reconsiderLocked(p *pod) {
 	seen := p.Pod
 	seen.play(p.shown)
-	l.enlistLocked(&seen)
+	l.selectors.assignRole(&seen)
 	if seen.part() != p.part() {
 		l.updateLocked(p, seen)
 	}
 }
 
-// disbandLocked reconsiders the workers of an application that are workers only because a role, which may be gone,
+// unassignRolesLocked reconsiders the workers of an application that are workers only because a role, which may be gone,
 // selected them.
-func (l *Ledger) disbandLocked(a *app) {
+func (l *Ledger) unassignRolesLocked(a *app) {
 	for _, p := range sorted(a.workers) {
 		if p.part() != p.shown {
 			l.reconsiderLocked(p)
@@ -116,52 +135,52 @@ func (l *Ledger) workLocked(p *pod) {
 	}
 }
 
-// dismissLocked forgets the selectors of a gang.
-func (l *Ledger) dismissLocked(e *entry) {
+// remove forgets the selectors of a gang.
+func (s *selectors) remove(e *entry) {
 	for _, at := range e.handles {
-		l.claims[at] = slices.DeleteFunc(l.claims[at], func(c claim) bool { return c.entry == e })
-		if len(l.claims[at]) == 0 {
-			delete(l.claims, at)
+		s.claims[at] = slices.DeleteFunc(s.claims[at], func(c claim) bool { return c.entry == e })
+		if len(s.claims[at]) == 0 {
+			delete(s.claims, at)
 		}
 	}
 	e.handles = nil
-	if len(l.claims) == 0 {
-		clear(l.labelled) // keys that nobody selects by must not collect
+	if len(s.claims) == 0 {
+		clear(s.labelled) // keys that nobody selects by must not collect
 	}
 }
 
-// labelledLocked are the pods with a label. The first one who asks for a key pays for going through all pods.
-func (l *Ledger) labelledLocked(at label) map[types.UID]*pod {
-	if l.labelled[at.key] == nil {
-		l.labelled[at.key] = map[label]map[types.UID]*pod{}
-		for _, p := range l.pods {
-			l.labelLocked(p, at.key)
+// with are the pods with a label. The first one who asks for a key pays for going through all pods.
+func (s *selectors) with(at label, all map[types.UID]*pod) map[types.UID]*pod {
+	if s.labelled[at.key] == nil {
+		s.labelled[at.key] = map[label]map[types.UID]*pod{}
+		for _, p := range all {
+			s.add(p, at.key)
 		}
 	}
-	return l.labelled[at.key][at]
+	return s.labelled[at.key][at]
 }
 
-// labelLocked and unlabelLocked keep the pods of every key that was asked for in step with their labels.
-func (l *Ledger) labelLocked(p *pod, key string) {
+// add, addPod and removePod keep the pods of every key that was asked for in step with their labels.
+func (s *selectors) add(p *pod, key string) {
 	value, labelled := p.Labels[key]
 	if !labelled {
 		return
 	}
 	at := label{p.Namespace, key, value}
-	if l.labelled[key][at] == nil {
-		l.labelled[key][at] = map[types.UID]*pod{}
+	if s.labelled[key][at] == nil {
+		s.labelled[key][at] = map[types.UID]*pod{}
 	}
-	l.labelled[key][at][p.UID] = p
+	s.labelled[key][at][p.UID] = p
 }
 
-func (l *Ledger) labelAllLocked(p *pod) {
-	for key := range l.labelled {
-		l.labelLocked(p, key)
+func (s *selectors) addPod(p *pod) {
+	for key := range s.labelled {
+		s.add(p, key)
 	}
 }
 
-func (l *Ledger) unlabelLocked(p *pod) {
-	for key, pods := range l.labelled {
+func (s *selectors) removePod(p *pod) {
+	for key, pods := range s.labelled {
 		at := label{p.Namespace, key, p.Labels[key]}
 		delete(pods[at], p.UID)
 		if len(pods[at]) == 0 {

@@ -60,6 +60,18 @@ func (l *Ledger) assembleLocked(a *app, p *pod) {
 	} // else there are enough already
 }
 
+// recount reads anew what the pods of an up-front gang say of its size, after one of them says something else.
+func (a *app) recount(p *pod) {
+	if a.together = max(a.together, p.Together); p.Together < a.together {
+		a.together = 0
+		for _, member := range a.workers {
+			if member.Upfront {
+				a.together = max(a.together, member.Together)
+			}
+		}
+	}
+}
+
 // desertLocked takes a pod that has ended out of its up-front gang.
 func (l *Ledger) desertLocked(a *app, p *pod) {
 	a.upfront--
@@ -93,6 +105,9 @@ func (l *Ledger) musterLocked(key gang.Key) {
 		leader := &pod{Pod: Pod{UID: types.UID("group:" + key.String()), Namespace: key.Namespace, Kind: Leader, Gang: key}}
 		a.leaders = []*entry{{Gang: gang.New(key, leader.UID), leader: leader, upfront: &upfront{}}}
 		l.gangs[leader.UID] = a.leaders[0]
+		for uid := range a.workers {
+			l.victims.holders.Touch(uid) // they are not by themselves any more
+		}
 	}
 	e := a.leaders[0]
 	if e.Phase.Admitted() || !l.synced {
@@ -140,7 +155,7 @@ func (l *Ledger) lineUpLocked(a *app, e *entry) {
 // standFor makes the leader of an up-front gang stand for one of its pods.
 func (e *entry) standFor(p *pod) {
 	e.leader.Object, e.leader.Priority, e.leader.Created = p.Object, p.Priority, p.Created
-	e.leader.User, e.leader.Rank, e.leader.Meek, e.leader.Foreign = p.User, p.Rank, p.Meek, p.Foreign
+	e.leader.User, e.leader.Rank, e.leader.NeverPreempts, e.leader.Foreign = p.User, p.Rank, p.NeverPreempts, p.Foreign
 }
 
 // enrolLocked defines a gang by those of its pods that start together: those that have a node, and then the first in
@@ -153,14 +168,14 @@ func (l *Ledger) enrolLocked(a *app, e *entry) []*pod {
 		}
 	}
 	slices.SortFunc(members, func(a, b *pod) int {
-		return cmp.Or(-cmp.Compare(a.standing(), b.standing()), turnOf(a).compare(turnOf(b)))
+		return cmp.Or(-cmp.Compare(a.standing(), b.standing()), turnOf(a).Compare(turnOf(b)))
 	})
 	members = members[:min(len(members), max(e.upfront.group.Minimum, 1))]
 	definition := gang.Definition{Source: "pods"}
 	for _, p := range members {
 		role := definition.Role(p.Role)
 		if role == nil {
-			definition.Roles = append(definition.Roles, gang.Role{Name: p.Role, Requests: p.Requests, Shape: p.Shape, Pod: p.Object})
+			definition.Roles = append(definition.Roles, gang.Role{Name: p.Role, Requests: p.Requests, Signature: p.Signature, Pod: p.Object})
 			role = &definition.Roles[len(definition.Roles)-1]
 		}
 		role.Count++
@@ -287,7 +302,7 @@ func (l *Ledger) rejectLocked(e *entry, verdict gang.Verdict) {
 // tickBarriersLocked calls off what has waited too long, repeats what may have been missed, and lets those that have
 // rested be tried again.
 func (l *Ledger) tickBarriersLocked() {
-	byTurn := func(a, b *entry) int { return turnOf(a.leader).compare(turnOf(b.leader)) }
+	byTurn := func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }
 	for _, e := range slices.SortedFunc(maps.Keys(l.barred), byTurn) {
 		switch {
 		case e.Phase == gang.Running:
@@ -347,7 +362,7 @@ func (l *Ledger) gateMemberLocked(e *entry, p *pod) gang.Verdict {
 	case u.first == p:
 		return l.gateWaitingLocked(e)
 	}
-	if w := l.waiting.byPod[e.leader.UID]; w != nil {
+	if w := l.waiting.Of(e.leader.UID); w != nil {
 		return l.verdictLocked(w)
 	}
 	return gang.Verdict{Reason: gang.BehindOthers, Message: "its gang is tried as a whole, with another of its pods"}

@@ -123,12 +123,12 @@ func (q *queue) take() {
 	uid := q.active[0]
 	q.active = q.active[1:]
 	if _, exists := q.world.pods[uid]; exists {
-		q.flying, q.again, q.view, q.accompanied = uid, false, q.ViewFor(uid), q.company()
-		if d, waiting := q.Demand(uid); waiting {
-			q.verdict = d.Verdict
-		} else {
-			q.verdict = q.Seats(uid, 4).Verdict
+		attempt := q.attempt(uid)
+		q.flying, q.again, q.view, q.accompanied, q.verdict = uid, false, attempt.View, q.company(), attempt.Seats.Verdict
+		if attempt.Gang {
+			q.verdict = attempt.Demand.Verdict
 		}
+		q.perform(q.world.effects)
 		q.attempts[uid]++
 	}
 }
@@ -157,14 +157,14 @@ func (q *queue) land(fails bool) {
 
 // try places the pod, or tells that it does not fit.
 func (q *queue) try(p Pod) (placed bool) {
-	if q.verdict.OfQueue() {
+	if q.verdict.OfQueue() || q.verdict.Reason == gang.BehindOthers {
 		q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: q.verdict})
 		return false
 	}
 	if d, waiting := q.Demand(p.UID); waiting {
 		node, slots, fits := q.plan(q.view, p, d)
-		if fits && p.Shape == sociable && !q.accompanied {
-			q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: gang.Verdict{Reason: gang.Constraints}, Rehearsed: true, Company: true})
+		if fits && p.Signature == sociable && !q.accompanied {
+			q.tell(Refused{UID: p.UID, Epoch: q.view.Epoch, Verdict: gang.Verdict{Reason: gang.Constraints}, Rehearsed: true})
 			return false
 		}
 		if fits {
@@ -275,7 +275,7 @@ func (q *queue) step(t *rapid.T) {
 		p.Priority = rapid.Int32Range(0, 1).Draw(t, "priority")
 		q.definitions[p.UID] = definition(rapid.IntRange(0, 3).Draw(t, "count"), rapid.Int64Range(1, 3).Draw(t, "cpu"))
 		if rapid.IntRange(0, 2).Draw(t, "sociable") == 0 {
-			p.Shape = sociable
+			p.Signature = sociable
 		}
 		q.arrive(p)
 	case "member":
@@ -336,13 +336,28 @@ func (q *queue) step(t *rapid.T) {
 	case "node lost":
 		q.tell(NodeGone{drawNode.Draw(t, "node")})
 	case "time":
-		q.clock = q.clock.Add(probeTimeout)
+		q.clock = q.clock.Add(longPause)
 		q.tell(Tick{Unclaimed: time.Hour, Collect: time.Duration(rapid.IntRange(0, 2).Draw(t, "collect")) * time.Minute})
 	}
 }
 
-// settle lets everything happen that is on its way; nothing new arrives, and nothing fails.
+const (
+	// longPause is longer than anybody pauses whose attempts do not report.
+	longPause = 6 * time.Minute
+	// retries is after how long everybody has been tried again whom the framework's filters have refused.
+	retries = 15 * time.Second
+)
+
+// settle lets everything happen that is on its way, and those be tried again of whose reasons the ledger hears nothing; nothing
+// new arrives, and nothing fails.
 func (q *queue) settle(t require.TestingT) {
+	q.settleNow(t)
+	q.clock = q.clock.Add(retries)
+	q.tell(Tick{Unclaimed: time.Hour})
+	q.settleNow(t)
+}
+
+func (q *queue) settleNow(t require.TestingT) {
 	for range 1000 {
 		switch {
 		case len(q.undefined) > 0:
@@ -360,9 +375,9 @@ func (q *queue) settle(t require.TestingT) {
 		case len(q.barred) > 0 || len(q.resting) > 0:
 			q.clock = q.clock.Add(longestRest)
 			q.tell(Tick{})
-		case q.probe != "":
+		case len(q.waiting.Trying()) > 0:
 			// Somebody who was let through and could not go, because it ended or was not the one who waited.
-			q.clock = q.clock.Add(probeTimeout)
+			q.clock = q.clock.Add(longPause)
 			q.tell(Tick{Unclaimed: time.Hour})
 		default:
 			return
@@ -418,7 +433,7 @@ func (q *queue) each(f func(p Pod, d Demand)) {
 // Seen failing when an attempt was judged by the epoch of its end instead of its start, when a shape that had failed
 // in an older epoch was left out, when room of a lost slot did not open an epoch, and when next said that it was idle
 // without having looked at every shape, when a slot that opened did not call those of its own who wait, when a pod that
-// came did not open an epoch for those who seek company, when nobody was tried any more for an up-front gang that had
+// came woke nobody who seeks company, when nobody was tried any more for an up-front gang that had
 // been called off, when where there are queues a pod of an up-front gang that was let through had to wait for its own turn,
 // and when the others of the gang were let through while its queue kept it waiting.
 func TestNobodySleepsWhoFits(t *testing.T) {
@@ -428,13 +443,13 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 			q.step(t)
 		}
 		q.settle(t)
-		if len(q.collections) > 0 {
+		if len(q.collections.list) > 0 {
 			return // room is free that is kept for the one who collects
 		}
 		view := q.View()
 		q.each(func(p Pod, d Demand) {
 			_, _, fits := q.plan(view, p, d)
-			fits = fits && (p.Shape != sociable || q.company()) && q.allows(p, q.charges())
+			fits = fits && (p.Signature != sociable || q.company()) && q.allows(p, q.charges())
 			require.False(t, fits, "%s %v waits although it fits", p.UID, p.part())
 			if p.Kind != Worker || q.gangs[p.Leader] == nil {
 				return
@@ -473,7 +488,7 @@ func TestEverybodyStartsWhenOthersEnd(t *testing.T) {
 		view := q.View().Empty()
 		q.each(func(p Pod, d Demand) {
 			_, _, fits := q.plan(view, p, d)
-			require.False(t, fits && p.Shape != sociable && q.allows(p, nil), "%s %v never starts", p.UID, p.part())
+			require.False(t, fits && p.Signature != sociable && q.allows(p, nil), "%s %v never starts", p.UID, p.part())
 		})
 	})
 }
@@ -574,20 +589,20 @@ func TestARehearsalIsRepeatedInTime(t *testing.T) {
 	q := newQueue()
 	q.tell(NodeSeen{newNode("a", 4)})
 	p := q.newPod(Leader, "x", 1)
-	p.Shape = sociable
+	p.Signature = sociable
 	q.definitions[p.UID] = definition(1, 1)
 	q.arrive(p)
-	q.settle(t)
+	q.settleNow(t)
 	require.Equal(t, 1, q.attempts[p.UID])
 	for range 3 {
 		before := q.attempts[p.UID]
-		q.clock = q.clock.Add(retryPeriod / 2)
+		q.clock = q.clock.Add(retries / 2)
 		q.tell(Tick{Unclaimed: time.Hour})
-		q.settle(t)
+		q.settleNow(t)
 		require.Equal(t, before, q.attempts[p.UID])
-		q.clock = q.clock.Add(retryPeriod / 2)
+		q.clock = q.clock.Add(retries / 2)
 		q.tell(Tick{Unclaimed: time.Hour})
-		q.settle(t)
+		q.settleNow(t)
 		require.Equal(t, before+1, q.attempts[p.UID])
 	}
 }
@@ -612,13 +627,16 @@ func TestALongRehearsalIsFollowedByARest(t *testing.T) {
 	fail()
 	q.tell(NodeSeen{newNode("b", 4)})
 	require.Empty(t, q.active, "it rests, whatever happens")
-	q.clock = q.clock.Add(restFactor * time.Second)
+	q.clock = q.clock.Add(19 * time.Second)
 	q.tell(Tick{})
 	require.Equal(t, []types.UID{p.UID}, q.active, "something has happened while it rested")
 	fail()
-	q.clock = q.clock.Add(restFactor * time.Second)
+	q.clock = q.clock.Add(retries)
 	q.tell(Tick{})
-	require.Empty(t, q.active, "nothing has")
+	require.Empty(t, q.active, "it rests, however long ago it was")
+	q.clock = q.clock.Add(19*time.Second - retries)
+	q.tell(Tick{})
+	require.Equal(t, []types.UID{p.UID}, q.active, "it has rested")
 }
 
 // Each kind of change wakes who seeks company, also when it happens while the first attempt is on its way; to those who
@@ -656,7 +674,7 @@ func TestCompanyThatComesWakesWhoSeeksIt(t *testing.T) {
 				q.arrive(large)
 				q.settle(t)
 				seeker := q.newPod(Leader, "seeker", 1)
-				seeker.Shape = sociable
+				seeker.Signature = sociable
 				q.definitions[seeker.UID] = definition(2, 1)
 				q.arrive(seeker)
 				q.define()

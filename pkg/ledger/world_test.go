@@ -78,12 +78,24 @@ func (w *world) gate(p Pod) gang.Verdict {
 	w.clock = w.clock.Add(time.Millisecond)
 	now := w.clock
 	w.log = append(w.log, func(l *Ledger) string {
-		verdict, effects := l.Gate(now, p)
+		verdict, _, effects := l.Gate(now, p)
 		return fmt.Sprint(verdict, show(effects))
 	})
-	verdict, effects := w.Gate(now, p)
+	verdict, _, effects := w.Gate(now, p)
 	w.save(effects)
 	return verdict
+}
+
+// attempt is PreFilter.
+func (w *world) attempt(uid types.UID) Attempt {
+	now := w.clock
+	w.log = append(w.log, func(l *Ledger) string {
+		_, effects := l.Attempt(now, uid, 4)
+		return fmt.Sprint(show(effects))
+	})
+	attempt, effects := w.Attempt(now, uid, 4)
+	w.save(effects)
+	return attempt
 }
 
 // save writes reservations onto leaders, as the plugin does.

@@ -41,6 +41,10 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 		if reservation, err = p.textOfReservation(pod); err != nil {
 			return fwk.AsStatus(err)
 		}
+		if problem := annotationsProblem(pod, reservation); problem != "" {
+			// Reserve has asked; a slot has moved since.
+			return fwk.AsStatus(errors.New(problem))
+		}
 		binding.Annotations = map[string]string{AnnotationReservation: reservation}
 	}
 	if err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Bind(ctx, binding, metav1.CreateOptions{}); err != nil {
@@ -65,7 +69,7 @@ func (p *Plugin) save(ctx context.Context, leader *v1.Pod) bool {
 		return true
 	}
 	p.logger.Error(err, "Reservation not saved", "gang", klog.KObj(leader))
-	return false
+	return apierrors.IsInvalid(err) // with annotations as long as they may be, another try ends the same
 }
 
 // errEnded means that a gang has ended before its reservation was written.

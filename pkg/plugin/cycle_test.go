@@ -94,6 +94,7 @@ func TestADriverThatDoesNotFitWaitsAtTheGate(t *testing.T) {
 		"free in the wrong pieces":         {append(nodes(4, "a", "b"), on("a", lone("one", 2)), on("b", lone("two", 2))), 1, 3, fwk.Unschedulable, "Fragmented: "},
 		"an executor larger than any node": {nodes(4, "a", "b"), 1, 5, fwk.UnschedulableAndUnresolvable, "NeverFitsNode: "},
 		"more than the empty cluster has":  {nodes(4, "a", "b"), 3, 3, fwk.UnschedulableAndUnresolvable, "NeverFitsCluster: "},
+		"more than DaemonSets leave free":  {append(nodes(4, "a", "b"), on("a", daemon("agent-a", 1)), on("b", daemon("agent-b", 1))), 1, 4, fwk.UnschedulableAndUnresolvable, "NeverFitsNode: "},
 		"no node that it may use":          {[]runtime.Object{}, 1, 1, fwk.Unschedulable, "Constraints: "},
 	}
 	for name, test := range tests {
@@ -467,8 +468,8 @@ func TestArgumentsAreReadWhenThePluginIsMade(t *testing.T) {
 		assert.EqualValues(t, "Spread", h.plugin.args.Placement)
 		assert.Equal(t, 7*time.Second, h.plugin.args.DefinitionTimeout.Duration)
 	})
-	_, err := Factory(nil, nil)(context.Background(), &runtime.Unknown{Raw: []byte(`{"placement": "Heap"}`)}, nil)
+	_, err := Factory(nil, Process{})(context.Background(), &runtime.Unknown{Raw: []byte(`{"placement": "Heap"}`)}, nil)
 	require.ErrorContains(t, err, `placement: Unsupported value: "Heap"`)
-	_, err = Factory(nil, nil)(context.Background(), &v1.Pod{}, nil)
+	_, err = Factory(nil, Process{})(context.Background(), &v1.Pod{}, nil)
 	require.ErrorContains(t, err, "arguments of plugin Retinue are a *v1.Pod, want runtime.Unknown")
 }

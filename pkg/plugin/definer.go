@@ -8,60 +8,108 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
-	"retinue.dev/retinue/pkg/rehearsal"
-	"retinue.dev/retinue/pkg/spark"
 )
 
 const (
 	// definerWorkers is how many ConfigMaps are fetched at once.
 	definerWorkers = 8
 	// firstRetry and lastRetry bound the wait between two attempts to fetch a ConfigMap; it doubles in between. Spark
-	// creates the map a fraction of a second after the driver.
+	// creates the map a fraction of a second after the driver, and one that has not come in minutes may never come.
 	firstRetry = 50 * time.Millisecond
-	lastRetry  = 15 * time.Second
+	lastRetry  = 5 * time.Minute
 )
 
 // definer finds out what a leader's gang will ask for: from its annotations, or from the ConfigMaps it mounts. It
 // fetches them by name and keeps nothing of them but the definition.
+//
+// A ConfigMap may not be watched, and one that is asked for too early costs a request. Spark applies the driver's Service a moment
+// before the ConfigMap, and Services are watched: the first request waits for it, or, where none comes, as long as it took for
+// other drivers.
 type definer struct {
-	plugin *Plugin
-	queue  workqueue.TypedRateLimitingInterface[types.UID]
+	reader  reader
+	clock   clock.WithTicker
+	logger  klog.Logger
+	tell    func(ledger.Event)
+	report  func(context.Context, *v1.Pod, gang.Verdict)
+	exists  func(*v1.Pod) bool
+	serves  func(driver types.UID) bool // whether the driver's Service is there
+	timeout time.Duration               // after which the configuration is overdue
+	queue   workqueue.TypedDelayingInterface[types.UID]
 
-	mu      sync.Mutex // guards everything below
-	leaders map[types.UID]*wanted
+	mu           sync.Mutex // guards everything below
+	leaders      map[types.UID]*wanted
+	sinceLeader  lateness // of ConfigMaps, since their driver was seen
+	sinceService lateness // since the driver's Service was seen
 }
 
 // wanted is a leader whose gang is to be defined.
 type wanted struct {
 	pod    *v1.Pod
 	since  time.Time
-	warned bool // its user has been told that the configuration is overdue
+	warned bool          // its user has been told that the configuration is overdue
+	served bool          // its Service is there
+	fresh  bool          // the next attempt is the first, or the first since its Service is there
+	due    time.Time     // of that attempt: none before it
+	retry  time.Duration // after the next attempt that fails
 }
 
-func newDefiner(p *Plugin) *definer {
-	return &definer{
-		plugin:  p,
-		leaders: map[types.UID]*wanted{},
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](firstRetry, lastRetry),
-			workqueue.TypedRateLimitingQueueConfig[types.UID]{Clock: p.clock}),
+func newDefiner(p *Plugin, client kubernetes.Interface) *definer {
+	d := &definer{
+		reader: reader{client: client, counted: p.counted}, clock: p.clock, logger: p.logger, tell: p.tell, report: p.effects.report, exists: p.exists,
+		serves: func(types.UID) bool { return false }, timeout: p.args.DefinitionTimeout.Duration,
+		leaders: map[types.UID]*wanted{}, sinceLeader: lateness(2 * firstRetry), sinceService: lateness(firstRetry),
 	}
+	d.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[types.UID]{
+		Clock: p.clock,
+		Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[types.UID]{Clock: p.clock, Queue: &lanes{urgent: d.urgent}}),
+	})
+	return d
 }
 
 // add asks for the definition of a leader's gang.
 func (d *definer) add(leader *v1.Pod) {
 	d.mu.Lock()
-	d.leaders[leader.UID] = &wanted{pod: leader, since: d.plugin.clock.Now()}
+	_, again := d.leaders[leader.UID]
+	d.leaders[leader.UID] = &wanted{pod: leader, since: d.clock.Now(), fresh: true, retry: firstRetry}
+	wait := d.sinceLeader.wait()
 	d.mu.Unlock()
-	d.queue.Add(leader.UID)
+	if again || !reads(leader) {
+		wait = 0 // its user has mended something, or nothing has to be fetched
+	}
+	d.queue.AddAfter(leader.UID, wait)
+	if d.serves(leader.UID) {
+		d.served(leader.UID)
+	}
+}
+
+// served is called when a driver's Service is there: its ConfigMap follows.
+func (d *definer) served(driver types.UID) {
+	d.mu.Lock()
+	leader := d.leaders[driver]
+	if leader == nil || leader.served {
+		d.mu.Unlock()
+		return
+	}
+	wait := d.sinceService.wait()
+	leader.served, leader.fresh, leader.due, leader.retry = true, true, d.clock.Now().Add(wait), firstRetry
+	d.mu.Unlock()
+	d.queue.AddAfter(driver, wait)
+}
+
+// urgent tells whether a leader's attempt comes before those of leaders whose ConfigMap was not there.
+func (d *definer) urgent(uid types.UID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	leader := d.leaders[uid]
+	return leader != nil && leader.fresh
 }
 
 // run works until the context ends.
@@ -84,11 +132,13 @@ func (d *definer) next(ctx context.Context) bool {
 		return false
 	}
 	defer d.queue.Done(uid)
-	d.mu.Lock()
-	leader := d.leaders[uid]
-	d.mu.Unlock()
-	if leader != nil && d.plugin.exists(leader.pod) && !d.define(ctx, leader) {
-		d.queue.AddRateLimited(uid)
+	leader, early := d.leader(uid)
+	if early > 0 {
+		d.queue.AddAfter(uid, early)
+		return true
+	}
+	if leader != nil && d.exists(leader.pod) && !d.define(ctx, leader) {
+		d.queue.AddAfter(uid, d.putOff(leader))
 		return true
 	}
 	d.mu.Lock()
@@ -97,128 +147,73 @@ func (d *definer) next(ctx context.Context) bool {
 		delete(d.leaders, uid)
 	}
 	d.mu.Unlock()
-	d.queue.Forget(uid)
 	return true
+}
+
+// leader is whose turn it is, nil when nobody asks any more; early is how long before its time that is.
+func (d *definer) leader(uid types.UID) (leader *wanted, early time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if leader = d.leaders[uid]; leader != nil {
+		early = leader.due.Sub(d.clock.Now()) // far below zero for most, who have no time
+	}
+	return leader, early
+}
+
+// putOff is how long a leader waits for its next attempt.
+func (d *definer) putOff(leader *wanted) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	wait := leader.retry
+	leader.retry = min(2*leader.retry, lastRetry)
+	if !leader.warned {
+		wait = min(wait, d.timeout-d.clock.Since(leader.since)) // its user hears in time
+	}
+	return wait
+}
+
+// learn takes from a first attempt how late ConfigMaps are.
+func (d *definer) learn(leader *wanted, absent bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !leader.fresh {
+		return
+	}
+	leader.fresh = false
+	if leader.served {
+		d.sinceService.learn(absent)
+	} else {
+		d.sinceLeader.learn(absent)
+	}
 }
 
 // define tells the ledger what a leader's gang is and returns whether that is settled.
 func (d *definer) define(ctx context.Context, leader *wanted) bool {
-	p, pod := d.plugin, leader.pod
-	definition, err := p.define(ctx, pod)
+	pod := leader.pod
+	definition, err := d.reader.define(ctx, pod)
+	if reads(pod) {
+		d.learn(leader, errors.Is(err, errAbsent))
+	}
 	switch {
 	case err == nil:
-		p.logger.V(2).Info("Gang defined", "gang", klog.KObj(pod), "source", definition.Source, "workers", definition.Workers())
+		d.logger.V(2).Info("Gang defined", "gang", klog.KObj(pod), "source", definition.Source, "workers", definition.Workers())
 		for _, warning := range definition.Warnings {
-			p.report(ctx, pod, gang.Verdict{Reason: gang.GangGuessed, Message: warning})
+			d.report(ctx, pod, gang.Verdict{Reason: gang.GangGuessed, Message: warning})
 		}
-		p.tell(ledger.Defined{Leader: pod.UID, Definition: definition})
+		d.tell(ledger.Defined{Leader: pod.UID, Definition: definition})
 		return true
 	case isInvalid(err):
-		p.logger.V(2).Info("Gang cannot be defined", "gang", klog.KObj(pod), "problem", err.Error())
-		p.tell(ledger.Refuted{Leader: pod.UID, Problem: err.Error()})
+		d.logger.V(2).Info("Gang cannot be defined", "gang", klog.KObj(pod), "problem", err.Error())
+		d.tell(ledger.Refuted{Leader: pod.UID, Problem: err.Error()})
 		return true
 	}
-	if !leader.warned && p.clock.Since(leader.since) > p.args.DefinitionTimeout.Duration {
+	if !leader.warned && d.clock.Since(leader.since) >= d.timeout {
 		leader.warned = true
-		p.report(ctx, pod, gang.Verdict{
+		d.report(ctx, pod, gang.Verdict{
 			Reason:  gang.GangIncomplete,
-			Message: fmt.Sprintf("the configuration of the application is missing for %s: %v", p.args.DefinitionTimeout.Duration, err),
+			Message: fmt.Sprintf("the configuration of the application is missing for %s: %v", d.timeout, err),
 		})
 	}
-	p.logger.V(4).Info("Gang not defined yet", "gang", klog.KObj(pod), "problem", err.Error())
+	d.logger.V(4).Info("Gang not defined yet", "gang", klog.KObj(pod), "problem", err.Error())
 	return false
-}
-
-// invalid is an error that trying again cannot mend.
-type invalid struct{ error }
-
-func (i invalid) Unwrap() error { return i.error }
-
-func isInvalid(err error) bool {
-	var i invalid
-	return errors.As(err, &i)
-}
-
-// define reads what a leader's gang will ask for. The error is invalid when the leader's user has to change something.
-func (p *Plugin) define(ctx context.Context, leader *v1.Pod) (gang.Definition, error) {
-	definition, found, err := spark.FromAnnotations(leader)
-	if err != nil {
-		return gang.Definition{}, invalid{err}
-	}
-	if !found {
-		if definition, err = p.infer(ctx, leader); err != nil {
-			return gang.Definition{}, err
-		}
-	}
-	if _, err := spark.Rank(leader); err != nil {
-		definition.Warnings = append(definition.Warnings, err.Error())
-	}
-	for i := range definition.Roles {
-		definition.Roles[i].Shape = signatureOf(definition.Roles[i].Pod)
-	}
-	if rehearsal.Needed(leader, definition.Roles) {
-		definition.Roles[0].Shape += " " + gangSignature(leader, definition.Roles)
-	}
-	return definition, nil
-}
-
-// infer reads the ConfigMaps that spark-submit made for a driver.
-func (p *Plugin) infer(ctx context.Context, driver *v1.Pod) (gang.Definition, error) {
-	refs := spark.ConfigMaps(driver)
-	if refs.Properties == "" {
-		return gang.Definition{Source: "pod", Warnings: []string{"the driver mounts no Spark configuration, so no room is kept for its executors"}}, nil
-	}
-	configMap, err := p.configMap(ctx, driver.Namespace, refs.Properties)
-	if err != nil {
-		return gang.Definition{}, err
-	}
-	properties, err := spark.PropertiesOf(configMap, driver)
-	if err != nil {
-		return gang.Definition{}, unlessForeign(err)
-	}
-	var template *v1.Pod
-	if refs.Template != "" {
-		if configMap, err = p.configMap(ctx, driver.Namespace, refs.Template); err != nil {
-			return gang.Definition{}, err
-		}
-		if template, err = spark.TemplateOf(configMap, driver); err != nil {
-			return gang.Definition{}, unlessForeign(err)
-		}
-	}
-	definition, err := spark.Infer(driver, properties, template)
-	if err != nil {
-		return gang.Definition{}, invalid{err}
-	}
-	return definition, nil
-}
-
-// unlessForeign calls an error invalid unless it says that the ConfigMap belongs to another driver: the right one will
-// take its place.
-func unlessForeign(err error) error {
-	if errors.Is(err, spark.ErrOwner) {
-		return err
-	}
-	return invalid{err}
-}
-
-func (p *Plugin) configMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error) {
-	configMap, err := p.handle.ClientSet().CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("ConfigMap %s/%s is not there yet", namespace, name)
-	}
-	return configMap, err
-}
-
-// exists tells whether the pod has neither ended nor been replaced by another of its name.
-func (p *Plugin) exists(pod *v1.Pod) bool {
-	return p.current(pod) != nil
-}
-
-// current is the pod as the informer knows it; nil when it has ended or been replaced by another of its name.
-func (p *Plugin) current(pod *v1.Pod) *v1.Pod {
-	current, err := p.handle.SharedInformerFactory().Core().V1().Pods().Lister().Pods(pod.Namespace).Get(pod.Name)
-	if err != nil || current.UID != pod.UID {
-		return nil
-	}
-	return current
 }

@@ -175,8 +175,8 @@ func TestAMistakeIsToldOnceAndHurtsNobodyElse(t *testing.T) {
 		"a map without the key":   {func(pod *v1.Pod) []runtime.Object { m := properties(pod); m.Data = nil; return []runtime.Object{m} }, "ConfigMap app-conf has no key spark.properties"},
 		"a template that is none": {func(pod *v1.Pod) []runtime.Object { return []runtime.Object{properties(pod), template(pod, "spec: 7")} }, "the executor pod template: not a pod: spec is of the wrong kind: number"},
 		"a template too large": {func(pod *v1.Pod) []runtime.Object {
-			return []runtime.Object{properties(pod), template(pod, strings.Repeat(" ", spark.MaxBytes+1))}
-		}, "the executor pod template: 1572865 bytes, more than 1572864"},
+			return []runtime.Object{properties(pod), template(pod, strings.Repeat(" ", spark.MaxTextBytes+1))}
+		}, "the executor pod template: 65537 bytes, more than 65536"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestWhatALeaderSaysIsNotInferred(t *testing.T) {
 	}{
 		"right": {"[{name: executor, count: 3, requests: {cpu: 1}}]", "Normal GangAdmitted the leader and 3 workers have room on 1 nodes"},
 		"wrong": {"[{name: executor, count: -3, requests: {cpu: 1}}]",
-			`Warning InvalidGang annotation retinue.dev/roles="[{name: executor, count: -3, requests: {cpu: 1}}]": [0].count=-3: want 0 to 2147483647`},
+			`Warning InvalidGang annotation retinue.dev/roles="[{name: executor, count: -3, requests: {cpu: 1}}]": [0].count=-3: want 0 to 100000`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, "", nodes(4, "a"), func(h *harness) {

@@ -15,10 +15,6 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 )
 
-// evictionPatience is how long one eviction may hold up other calls: the API server answers one that a
-// PodDisruptionBudget forbids with a time to wait, and the client would.
-const evictionPatience = 5 * time.Second
-
 // evict adds an eviction. One that is already there is replaced where it stands: what was said last holds.
 func (c *calls) evict(evict ledger.Evict) {
 	if i := slices.IndexFunc(c.evicts, func(other ledger.Evict) bool { return other.Pod.UID == evict.Pod.UID }); i >= 0 {
@@ -30,7 +26,7 @@ func (c *calls) evict(evict ledger.Evict) {
 
 // outstanding tells whether some worker of a leader is still to be evicted: by a call in the queue or one that has been
 // put off. Its leader must not go before it.
-func (e *effects) outstanding(leader *v1.Pod, queued []ledger.Evict) bool {
+func (e *effects) outstanding(leader *v1.Pod) bool {
 	if !leads(leader) {
 		return false
 	}
@@ -47,13 +43,10 @@ func (e *effects) outstanding(leader *v1.Pod, queued []ledger.Evict) bool {
 		own := gangOf(pod)
 		return own == key || own == gang.Key{} && lists(leader)
 	}
-	if slices.ContainsFunc(queued, follows) {
-		return true
-	}
 	e.mu.Lock()
-	later := slices.Concat(e.pending, e.failed)
+	queued, later := slices.Clone(e.calls.evicts), slices.Concat(e.pending, e.failed)
 	e.mu.Unlock()
-	return slices.ContainsFunc(later, func(effect ledger.Effect) bool {
+	return slices.ContainsFunc(queued, follows) || slices.ContainsFunc(later, func(effect ledger.Effect) bool {
 		evict, ok := effect.(ledger.Evict)
 		return ok && follows(evict)
 	})
@@ -64,8 +57,6 @@ func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
 	if !e.leaves(evict.Pod.UID) {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, evictionPatience)
-	defer cancel()
 	p, pod := e.plugin, evict.Pod
 	options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}
 	if evict.Grace != nil {

@@ -188,9 +188,9 @@ func TestWhatTheLedgerIsToldOfAPod(t *testing.T) {
 		described := h.plugin.describe(pod)
 		require.Equal(t, "ann", described.User)
 		require.False(t, described.Foreign)
-		require.False(t, described.Meek)
+		require.False(t, described.NeverPreempts)
 		pod.Spec.PreemptionPolicy = ptr.To(v1.PreemptNever)
-		require.True(t, h.plugin.describe(pod).Meek)
+		require.True(t, h.plugin.describe(pod).NeverPreempts)
 		pod.Spec.SchedulerName = "default-scheduler"
 		described = h.plugin.describe(pod)
 		require.True(t, described.Foreign)

@@ -1,8 +1,13 @@
 package plugin
 
 import (
+	"fmt"
+	"slices"
+
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // explain finds the one reason a user should read for a gang that does not fit: what the empty cluster would lack
@@ -12,6 +17,25 @@ func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Sho
 		return gang.Verdict{Reason: neverReason(never), Message: never.String() + " of the empty cluster"}
 	}
 	return presentShortage(shortage)
+}
+
+// assumption is what to say of a gang that does not fit, and would without what is assumed of its workers; empty means nothing.
+func assumption(solver *placement.Solver, c *cycle) string {
+	if c.demand.Assumed == "" {
+		return ""
+	}
+	plain := c.demand.Pods
+	plain.Roles = slices.Clone(plain.Roles)
+	for i, role := range c.demand.Roles {
+		if role.Plain != nil {
+			plain.Roles[i].Pod, plain.Roles[i].Requests = role.Plain, resource.OfPod(role.Plain)
+		}
+	}
+	if _, shortage := solver.Fit(c.view, plain.On(c.view)); shortage != nil {
+		return ""
+	}
+	return fmt.Sprintf("; it waits only because executors are assumed to get what the driver got from admission: %s; annotation %s=false on the driver ends that",
+		c.demand.Assumed, spark.AnnotationLikeDriver)
 }
 
 // presentShortage is the verdict on a gang that the empty cluster could hold.

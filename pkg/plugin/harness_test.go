@@ -36,6 +36,7 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/metrics"
 	testframework "k8s.io/kubernetes/pkg/scheduler/testing/framework"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -54,6 +55,10 @@ type harness struct {
 	nodes  *snapshot
 	events *events.FakeRecorder
 	log    *buffer
+	// process is what the plugin is told of the process it is in.
+	process Process
+	// dra turns dynamic resource allocation on if it is anything.
+	dra fwk.SharedDRAManager
 	// factory makes the informers; one that is asked for late has to be started.
 	factory informers.SharedInformerFactory
 
@@ -146,9 +151,9 @@ func filtered(t *testing.T, args string, objects []runtime.Object, test func(*ha
 	bubbleWith(t, filtersInTree, args, objects, test)
 }
 
-func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Object, test func(*harness)) {
+func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Object, test func(*harness), set ...func(*harness)) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarness(t, inTree, args, objects)
+		h := newHarness(t, inTree, args, objects, set...)
 		defer h.stop()
 		h.after(time.Second) // the plugin looks ten times a second whether everything has been read
 		test(h)
@@ -156,10 +161,13 @@ func bubbleWith(t *testing.T, inTree []string, args string, objects []runtime.Ob
 }
 
 // newHarness starts the plugin; outside of a bubble too, for what must not be measured by a clock that stands still.
-func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Object) *harness {
+func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Object, set ...func(*harness)) *harness {
 	metrics.Register()
 	ctx, cancel := context.WithCancel(t.Context())
 	h := &harness{t: t, client: fake.NewClientset(objects...), nodes: &snapshot{}, events: events.NewFakeRecorder(1000), log: &buffer{}}
+	for _, set := range set {
+		set(h)
+	}
 	verbosity := 10
 	if _, measured := t.(*testing.B); measured {
 		verbosity = 2
@@ -175,7 +183,7 @@ func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Ob
 	}
 	registry := frameworkruntime.Registry{}
 	make := func(ctx context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
-		made, err := Factory(clock.RealClock{}, nil)(ctx, args, handle)
+		made, err := Factory(clock.RealClock{}, h.process)(ctx, args, handle)
 		if err == nil {
 			h.plugin = made.(*Plugin)
 		}
@@ -197,7 +205,7 @@ func newHarness(t testing.TB, inTree []string, args string, objects []runtime.Ob
 	fw, err := frameworkruntime.NewFramework(h.ctx, registry, configuration,
 		frameworkruntime.WithClientSet(h.client), frameworkruntime.WithInformerFactory(factory), frameworkruntime.WithEventRecorder(h.events),
 		frameworkruntime.WithSnapshotSharedLister(h.nodes), frameworkruntime.WithMutableSnapshotLister(h.nodes),
-		frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
+		frameworkruntime.WithSharedDRAManager(h.dra), frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(factory.Storage().V1().CSINodes().Lister())),
 		frameworkruntime.WithPodActivator(h), frameworkruntime.WithPodNominator(h), frameworkruntime.WithWaitingPods(frameworkruntime.NewWaitingPodsMap()), frameworkruntime.WithLogger(logger))
 	require.NoError(t, err)
 	h.fw, h.factory = fw, factory
@@ -386,6 +394,8 @@ func (h *harness) create(objects ...runtime.Object) {
 			_, err = h.client.CoreV1().Nodes().Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.ConfigMap:
 			_, err = h.client.CoreV1().ConfigMaps(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
+		case *v1.Service:
+			_, err = h.client.CoreV1().Services(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.PersistentVolumeClaim:
 			_, err = h.client.CoreV1().PersistentVolumeClaims(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.PersistentVolume:
@@ -444,6 +454,14 @@ func on(node string, pod *v1.Pod) *v1.Pod {
 }
 
 // driver is a driver of the application of its own name, as spark-submit makes it.
+// daemon is a pod of a DaemonSet, which another scheduler has placed.
+func daemon(name string, cpu int) *v1.Pod {
+	pod := lone(name, cpu)
+	pod.Spec.SchedulerName = v1.DefaultSchedulerName
+	pod.OwnerReferences = []metav1.OwnerReference{{Kind: "DaemonSet", Name: "agent", Controller: ptr.To(true)}}
+	return pod
+}
+
 func driver(name string) *v1.Pod {
 	pod := lone(name, 1)
 	pod.Labels = map[string]string{spark.LabelRole: spark.RoleDriver, spark.LabelApp: name, spark.LabelVersion: "4.1.0"}

@@ -47,12 +47,14 @@ type pending struct {
 	open map[types.NamespacedName]struct{}
 	// through and older are those let through since the last sweep, and before it.
 	through, older map[types.NamespacedName]struct{}
+	// numbers are the order in which pods have passed the Gate, where there are queues.
+	numbers map[types.NamespacedName]uint64
 }
 
 func newPending(serves func(schedulerName string) bool) *pending {
 	return &pending{
 		serves: serves, pods: map[types.NamespacedName]types.UID{}, open: map[types.NamespacedName]struct{}{},
-		through: map[types.NamespacedName]struct{}{}, older: map[types.NamespacedName]struct{}{},
+		through: map[types.NamespacedName]struct{}{}, older: map[types.NamespacedName]struct{}{}, numbers: map[types.NamespacedName]uint64{},
 	}
 }
 
@@ -83,12 +85,13 @@ func (p *pending) gone(pod *v1.Pod) {
 	if p.pods[nameOf(pod)] == pod.UID {
 		p.put(pod, nil)
 		delete(p.pods, nameOf(pod))
+		delete(p.numbers, nameOf(pod))
 	}
 }
 
-// judged is a pod at the Gate. A member of one of Kubernetes' own pod groups is tried together with others, of which the
+// judged is a pod at the Gate, and its number if it passes where there are queues. A member of one of Kubernetes' own pod groups is tried together with others, of which the
 // plugin does not hear.
-func (p *pending) judged(pod *v1.Pod, passes bool) {
+func (p *pending) judged(pod *v1.Pod, passes bool, number uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := p.through
@@ -99,6 +102,19 @@ func (p *pending) judged(pod *v1.Pod, passes bool) {
 		list = p.open
 	}
 	p.put(pod, list)
+	if number > 0 {
+		p.numbers[nameOf(pod)] = number
+	} else {
+		delete(p.numbers, nameOf(pod))
+	}
+}
+
+// number is the place of a pod among those that have passed the Gate; 0 where there are no queues. It does not change while the
+// pod is in the scheduler's queue.
+func (p *pending) number(pod *v1.Pod) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.numbers[nameOf(pod)]
 }
 
 // failed is a pod of which an attempt has failed; kept tells whether it waits at the ledger from now on.

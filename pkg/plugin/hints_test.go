@@ -13,7 +13,7 @@ func TestEventsConcernEverybodyWhomTheLedgerDoesNotKeep(t *testing.T) {
 	p := newPending(func(name string) bool { return name == profile })
 	kept := lone("kept", 1)
 	p.seen(kept)
-	p.judged(kept, false)
+	p.judged(kept, false, 0)
 	named := func() []types.NamespacedName {
 		result := p.candidates()
 		assert.False(t, result.AllPods)
@@ -25,7 +25,7 @@ func TestEventsConcernEverybodyWhomTheLedgerDoesNotKeep(t *testing.T) {
 	name := []types.NamespacedName{nameOf(pod)}
 	p.seen(pod)
 	assert.Equal(t, name, named(), "nobody has judged it: it may be another scheduler's, or wait for another plugin")
-	p.judged(pod, true)
+	p.judged(pod, true, 0)
 	assert.Empty(t, named(), "it will be tried")
 	p.seen(pod)
 	assert.Empty(t, named(), "nothing new is seen of it")
@@ -34,7 +34,7 @@ func TestEventsConcernEverybodyWhomTheLedgerDoesNotKeep(t *testing.T) {
 	p.failed(pod, true)
 	assert.Empty(t, named(), "the ledger keeps it")
 
-	p.judged(pod, true)
+	p.judged(pod, true, 0)
 	p.sweep()
 	assert.Empty(t, named())
 	p.sweep()
@@ -42,7 +42,7 @@ func TestEventsConcernEverybodyWhomTheLedgerDoesNotKeep(t *testing.T) {
 
 	member := lone("p", 1)
 	member.Spec.SchedulingGroup = &v1.PodSchedulingGroup{}
-	p.judged(member, true)
+	p.judged(member, true, 0)
 	assert.Equal(t, name, named(), "its group may have been tried")
 
 	p.seen(lone("q", 1))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -35,6 +36,7 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(informer.Handlers(p.podSeen, func(pod *v1.Pod) {
 		p.pending.gone(pod)
 		p.tell(ledger.PodGone{UID: pod.UID})
+		p.arrivals.leave(pod.UID)
 		p.groups.Changed(pod)
 	}))
 	if err != nil {
@@ -44,7 +46,15 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []cache.InformerSynced{nodes.HasSynced, pods.HasSynced, budgets}, nil
+	synced := []cache.InformerSynced{nodes.HasSynced, pods.HasSynced, budgets}
+	if p.handle.SharedDRAManager() == nil { // dynamic resource allocation is turned off
+		return synced, nil
+	}
+	classes, err := p.listenToDeviceClasses()
+	if err != nil {
+		return nil, err
+	}
+	return append(synced, classes), nil
 }
 
 // podSeen is a pod that came, or with what it was before, one that changed.
@@ -52,6 +62,7 @@ func (p *Plugin) podSeen(before, pod *v1.Pod) {
 	if before != nil && before.UID != pod.UID {
 		// The watch missed a deletion, and a new pod has the name.
 		p.tell(ledger.PodGone{UID: before.UID})
+		p.arrivals.leave(before.UID)
 	}
 	p.pending.seen(pod)
 	if before == nil || podDiffers(before, pod) {
@@ -75,6 +86,7 @@ func (p *Plugin) tell(event ledger.Event) {
 // openWhenSynced lets gangs be admitted once everything that exists has been told.
 func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSynced) {
 	if cache.WaitForCacheSync(ctx.Done(), synced...) {
+		p.arrivals.start()
 		p.tell(ledger.Synced{})
 		p.logger.V(2).Info("Ledger knows the cluster, gangs may be admitted")
 	}
@@ -96,15 +108,21 @@ func (p *Plugin) tick(ctx context.Context) {
 			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Collect: p.args.CollectAfter.Duration})
 			p.effects.again()
 			p.pending.sweep()
+			p.arrivals.sweep()
 		}
 	}
 }
 
-// podDiffers compares what the ledger looks at; status changes come all the time.
+// described are the annotations that describe reads, besides those that make a leader: they have one reader, the definer.
+var described = []string{spark.LabelUser, spark.AnnotationRank, spark.AnnotationWorkers}
+
+// podDiffers compares what the ledger looks at; status changes come all the time. What a pod takes from its node may change with
+// nothing but its status, as the kubelet resizes it.
 func podDiffers(a, b *v1.Pod) bool {
 	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || leads(a) != leads(b) ||
 		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil) ||
-		a.Annotations[spark.LabelUser] != b.Annotations[spark.LabelUser] || a.Annotations[spark.AnnotationRank] != b.Annotations[spark.AnnotationRank] || !maps.Equal(a.Labels, b.Labels)
+		slices.ContainsFunc(described, func(name string) bool { return a.Annotations[name] != b.Annotations[name] }) || !maps.Equal(a.Labels, b.Labels) ||
+		b.Spec.NodeName != "" && !requestsOf(a).Equal(requestsOf(b))
 }
 
 // redefines tells whether a leader that is not bound yet says something else of its workers: its user has mended a
@@ -112,4 +130,18 @@ func podDiffers(a, b *v1.Pod) bool {
 func redefines(before, pod *v1.Pod) bool {
 	return before.UID == pod.UID && pod.Spec.NodeName == "" && leads(before) && leads(pod) &&
 		before.Annotations[spark.AnnotationRoles] != pod.Annotations[spark.AnnotationRoles]
+}
+
+// exists tells whether the pod has neither ended nor been replaced by another of its name.
+func (p *Plugin) exists(pod *v1.Pod) bool {
+	return p.current(pod) != nil
+}
+
+// current is the pod as the informer knows it; nil when it has ended or been replaced by another of its name.
+func (p *Plugin) current(pod *v1.Pod) *v1.Pod {
+	current, err := p.handle.SharedInformerFactory().Core().V1().Pods().Lister().Pods(pod.Namespace).Get(pod.Name)
+	if err != nil || current.UID != pod.UID {
+		return nil
+	}
+	return current
 }

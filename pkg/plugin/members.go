@@ -18,17 +18,17 @@ import (
 func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	rank, _ := spark.Rank(pod) // a wrong one counts as none; the definer tells
 	described := ledger.Pod{
-		UID:       pod.UID,
-		Namespace: pod.Namespace,
-		Node:      pod.Spec.NodeName,
-		Requests:  resource.OfPod(pod),
-		Priority:  corev1helpers.PodPriority(pod),
-		Created:   pod.CreationTimestamp.Time,
-		Ready:     ready(pod),
-		User:      spark.User(pod),
-		Rank:      rank,
-		Meek:      pod.Spec.PreemptionPolicy != nil && *pod.Spec.PreemptionPolicy == v1.PreemptNever,
-		Object:    pod,
+		UID:           pod.UID,
+		Namespace:     pod.Namespace,
+		Node:          pod.Spec.NodeName,
+		Requests:      p.counted.requests(pod),
+		Priority:      corev1helpers.PodPriority(pod),
+		Created:       p.arrivals.ofPod(pod),
+		Ready:         ready(pod),
+		User:          spark.User(pod),
+		Rank:          rank,
+		NeverPreempts: pod.Spec.PreemptionPolicy != nil && *pod.Spec.PreemptionPolicy == v1.PreemptNever,
+		Object:        pod,
 	}
 	if pod.Spec.SchedulerName != p.handle.ProfileName() {
 		described.Foreign = true
@@ -36,7 +36,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	}
 	described.Labels = pod.Labels
 	if pod.Spec.NodeName == "" {
-		described.Shape = signatureOf(pod)
+		described.Signature = signatureOf(pod)
 	}
 	_, together := pod.Annotations[spark.AnnotationWorkers]
 	described.Gang = gangOf(pod)
@@ -85,9 +85,9 @@ func (p *Plugin) joinUpfront(described *ledger.Pod) {
 		return
 	}
 	described.Kind, described.Upfront = ledger.Worker, true
-	described.Shape = signatureOf(pod)
+	described.Signature = signatureOf(pod)
 	described.Nominated = pod.Status.NominatedNodeName
-	described.Role = described.Shape + " " + described.Requests.String()
+	described.Role = described.Signature + " " + resource.OfPod(pod).String() // which a status does not change
 	if _, written := pod.Annotations[spark.AnnotationWorkers]; !written {
 		return
 	}

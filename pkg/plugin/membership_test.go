@@ -118,7 +118,8 @@ func TestTheSameIDInAnotherNamespaceIsAnotherApplication(t *testing.T) {
 		state, pod := h.phase("app"), h.plugin.describe(abroad)
 		assert.Equal(t, gang.Running, state)
 		assert.Equal(t, gang.Key{Namespace: "elsewhere", Name: "app"}, pod.Gang)
-		assert.Empty(t, h.plugin.Ledger().Seats("exec-1-uid", 4).Slots)
+		attempt, _ := h.plugin.Ledger().Attempt(time.Now(), "exec-1-uid", 4)
+		assert.Empty(t, attempt.Seats.Slots)
 	})
 }
 

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"slices"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/utils/clock"
@@ -35,6 +38,10 @@ type Plugin struct {
 	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
 	solver  placement.Solver
 	effects *effects
+	// arrivals are the order in which pods and groups came.
+	arrivals *arrivals
+	// counted is which resources the ledger counts.
+	counted counted
 	definer *definer
 	// bindings holds a token for every pod that is being bound.
 	bindings chan struct{}
@@ -59,9 +66,18 @@ var (
 	_ fwk.SignPlugin        = &Plugin{}
 )
 
-// Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context. serves tells whether a profile
-// of the process has that schedulerName; nil means that there is only the plugin's own.
-func Factory(clock clock.WithTicker, serves func(schedulerName string) bool) func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) {
+// Process is what the plugin has to know of the process it is compiled into. The zero Process has one profile, the
+// plugin's own, which ignores no resource.
+type Process struct {
+	// Serves tells whether a profile has that schedulerName.
+	Serves func(schedulerName string) bool
+	// Ignores tells whether the plugin NodeResourcesFit of a profile does not count an extended resource, because its arguments
+	// or an extender say so.
+	Ignores func(schedulerName string, resource v1.ResourceName) bool
+}
+
+// Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context.
+func Factory(clock clock.WithTicker, process Process) func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) {
 	return func(ctx context.Context, configuration runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
 		args, err := decode(configuration)
 		if err != nil {
@@ -71,8 +87,8 @@ func Factory(clock clock.WithTicker, serves func(schedulerName string) bool) fun
 		if !able {
 			return nil, fmt.Errorf("plugin %s: the framework's handle is a %T, which cannot run PreFilter plugins", Name, handle)
 		}
-		if serves == nil {
-			serves = func(name string) bool { return name == handle.ProfileName() }
+		if process.Serves == nil {
+			process.Serves = func(name string) bool { return name == handle.ProfileName() }
 		}
 		p := &Plugin{
 			args:      args,
@@ -81,11 +97,23 @@ func Factory(clock clock.WithTicker, serves func(schedulerName string) bool) fun
 			clock:     clock,
 			logger:    klog.LoggerWithName(klog.FromContext(ctx), Name),
 			bindings:  make(chan struct{}, maxBindings),
-			pending:   newPending(serves),
+			pending:   newPending(process.Serves),
+			arrivals:  newArrivals(clock.Now),
+			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
 		p.effects = newEffects(p)
-		p.definer = newDefiner(p)
+		client := handle.ClientSet()
+		if config := handle.KubeConfig(); config != nil {
+			// Bindings never wait for those who look for ConfigMaps: each client has a rate limit of its own.
+			if client, err = kubernetes.NewForConfig(rest.AddUserAgent(config, "definer")); err != nil {
+				return nil, fmt.Errorf("plugin %s: %w", Name, err)
+			}
+		}
+		p.definer = newDefiner(p, client)
+		if err := p.listenToServices(); err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		}
 		synced, err := p.listen()
 		if err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)

@@ -20,10 +20,9 @@ func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod
 	refused := ledger.Refused{UID: pod.UID}
 	if c := cycleOf(state); c != nil {
 		refused.Epoch, refused.Verdict = c.view.Epoch, c.shortage
-		refused.Rehearsed, refused.Company, refused.Took = c.rehearsed, c.company, c.took
+		refused.Rehearsed, refused.Took = c.rehearsed, c.took
 		if refused.Verdict.Passes() {
-			refused.Verdict, refused.Rehearsed = p.shortOfRoom(c, pod, statuses)
-			refused.Company = refused.Rehearsed
+			refused.Verdict, refused.Alone = p.shortOfRoom(c, pod, statuses)
 		}
 	}
 	p.tell(refused)
@@ -37,8 +36,9 @@ const filterOfRoom = "NodeResourcesFit"
 var filtersOfNodes = sets.New("NodeName", "NodeUnschedulable", "TaintToleration", "NodeAffinity")
 
 // shortOfRoom tells why a pod by itself did not fit, if it is room that it lacks on some node; otherwise the verdict
-// passes. elsewise means that some node has refused it for what the ledger does not hear of.
-func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusReader) (verdict gang.Verdict, elsewise bool) {
+// passes. alone means that some node has refused it for something else than room and what its signature covers, such as another
+// pod's anti-affinity or its own claims: that says nothing about others that ask for the same.
+func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusReader) (verdict gang.Verdict, alone bool) {
 	infos, err := p.handle.SnapshotSharedLister().NodeInfos().List()
 	if err != nil {
 		p.logger.Error(err, "Nodes of a failed attempt cannot be read")
@@ -52,8 +52,9 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 		case plugin == Name || plugin == filterOfRoom:
 			short.Insert(name)
 			kept = kept || plugin == Name
+		case plugin == "" && c.narrowed: // not looked at
 		case !filtersOfNodes.Has(plugin):
-			elsewise = true
+			alone = true
 		}
 	}
 	if short.Len() == 0 {
@@ -63,9 +64,9 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 	_, shortage := p.solver.Fit(c.view, asked)
 	switch {
 	case shortage != nil:
-		return p.explain(c, asked, shortage), elsewise
+		return p.explain(c, asked, shortage), alone
 	case kept:
-		return gang.Verdict{Reason: gang.Fragmented, Message: "the nodes that have room keep it for workers of other applications"}, elsewise
+		return gang.Verdict{Reason: gang.Fragmented, Message: "the nodes that have room keep it for workers of other applications"}, alone
 	default:
 		// The ledger has heard of room that the scheduler's snapshot does not show yet.
 		return gang.Verdict{}, false

@@ -19,12 +19,13 @@ func (p *Plugin) PreEnqueue(_ context.Context, pod *v1.Pod) *fwk.Status {
 // it again, would never forget it. The informer drops a pod before it tells anybody of its end: a pod that is still there
 // after the ledger has answered is one whose end the ledger will be told.
 func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
-	verdict, effects := p.ledger.Gate(p.clock.Now(), p.describe(pod))
+	verdict, number, effects := p.ledger.Gate(p.clock.Now(), p.describe(pod))
 	p.effects.add(effects)
-	p.pending.judged(pod, verdict.Passes())
+	p.pending.judged(pod, verdict.Passes(), number)
 	if !p.exists(pod) {
 		p.tell(ledger.PodGone{UID: pod.UID})
 		p.pending.gone(pod)
+		p.arrivals.leave(pod.UID)
 		return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the pod is gone")
 	}
 	if !verdict.Passes() && verdict.Reason != gang.NotSynced && pod.Status.NominatedNodeName != "" {

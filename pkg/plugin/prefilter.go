@@ -16,7 +16,6 @@ import (
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/resource"
-	"retinue.dev/retinue/pkg/spark"
 )
 
 // seatLimit is how many nodes a worker with slots is filtered on; more than one, so that a node that has just become
@@ -37,8 +36,10 @@ type cycle struct {
 	seats ledger.Seats
 	// shortage is why PreFilter refused the pod; zero when it did not.
 	shortage gang.Verdict
-	// rehearsed means that shortage is the framework's filters' word, and company that pods that come may change it.
-	rehearsed, company bool
+	// rehearsed means that shortage is the framework's filters' word.
+	rehearsed bool
+	// narrowed means that PreFilter has named the nodes that may hold the pod.
+	narrowed bool
 	// took is how long asking them has taken.
 	took time.Duration
 }
@@ -65,26 +66,27 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	if rehearsal.Running(state) {
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
-	c := &cycle{request: resource.OfPod(pod), view: p.ledger.ViewFor(pod.UID)}
+	limit := seatLimit
+	if !leads(pod) && rehearsal.RulesOf(pod).Any() {
+		// Whether it may take one of its slots can depend on which of the others are taken.
+		limit = maxReservedWorkers
+	}
+	attempt, effects := p.ledger.Attempt(p.clock.Now(), pod.UID, limit)
+	p.effects.add(effects)
+	c := &cycle{request: p.counted.requests(pod), view: attempt.View, demand: attempt.Demand, seats: attempt.Seats}
 	state.Write(cycleKey, c)
-	var tried bool
-	if c.demand, tried = p.ledger.Demand(pod.UID); tried {
+	if attempt.Gang {
 		return p.plan(ctx, state, c, pod)
 	}
 	if leads(pod) {
 		return nil, p.turnBack(pod)
 	}
-	limit := seatLimit
-	if rehearsal.RulesOf(pod).Any() {
-		// Whether it may take one of its slots can depend on which of the others are taken.
-		limit = maxReservedWorkers
-	}
-	c.seats = p.ledger.Seats(pod.UID, limit)
 	if !c.seats.Verdict.Passes() {
 		c.shortage = c.seats.Verdict
 		return nil, statusOf(c.shortage)
 	}
 	if c.seats.Pinned {
+		c.narrowed = true
 		return &fwk.PreFilterResult{NodeNames: sets.KeySet(c.seats.Slots)}, nil
 	}
 	return nil, nil
@@ -110,10 +112,11 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 	if c.shortage = c.demand.Verdict; !c.shortage.Passes() {
 		return nil, statusOf(c.shortage)
 	}
-	asked := askedFor(c, pod)
+	asked := c.demand.Pods.On(c.view)
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
+		c.shortage.Message += assumption(&p.solver, c)
 		return nil, statusOf(c.shortage)
 	}
 	c.fit = fit
@@ -146,13 +149,13 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed {
-		c.company = rehearsal.SeeksCompany(leader, c.demand.Roles)
 		return nil, statusOf(verdict)
 	}
 	c.fit = found
 	if leader == nil {
 		return nil, nil
 	}
+	c.narrowed = true
 	return &fwk.PreFilterResult{NodeNames: sets.New(c.view.Name(found.Leader))}, nil
 }
 
@@ -173,7 +176,7 @@ func (p *Plugin) planUpfront(c *cycle) (*fwk.PreFilterResult, *fwk.Status) {
 	if err != nil {
 		return nil, fwk.AsStatus(err)
 	}
-	c.slots = slots
+	c.slots, c.narrowed = slots, true
 	nodes := sets.New[string]()
 	for _, slot := range slots {
 		if c.demand.Roles[slot.Role].Name == c.demand.Role && nodes.Len() < seatLimit {
@@ -181,48 +184,4 @@ func (p *Plugin) planUpfront(c *cycle) (*fwk.PreFilterResult, *fwk.Status) {
 		}
 	}
 	return &fwk.PreFilterResult{NodeNames: nodes}, nil
-}
-
-// leaderName is what people call the leader.
-func leaderName(leader *v1.Pod) string {
-	if spark.IsDriver(leader) {
-		return spark.RoleDriver
-	}
-	return "leader"
-}
-
-// eligibility is which nodes of a view may hold the pod, resources aside.
-func eligibility(pod *v1.Pod, view *inventory.View) func(node int) bool {
-	eligible := placement.Eligibility(pod)
-	if placement.Constrained(pod) {
-		return func(node int) bool { return eligible(view.Object(node)) }
-	}
-	return func(node int) bool { return view.Open(node) || eligible(view.Object(node)) }
-}
-
-// workerName is what people call a worker.
-func workerName(demand ledger.Demand, role gang.Role) string {
-	switch {
-	case !demand.Upfront:
-		return role.Name
-	case spark.IsExecutor(role.Pod):
-		return spark.RoleExecutor
-	default:
-		return "pod"
-	}
-}
-
-// askedFor translates what is asked for, for placement.
-func askedFor(c *cycle, pod *v1.Pod) placement.Gang {
-	asked := placement.Gang{Strategy: c.demand.Strategy}
-	if !c.demand.Upfront {
-		asked.Leader = &placement.Member{Name: leaderName(pod), Request: c.request, Eligible: eligibility(pod, c.view)}
-	}
-	for _, role := range c.demand.Roles {
-		asked.Roles = append(asked.Roles, placement.Role{
-			Member: placement.Member{Name: workerName(c.demand, role), Request: role.Requests, Eligible: eligibility(role.Pod, c.view)},
-			Count:  role.Count,
-		})
-	}
-	return asked
 }

@@ -238,10 +238,10 @@ func (s *scene) steady(sitting stance) bool {
 func (s *scene) asked() placement.Gang {
 	asked := placement.Gang{Strategy: s.strategy}
 	if s.leader != nil {
-		asked.Leader = &placement.Member{Name: "leader", Request: resource.OfPod(s.leader), Eligible: eligibility(s.leader, s.view)}
+		asked.Leader = &placement.Member{Name: "leader", Request: resource.OfPod(s.leader), Eligible: s.view.Eligible(s.leader)}
 	}
 	for _, role := range s.roles {
-		asked.Roles = append(asked.Roles, placement.Role{Member: placement.Member{Name: role.Name, Request: role.Requests, Eligible: eligibility(role.Pod, s.view)}, Count: role.Count})
+		asked.Roles = append(asked.Roles, placement.Role{Member: placement.Member{Name: role.Name, Request: role.Requests, Eligible: s.view.Eligible(role.Pod)}, Count: role.Count})
 	}
 	return asked
 }

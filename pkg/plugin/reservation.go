@@ -11,14 +11,21 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // AnnotationReservation on a leader holds its gang's reservation as JSON. The scheduler writes it by the call that binds
 // the leader and reads it after a restart.
 const AnnotationReservation = "retinue.dev/reservation"
 
-// maxReservedWorkers bounds what is read back from an annotation, which whoever may patch the pod can write.
-const maxReservedWorkers = 100_000
+// What is read back from an annotation, which whoever may patch the pod can write, is bounded.
+const (
+	maxReservedWorkers = spark.MaxWorkers
+	// maxRoleText is the length of one role as JSON, in bytes: what spark keeps of all roles, and the punctuation.
+	maxRoleText = 128 << 10
+	// maxReservationText is the length of the JSON, in bytes: a slot on each of 15,000 nodes takes 1.2 MiB.
+	maxReservationText = 4 << 20
+)
 
 // The form of the annotation.
 type (
@@ -78,7 +85,10 @@ func encodeReservation(r ledger.Reservation) (string, error) {
 		written.Slots = append(written.Slots, writtenSlots{Role: slot.Role, Node: slot.Node, Count: 1})
 	}
 	text, err := json.Marshal(written)
-	return string(text), err
+	if err != nil {
+		return "", err
+	}
+	return pack(text)
 }
 
 func bondsToWrite(worker *v1.Pod) *writtenBonds {
@@ -113,8 +123,8 @@ func workerOf(role writtenRole) *v1.Pod {
 }
 
 func decodeReservation(text string) (*ledger.Reservation, error) {
-	var written writtenReservation
-	if err := json.Unmarshal([]byte(text), &written); err != nil {
+	written, err := readReservation(text)
+	if err != nil {
 		return nil, err
 	}
 	reservation := &ledger.Reservation{Definition: gang.Definition{Source: AnnotationReservation}}
@@ -130,6 +140,9 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 		}
 		requests := resource.OfList(role.Requests)
 		requests.Pods = 1
+		if len(role.Requests) > resource.MaxNames {
+			return nil, fmt.Errorf("roles[%d]: %d different resources, more than %d", i, len(role.Requests), resource.MaxNames)
+		}
 		reservation.Definition.Roles = append(reservation.Definition.Roles, gang.Role{
 			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Selector: role.Selector, Requests: requests, Pod: workerOf(role),
 		})
@@ -138,14 +151,19 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 	for i, role := range written.Roles {
 		left[i] = role.Count
 	}
+	total := 0
 	for i, slots := range written.Slots {
 		if slots.Role < 0 || slots.Role >= len(written.Roles) {
 			return nil, fmt.Errorf("slots[%d]: role %d is not in the list of %d roles", i, slots.Role, len(written.Roles))
 		}
-		if most := min(left[slots.Role], maxReservedWorkers-len(reservation.Slots)); slots.Count < 0 || slots.Count > most {
+		if most := min(left[slots.Role], maxReservedWorkers-total); slots.Count < 0 || slots.Count > most {
 			return nil, fmt.Errorf("slots[%d]: count %d, want 0 to %d", i, slots.Count, most)
 		}
 		left[slots.Role] -= slots.Count
+		total += slots.Count
+	}
+	reservation.Slots = make([]gang.Slot, 0, total)
+	for _, slots := range written.Slots {
 		for range slots.Count {
 			reservation.Slots = append(reservation.Slots, gang.Slot{
 				Role: slots.Role, Node: slots.Node, Requests: reservation.Definition.Roles[slots.Role].Requests,

@@ -40,6 +40,12 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 		return fwk.AsStatus(p.apply(ledger.Placed{UID: pod.UID, Node: node}))
 	}
 	event, err := admission(c, node)
+	if err == nil && !c.demand.Upfront {
+		if problem := unwritable(pod, c.demand.Roles, event.Slots); problem != "" {
+			p.tell(ledger.Refuted{Leader: pod.UID, Problem: problem})
+			return statusOf(gang.Verdict{Reason: gang.InvalidGang, Message: problem})
+		}
+	}
 	if err == nil {
 		err = p.apply(event)
 	}

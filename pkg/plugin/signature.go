@@ -2,9 +2,9 @@ package plugin
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"hash/fnv"
 	"maps"
 	"strconv"
 
@@ -19,7 +19,7 @@ import (
 func signatureOf(pod *v1.Pod) string {
 	constraints, err := json.Marshal([]any{
 		pod.Spec.NodeSelector, pod.Spec.Affinity, pod.Spec.Tolerations, pod.Spec.TopologySpreadConstraints,
-		pod.Spec.HostNetwork, rehearsal.HostPorts(pod), rehearsal.NodeVolumes(pod),
+		pod.Spec.HostNetwork, rehearsal.HostPorts(pod), rehearsal.NodeVolumes(pod), pod.Spec.ResourceClaims,
 	})
 	if err != nil {
 		// Cannot happen for a decoded pod; a signature of its own is always right.
@@ -31,10 +31,10 @@ func signatureOf(pod *v1.Pod) string {
 	return digest(constraints)
 }
 
+// digest is a name for a text that nobody can find another text for: pods that share a signature share their fate.
 func digest(text []byte) string {
-	hash := fnv.New64a()
-	_, _ = hash.Write(text)
-	return fmt.Sprintf("%016x", hash.Sum64())
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
 
 // identities are labels that tell one gang from all others.

@@ -142,3 +142,27 @@ func TestPodsOfAnUpfrontGangThatKeepApart(t *testing.T) {
 		assert.Len(t, nodes, 3)
 	})
 }
+
+// TestAMendedNumberOfWorkersIsRead.
+//
+// Seen failing before annotations other than a leader's were compared: both stayed as they were created.
+func TestAMendedNumberOfWorkersIsRead(t *testing.T) {
+	bubble(t, "", nodes(4, "a", "b"), func(h *harness) {
+		mistaken := clientExecutor("e1", 2, 2)
+		mistaken.Annotations[spark.AnnotationWorkers] = "two"
+		h.create(mistaken, clientExecutor("e2", 5, 2))
+		assert.Contains(t, h.reserve("e1").status.Message(), "InvalidGang: annotation retinue.dev/workers")
+		assert.Equal(t, "GangIncomplete: 2 of 5 pods that start together are there", h.reserve("e2").status.Message())
+		h.woken()
+		for _, name := range []string{"e1", "e2"} {
+			mended := h.pod(name).DeepCopy()
+			mended.Annotations[spark.AnnotationWorkers] = "2"
+			h.update(mended)
+		}
+		assert.Subset(t, h.woken(), []string{"e1"})
+		first, second := h.hold("e1"), h.hold("e2")
+		h.after(time.Second)
+		assert.True(t, first.status.IsSuccess(), "%v", first.status)
+		assert.True(t, second.status.IsSuccess(), "%v", second.status)
+	})
+}

@@ -187,12 +187,7 @@ func (n *node) countFits(d Demand) Verdict {
 	return Verdict{}
 }
 
-func (n *node) gangsOf(user string) int64 {
-	if a := n.users[user]; a != nil {
-		return a.gangs
-	}
-	return 0
-}
+func (n *node) gangsOf(user string) int64 { return n.users[user].gangs }
 
 func (n *node) leaderFits(d Demand) Verdict {
 	if n.leading == 0 {
@@ -219,8 +214,8 @@ func (n *node) limitFits(d Demand) Verdict {
 }
 
 func (n *node) userFits(d Demand) Verdict {
-	a := n.users[d.User]
-	if a == nil || len(n.Users.Limit) == 0 {
+	a, holds := n.users[d.User]
+	if !holds || len(n.Users.Limit) == 0 {
 		return Verdict{} // the demand alone has passed already
 	}
 	if limit, exceeded := exceeds(n.Users.Limit, &a.used, &d.Amount); exceeded {

@@ -45,7 +45,7 @@ func demandOf(i int) Demand {
 	}
 }
 
-// filled has 2,000 gangs running and so many waiting, all different or all of one shape in each queue.
+// filled has 2,000 gangs running and so many waiting, all different or all of one signature in each queue.
 func filled(waiting int, shapes bool) (*Tree, []string) {
 	t, leaves := thousand()
 	for i := range 2000 {
@@ -56,7 +56,7 @@ func filled(waiting int, shapes bool) (*Tree, []string) {
 		if shapes {
 			shape = fmt.Sprint(i)
 		}
-		t.Push(Waiter{ID: types.UID(fmt.Sprint(i)), Queue: leaves[i%len(leaves)], Shape: shape, Since: start.Add(time.Duration(i) * time.Millisecond), Demand: demandOf(i)})
+		t.Push(Waiter{ID: types.UID(fmt.Sprint(i)), Queue: leaves[i%len(leaves)], Signature: shape, Since: start.Add(time.Duration(i) * time.Millisecond), Demand: demandOf(i)})
 	}
 	return t, leaves
 }
@@ -74,7 +74,7 @@ func BenchmarkAdmission(b *testing.B) {
 			t := New(specs)
 			t.SetCapacity(resource.Vector{CPU: 1_000_000_000, Memory: 1 << 60, Pods: 1 << 30})
 			for i := range queues {
-				t.Push(Waiter{ID: types.UID(fmt.Sprint(i)), Queue: fmt.Sprint("queue-", i), Shape: fmt.Sprint(i), Since: start.Add(time.Duration(i) * time.Millisecond), Demand: demandOf(i)})
+				t.Push(Waiter{ID: types.UID(fmt.Sprint(i)), Queue: fmt.Sprint("queue-", i), Signature: fmt.Sprint(i), Since: start.Add(time.Duration(i) * time.Millisecond), Demand: demandOf(i)})
 			}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -114,7 +114,7 @@ func BenchmarkChargeAndReleaseIn1000Queues(b *testing.B) {
 
 // BenchmarkStartWith100000Waiting is a whole turn: who is next, does it fit, it starts, another one ends and one comes.
 func BenchmarkStartWith100000Waiting(b *testing.B) {
-	for name, shapes := range map[string]bool{"of one shape in a queue": false, "all different": true} {
+	for name, shapes := range map[string]bool{"of one signature in a queue": false, "all different": true} {
 		b.Run(name, func(b *testing.B) {
 			t, _ := filled(100_000, shapes)
 			b.ReportAllocs()
@@ -134,15 +134,17 @@ func BenchmarkStartWith100000Waiting(b *testing.B) {
 
 // BenchmarkParkAllOf100000 finds that nobody fits, and wakes everybody again: the most one change of the cluster can cost.
 func BenchmarkParkAllOf100000(b *testing.B) {
-	for name, shapes := range map[string]bool{"of one shape in a queue": false, "all different": true} {
+	for name, shapes := range map[string]bool{"of one signature in a queue": false, "all different": true} {
 		b.Run(name, func(b *testing.B) {
 			t, _ := filled(100_000, shapes)
 			b.ReportAllocs()
 			for b.Loop() {
 				for w, ok := t.Next(); ok; w, ok = t.Next() {
-					t.Park(w.ID, Verdict{})
+					t.Park(t.waiters[w.ID].group)
 				}
-				t.Wake(anybody)
+				for _, g := range t.groups {
+					t.Wake(g)
+				}
 			}
 		})
 	}
@@ -175,10 +177,10 @@ func BenchmarkChooseAmong10000Victims(b *testing.B) {
 		t.Charge(v.Queue, Demand{Amount: v.Amount})
 	}
 	t.leaf(leaves[0]).Reclaim.Enabled = true
-	claim := Claim{Queue: leaves[0], Demand: resource.Vector{CPU: 100_000, Memory: 400 << 30, Pods: 5}, Lacking: resource.Vector{CPU: 100_000, Memory: 400 << 30}}
+	claim := Request{Queue: leaves[0], Demand: resource.Vector{CPU: 100_000, Memory: 400 << 30, Pods: 5}, Lacking: resource.Vector{CPU: 100_000, Memory: 400 << 30}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if c := t.Choose(claim, victims, nil); len(c.Victims) == 0 {
+		if c := t.SelectVictims(claim, victims, nil); len(c.Victims) == 0 {
 			b.Fatal(c)
 		}
 	}

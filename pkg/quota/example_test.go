@@ -16,9 +16,10 @@ func Example() {
 	})
 	tree.SetCapacity(cores(100))
 
-	tree.Push(quota.Waiter{ID: "a1", Queue: "adhoc", Shape: "60", Demand: quota.Demand{Amount: cores(60), Gangs: 1}})
-	tree.Push(quota.Waiter{ID: "e1", Queue: "etl", Shape: "50", Demand: quota.Demand{Amount: cores(50), Gangs: 1}})
-	tree.Push(quota.Waiter{ID: "e2", Queue: "etl", Shape: "30", Demand: quota.Demand{Amount: cores(30), Gangs: 1}})
+	groups := map[string]*quota.Group{}
+	groups["a1"] = tree.Push(quota.Waiter{ID: "a1", Queue: "adhoc", Signature: "60", Demand: quota.Demand{Amount: cores(60), Gangs: 1}})
+	groups["e1"] = tree.Push(quota.Waiter{ID: "e1", Queue: "etl", Signature: "50", Demand: quota.Demand{Amount: cores(50), Gangs: 1}})
+	groups["e2"] = tree.Push(quota.Waiter{ID: "e2", Queue: "etl", Signature: "30", Demand: quota.Demand{Amount: cores(30), Gangs: 1}})
 	fmt.Println("e1 before a1:", tree.Explain("e1", "a1"))
 
 	free := cores(100)
@@ -27,10 +28,10 @@ func Example() {
 		switch {
 		case !v.Passes():
 			fmt.Printf("%s waits: %s: %s\n", w.ID, v.Reason, v)
-			tree.Park(w.ID, v) // until the queue has released enough
+			tree.Park(groups[string(w.ID)]) // until the queue has released enough
 		case !w.Demand.Amount.Fits(free):
 			fmt.Printf("%s waits for room\n", w.ID)
-			tree.Park(w.ID, quota.Verdict{}) // until Wake, because the nodes have changed
+			tree.Park(groups[string(w.ID)]) // until the nodes have changed
 		default:
 			fmt.Printf("%s starts\n", w.ID)
 			tree.Remove(w.ID)

@@ -16,6 +16,10 @@ func (t *Tree) Explain(first, second types.UID) string {
 	if a == nil || b == nil || a == b {
 		return ""
 	}
+	if a.index == absent { // it goes first as it was when it was its turn
+		t.account(a.Queue, a.Demand, -1)
+		defer t.account(a.Queue, a.Demand, 1)
+	}
 	if a.group.leaf == b.group.leaf {
 		return explainWaiters(a, b)
 	}

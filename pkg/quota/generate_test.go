@@ -107,7 +107,7 @@ func drawDemand(t *rapid.T) Demand {
 	return d
 }
 
-// drawWaiter has a shape that says what it asks for, as Push wants it.
+// drawWaiter has a signature that says what it asks for, as Push wants it.
 func drawWaiter(t *rapid.T, number int) Waiter {
 	w := Waiter{
 		ID: types.UID(fmt.Sprint(number)), Queue: drawQueue(t), Priority: rapid.Int32Range(0, 1).Draw(t, "priority"), Rank: rapid.Int32Range(0, 1).Draw(t, "rank"),
@@ -116,6 +116,6 @@ func drawWaiter(t *rapid.T, number int) Waiter {
 	if w.Demand.Gangs == 0 {
 		w.Elastic, w.Held = true, drawVector(t, 10)
 	}
-	w.Shape = fmt.Sprint(w.Demand)
+	w.Signature = fmt.Sprint(w.Demand)
 	return w
 }

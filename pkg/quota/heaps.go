@@ -16,7 +16,7 @@ func put(h heap.Interface, item any, index int) {
 
 type (
 	waiterHeap []*waiter
-	groupHeap  []*group
+	groupHeap  []*Group
 	laneHeap   []*lane
 	nodeHeap   []*node
 )
@@ -44,11 +44,11 @@ func (h groupHeap) Swap(i, j int) {
 	h[i].index, h[j].index = i, j
 }
 func (h *groupHeap) Push(x any) {
-	x.(*group).index = len(*h)
-	*h = append(*h, x.(*group))
+	x.(*Group).index = len(*h)
+	*h = append(*h, x.(*Group))
 }
 func (h *groupHeap) Pop() any {
-	last := pop((*[]*group)(h))
+	last := pop((*[]*Group)(h))
 	last.index = absent
 	return last
 }

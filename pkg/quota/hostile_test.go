@@ -51,7 +51,7 @@ func TestNothingPanicsOnNumbersOutOfThisWorld(t *testing.T) {
 		for i := range rapid.IntRange(0, 6).Draw(t, "gangs") {
 			queue, d := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "queue"), Demand{Amount: asked(t), Leader: asked(t), Gangs: 1}
 			id := types.UID(fmt.Sprint(i))
-			tree.Push(Waiter{ID: id, Queue: queue, Held: asked(t), Shape: string(id), Demand: d})
+			tree.Push(Waiter{ID: id, Queue: queue, Held: asked(t), Signature: string(id), Demand: d})
 			require.NotEmpty(t, tree.Fits(queue, d).String())
 			demand[queue] = demand[queue].Add(d.Amount)
 			if rapid.Bool().Draw(t, "runs") {
@@ -61,7 +61,7 @@ func TestNothingPanicsOnNumbersOutOfThisWorld(t *testing.T) {
 			}
 		}
 		if w, ok := tree.Next(); ok {
-			require.NotEmpty(t, tree.Choose(Claim{Queue: w.Queue, Demand: w.Demand.Amount, Lacking: asked(t), Taken: asked(t)}, victims, nil).String())
+			require.NotEmpty(t, tree.SelectVictims(Request{Queue: w.Queue, Demand: w.Demand.Amount, Lacking: asked(t), Taken: asked(t)}, victims, nil).String())
 		}
 		tree.shares(demand, coarse)
 		for _, n := range append(tree.all, tree.root) {

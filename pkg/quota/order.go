@@ -3,7 +3,6 @@ package quota
 import (
 	"cmp"
 	"container/heap"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -25,54 +24,57 @@ type Waiter struct {
 	Held resource.Vector
 	// Since when it waits; earlier goes first.
 	Since time.Time
-	// Shape is equal for waiters that a verdict on one of them speaks for: same demand on the queue and on nodes.
-	Shape  string
-	Demand Demand
+	// Signature is equal for waiters that a verdict on one of them speaks for: same demand on the queue and on nodes.
+	Signature string
+	Demand    Demand
 }
 
-// cause is what a parked group waits for.
-type cause int
-
-const (
-	awake cause = iota
-	forRoom
-	forQuota
-)
-
-// groupKey is what the waiters of a group have in common.
+// groupKey is what the waiters of a Group have in common.
 type groupKey struct {
-	queue, user, shape string
-	priority, rank     int32
-	elastic            bool
+	queue, user, signature string
+	priority, rank         int32
+	elastic                bool
 }
 
-// group is the waiters of one queue, user and shape. They are parked and wake together.
-type group struct {
+// Group is the waiters of one queue, user, priority, rank and signature: what keeps one of them waiting keeps all. Somebody
+// who knows why parks it, and it is passed over until it is woken.
+type Group struct {
 	key     groupKey
 	leaf    *node
 	lane    *lane
-	waiters []*waiter // heap by turn; never empty
-	index   int       // in lane.groups; absent while parked
-	cause   cause
-	// verdict it is parked with, and where: the list that holds it, and its index there.
-	verdict Verdict
-	list    *[]*group
-	at      int
+	waiters []*waiter // heap by turn of those that are not being tried
+	trying  int       // waiters that are; a Group without either does not exist
+	index   int       // in lane.groups; absent while parked, and while all are being tried
+	parked  bool
 }
 
 type waiter struct {
 	Waiter
-	group *group
-	index int // in group.waiters
+	group *Group
+	index int // in group.waiters; absent while it is being tried
 	held  ratio
 }
+
+// First of those that are not being tried; false means that there is none.
+func (g *Group) First() (Waiter, bool) {
+	if len(g.waiters) == 0 {
+		return Waiter{}, false
+	}
+	return g.waiters[0].Waiter, true
+}
+
+// Parked tells whether the group is passed over.
+func (g *Group) Parked() bool { return g.parked }
+
+// Gone tells whether nobody of the group waits any more: a later Push makes another.
+func (g *Group) Gone() bool { return len(g.waiters)+g.trying == 0 }
 
 // line is the waiters of a leaf.
 type line struct {
 	users map[string]*lane // user -> its waiters; only users who have some
 	lanes []*lane          // heap of those that have an awake one
-	// waiting is how many there are, parked how many of them are not awake.
-	waiting, parked int
+	// waiting is how many there are, those that are being tried included.
+	waiting int
 	// uneven: the minimum for each user may have become another.
 	uneven bool
 }
@@ -80,7 +82,7 @@ type line struct {
 // lane is the waiters of one user in a line.
 type lane struct {
 	user   string
-	groups []*group // heap by turn of those that are awake
+	groups []*Group // heap by turn of those that are awake
 	count  int      // groups, parked ones included
 	index  int      // in line.lanes
 	share  ratio    // what the user holds of the queue, by its dominant resource
@@ -166,14 +168,15 @@ func compareBool(a, b bool) int {
 	}
 }
 
-// Push makes something wait; what waits already under its ID keeps its place. If one like it is parked, it is as well.
-func (t *Tree) Push(w Waiter) {
-	if t.waiters[w.ID] != nil {
-		return
+// Push makes something wait, in the Group that is returned; what waits already under its ID keeps its place. If the Group is
+// parked, it is as well.
+func (t *Tree) Push(w Waiter) *Group {
+	if known := t.waiters[w.ID]; known != nil {
+		return known.group
 	}
 	t.settle()
 	leaf := t.leaf(w.Queue)
-	k := groupKey{leaf.Name, w.Demand.User, w.Shape, w.Priority, w.Rank, w.Elastic}
+	k := groupKey{leaf.Name, w.Demand.User, w.Signature, w.Priority, w.Rank, w.Elastic}
 	g := t.groups[k]
 	if g == nil {
 		l := leaf.line.users[k.user]
@@ -182,7 +185,7 @@ func (t *Tree) Push(w Waiter) {
 			leaf.line.users[k.user] = l
 		}
 		l.count++
-		g = &group{key: k, leaf: leaf, lane: l, index: absent}
+		g = &Group{key: k, leaf: leaf, lane: l, index: absent}
 		t.groups[k] = g
 	}
 	added := &waiter{Waiter: w, group: g}
@@ -190,15 +193,11 @@ func (t *Tree) Push(w Waiter) {
 	t.waiters[w.ID] = added
 	heap.Push((*waiterHeap)(&g.waiters), added)
 	leaf.line.waiting++
-	if g.cause != awake {
-		leaf.line.parked++
-		return
-	}
-	leaf.enter(g)
-	t.refresh(leaf)
+	g.moved()
+	return g
 }
 
-// Remove ends a wait; for what does not wait it does nothing.
+// Remove ends a wait, and a Try; for what does not wait it does nothing.
 func (t *Tree) Remove(id types.UID) {
 	w := t.waiters[id]
 	if w == nil {
@@ -208,30 +207,125 @@ func (t *Tree) Remove(id types.UID) {
 	g := w.group
 	leaf := g.leaf
 	delete(t.waiters, id)
-	heap.Remove((*waiterHeap)(&g.waiters), w.index)
 	leaf.line.waiting--
-	if g.cause != awake {
-		leaf.line.parked--
+	tried := w.index == absent
+	if tried {
+		g.trying--
+	} else {
+		heap.Remove((*waiterHeap)(&g.waiters), w.index)
 	}
-	if len(g.waiters) == 0 {
-		g.unlist()
-		leaf.leave(g)
+	if g.Gone() {
+		leaf.leave(g) // before its user is forgotten
 		delete(t.groups, g.key)
 		if g.lane.count--; g.lane.count == 0 {
 			delete(leaf.line.users, g.key.user)
 		}
-	} else if g.cause == awake {
-		leaf.enter(g)
 	}
-	t.refresh(leaf)
+	g.moved()
+	if tried {
+		w.suppose(-1)
+	}
 }
 
-// Next is who should start before all others that are awake. Whether it fits its queue is for Fits to say, and whether it
-// fits the nodes for somebody else; what does not is parked, or Next would name it forever. false means that nobody is
-// awake.
+// Try supposes that a waiter starts: its queue is charged what it asks for until Return or Remove, and somebody else is next.
+func (t *Tree) Try(id types.UID) {
+	w := t.waiters[id]
+	if w == nil || w.index == absent {
+		return
+	}
+	t.settle()
+	heap.Remove((*waiterHeap)(&w.group.waiters), w.index)
+	w.group.trying++
+	w.group.moved()
+	w.suppose(1)
+}
+
+// Return ends a Try: the waiter waits where it did before.
+func (t *Tree) Return(id types.UID) {
+	w := t.waiters[id]
+	if w == nil || w.index != absent {
+		return
+	}
+	t.settle()
+	w.group.trying--
+	heap.Push((*waiterHeap)(&w.group.waiters), w)
+	w.group.moved()
+	w.suppose(-1)
+}
+
+// suppose charges what a waiter asks for, or takes that off again.
+func (w *waiter) suppose(sign int64) {
+	t := w.group.leaf.tree
+	if sign > 0 {
+		t.tried[w.ID] = w
+	} else {
+		delete(t.tried, w.ID)
+	}
+	t.account(w.Queue, w.Demand, sign)
+}
+
+// FitsIfTried is Fits for a waiter that may be being tried: then what is supposed of it does not stand in its own way.
+func (t *Tree) FitsIfTried(id types.UID, queue string, d Demand) Verdict {
+	w := t.waiters[id]
+	if w == nil || w.index != absent {
+		return t.Fits(queue, d)
+	}
+	return w.without(func() Verdict { return t.Fits(queue, d) })
+}
+
+// FitsAlone is Fits as if nobody were being tried.
+func (t *Tree) FitsAlone(queue string, d Demand) Verdict {
+	answer := func() Verdict { return t.Fits(queue, d) }
+	for _, w := range t.tried {
+		inner := answer
+		answer = func() Verdict { return w.without(inner) }
+	}
+	return answer()
+}
+
+// without answers as if a waiter that is being tried had not been supposed to start. Turns do not change meanwhile.
+func (w *waiter) without(answer func() Verdict) Verdict {
+	for _, n := range w.group.leaf.path {
+		n.account(w.Demand, -1)
+	}
+	v := answer()
+	for _, n := range w.group.leaf.path {
+		n.account(w.Demand, 1)
+	}
+	return v
+}
+
+// Park passes a group over until Wake.
+func (t *Tree) Park(g *Group) {
+	if !g.parked {
+		g.parked = true
+		g.moved()
+	}
+}
+
+// Wake ends Park.
+func (t *Tree) Wake(g *Group) {
+	if g.parked {
+		g.parked = false
+		g.moved()
+	}
+}
+
+// moved puts a group where it belongs in its user's lane, or takes it out, and its queue where that belongs then.
+func (g *Group) moved() {
+	if g.parked || len(g.waiters) == 0 {
+		g.leaf.leave(g)
+	} else {
+		g.leaf.enter(g)
+	}
+	g.leaf.tree.refresh(g.leaf)
+}
+
+// Next is who should start before all others that are not parked. Whether it fits its queue is for Fits to say, and whether
+// it fits the nodes for somebody else; what does not is parked, or Next would name it forever. false means that there is
+// none.
 func (t *Tree) Next() (Waiter, bool) {
 	t.settle()
-	t.wakeFreed()
 	t.even()
 	if first := t.root.turn.first; first != nil {
 		return first.Waiter, true
@@ -239,12 +333,12 @@ func (t *Tree) Next() (Waiter, bool) {
 	return Waiter{}, false
 }
 
-// Firsts are the first of every queue, user and shape, parked ones included, of those that somebody asks for: first those of
-// the queue that is next, and within a queue in turn.
-func (t *Tree) Firsts(wanted func(Waiter) bool) []Waiter {
+// Firsts are the first of every queue, user and signature, parked ones included, of those that somebody asks for, in no
+// order.
+func (t *Tree) Firsts(wanted func(Waiter) bool) []First {
 	t.settle()
 	t.even()
-	var firsts []*waiter
+	var firsts []First
 	for _, g := range t.groups {
 		var first *waiter
 		for _, w := range g.waiters { // a heap: as a rule the first is the one
@@ -256,95 +350,37 @@ func (t *Tree) Firsts(wanted func(Waiter) bool) []Waiter {
 			}
 		}
 		if first != nil {
-			firsts = append(firsts, first)
+			firsts = append(firsts, First{Waiter: first.Waiter, held: first.held, share: g.lane.share, below: g.lane.below})
 		}
 	}
-	// Queues are compared by what their waiters ask for, which makes circles among more than two: so that the order is the same
-	// every time, it has to begin with one.
-	slices.SortFunc(firsts, func(a, b *waiter) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortStableFunc(firsts, func(a, b *waiter) int {
-		if a.group.leaf != b.group.leaf {
-			n, m := siblings(a.group.leaf, b.group.leaf)
-			return cmp.Or(n.keyFor(n.used, a.Demand.Amount).compare(m.keyFor(m.used, b.Demand.Amount)), cmp.Compare(n.Name, m.Name))
-		}
-		la, lb := a.group.lane, b.group.lane
-		return cmp.Or(a.compareRank(b), compareBool(lb.below, la.below), la.share.compare(lb.share), a.compareAge(b))
-	})
-	named := make([]Waiter, len(firsts))
-	for i, w := range firsts {
-		named[i] = w.Waiter
-	}
-	return named
+	return firsts
 }
 
-// Park lets a waiter sleep, and all of its shape: after a Verdict of Fits until its queue has released what it lacks, after
-// the zero Verdict, which means that it found no room on nodes, until Wake.
-func (t *Tree) Park(id types.UID, v Verdict) {
-	w := t.waiters[id]
-	if w == nil {
-		return
-	}
+// Released are the queues that have released something, or whose limits may have changed, since it was asked last.
+func (t *Tree) Released() []string {
 	t.settle()
-	g := w.group
-	t.wake(g)
-	g.verdict = v
-	if v.Passes() {
-		g.cause, g.list = forRoom, &t.roomless
-	} else {
-		g.cause, g.list = forQuota, &t.leaf(v.Queue).blocked
-		if n := t.queues[v.Queue]; n != nil {
-			g.list = &n.blocked
-		}
-	}
-	g.at = len(*g.list)
-	*g.list = append(*g.list, g)
-	g.leaf.line.parked += len(g.waiters)
-	g.leaf.leave(g)
-	t.refresh(g.leaf)
-}
-
-// Parked is the verdict a waiter was parked with, its own or that of one of its shape. false means that it is awake, or
-// does not wait.
-func (t *Tree) Parked(id types.UID) (Verdict, bool) {
-	w := t.waiters[id]
-	if w == nil || w.group.cause == awake {
-		return Verdict{}, false
-	}
-	return w.group.verdict, true
-}
-
-// Wake wakes those who were parked for room, as far as somebody who knows the nodes thinks that one of a shape may fit now.
-func (t *Tree) Wake(may func(Waiter) bool) {
-	t.settle()
-	for at := len(t.roomless) - 1; at >= 0; at-- {
-		if g := t.roomless[at]; may(g.waiters[0].Waiter) {
-			t.wake(g)
-			t.refresh(g.leaf)
-		}
-	}
-}
-
-// Freed tells whether something was released since Next that somebody may be parked for.
-func (t *Tree) Freed() bool { return len(t.freed) > 0 }
-
-// wakeFreed wakes whom a queue kept that has released something since, as far as it would let them start now.
-func (t *Tree) wakeFreed() {
+	var released []string
 	for _, n := range t.freed {
 		n.freed = false
-		for at := len(n.blocked) - 1; at >= 0; at-- {
-			if g := n.blocked[at]; !n.blocks(g) {
-				t.wake(g)
-				t.refresh(g.leaf)
-			}
-		}
+		released = append(released, n.Name)
 	}
 	t.freed = t.freed[:0]
+	return released
 }
 
-// blocks tells whether what a group was parked for still stands in its way.
-func (n *node) blocks(g *group) bool {
-	d := g.waiters[0].Demand
-	switch g.verdict.Reason {
+// Blocks tells whether what a Verdict says still stands in the way of a Demand.
+func (t *Tree) Blocks(v Verdict, d Demand) bool {
+	t.settle()
+	n := t.queues[v.Queue]
+	if n == nil {
+		return false
+	}
+	return n.blocks(v.Reason, d)
+}
+
+// blocks tells whether a queue still refuses a Demand for a reason.
+func (n *node) blocks(reason Reason, d Demand) bool {
+	switch reason {
 	case QueueMaxGangs:
 		return !n.countFits(d).Passes()
 	case LeaderShare:
@@ -358,39 +394,14 @@ func (n *node) blocks(g *group) bool {
 	}
 }
 
-// wake makes a group awake; the caller refreshes its leaf.
-func (t *Tree) wake(g *group) {
-	if g.cause == awake {
-		return
-	}
-	g.unlist()
-	g.cause, g.verdict = awake, Verdict{}
-	g.leaf.line.parked -= len(g.waiters)
-	g.leaf.enter(g)
-}
-
-// unlist takes a group off the list of those it is parked with.
-func (g *group) unlist() {
-	if g.list == nil {
-		return
-	}
-	list := *g.list
-	last := len(list) - 1
-	list[g.at] = list[last]
-	list[g.at].at = g.at
-	list[last] = nil
-	*g.list = list[:last]
-	g.list = nil
-}
-
-// enter puts an awake group, or one whose first has changed, into its user's lane.
-func (n *node) enter(g *group) {
+// enter puts a group, or one whose first has changed, into its user's lane.
+func (n *node) enter(g *Group) {
 	put((*groupHeap)(&g.lane.groups), g, g.index)
 	n.userMoved(g.key.user)
 }
 
 // leave takes a group out of its user's lane, if it is there.
-func (n *node) leave(g *group) {
+func (n *node) leave(g *Group) {
 	if g.index != absent {
 		heap.Remove((*groupHeap)(&g.lane.groups), g.index)
 	}
@@ -430,10 +441,7 @@ func (t *Tree) even() {
 
 // measureUser computes what a user's turn depends on, as far as the queue's order asks for it.
 func (n *node) measureUser(l *lane) {
-	var used resource.Vector
-	if a := n.users[l.user]; a != nil {
-		used = a.used
-	}
+	used := n.users[l.user].used
 	switch {
 	case n.Order == Fair:
 		_, l.share = dominant(used, nil, n.tree.capacity, 1)

@@ -3,6 +3,7 @@ package quota
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -43,12 +44,14 @@ type Victim struct {
 	Protected bool
 	// Amount that comes free: for a Gang all it holds, slots and elastic workers included.
 	Amount resource.Vector
+	// Number is the asker's own, to know it again; nothing depends on it.
+	Number int
 }
 
-// Claim is the wish of one waiting gang for what others hold.
-type Claim struct {
+// Request is what one waiting gang wants of what others hold.
+type Request struct {
 	Queue string
-	// Demand of the gang, and what of it does not fit: Choose takes at least as much of each resource that is lacking.
+	// Demand of the gang, and what of it does not fit: SelectVictims takes at least as much of each resource that is lacking.
 	Demand, Lacking resource.Vector
 	// Priority of the gang, and whether its PriorityClass lets it preempt in its own queue.
 	Priority int32
@@ -58,7 +61,7 @@ type Claim struct {
 	// Within is the queue whose limit stands in the way, so that only what is below it helps; empty means that room on
 	// nodes does.
 	Within string
-	// Taken is what other claims of the queue have taken back in this round.
+	// Taken is what other requests of the queue have taken back in this round.
 	Taken resource.Vector
 }
 
@@ -107,22 +110,22 @@ func (c Choice) String() string {
 	}
 }
 
-// Choose selects what to take so that a gang fits, and nothing if it would not fit then. enough tells whether what has been
+// SelectVictims selects what to take so that a gang fits, and nothing if it would not fit then. enough tells whether what has been
 // selected makes it fit, on nodes and not in sums; nil means that sums suffice. It is only asked when sums do.
 //
 //   - From other queues, if the queue reclaims and stays within its guarantee with the gang: what they use beyond their own
-//     guarantees of the resources that are lacking. No queue, and none above it that the claim comes from outside of, gets
+//     guarantees of the resources that are lacking. No queue, and none above it that the request comes from outside of, gets
 //     below its guarantee in a resource that is lacking. A queue within its dead zone, or exempt, is left alone.
-//     Where a queue above the claim's would exceed its own guarantee, those below it give until it does not.
+//     Where a queue above the request's would exceed its own guarantee, those below it give until it does not.
 //   - From its own queue, if the gang preempts: what has a lower priority.
 //
 // Slots that nobody claimed go first, then elastic workers, then whole gangs, and among each what is protected last. The
 // queue gives next that would be last in turn, and in it the lowest priority and then the youngest. What turns out not to be
 // needed stays. The search is not exhaustive: where only an odd combination of sizes would do, nothing is taken, and the next
 // gang to end decides.
-func (t *Tree) Choose(c Claim, victims []Victim, enough func([]Victim) bool) Choice {
+func (t *Tree) SelectVictims(c Request, victims []Victim, enough func([]Victim) bool) Choice {
 	t.settle()
-	s := t.selection(c, enough)
+	s := newSelection(t, c, enough)
 	if len(s.lacking) == 0 {
 		return Choice{}
 	}
@@ -145,14 +148,14 @@ func (t *Tree) Choose(c Claim, victims []Victim, enough func([]Victim) bool) Cho
 
 // selection is a Choice in the making.
 type selection struct {
-	claim  Claim
-	own    *node
-	enough func([]Victim) bool
+	request Request
+	own     *node
+	enough  func([]Victim) bool
 	// lacking are the resources of which something is.
 	lacking []v1.ResourceName
 	// obstacle is why other queues give nothing.
 	obstacle Choice
-	// above are the queues over the claim's: what one below them gives and another gets changes nothing for them.
+	// above are the queues over the request's: what one below them gives and another gets changes nothing for them.
 	above map[*node]bool
 
 	tree   *Tree
@@ -162,9 +165,9 @@ type selection struct {
 	gangs map[string]resource.Vector
 }
 
-func (t *Tree) selection(c Claim, enough func([]Victim) bool) *selection {
+func newSelection(t *Tree, c Request, enough func([]Victim) bool) *selection {
 	s := &selection{
-		claim: c, own: t.leaf(c.Queue), enough: enough, tree: t,
+		request: c, own: t.leaf(c.Queue), enough: enough, tree: t,
 		above: map[*node]bool{t.root: true},
 	}
 	for name := range c.Lacking.List() {
@@ -238,6 +241,34 @@ func (s *selection) take(kinds []Kind, victims []Victim) bool {
 	return true
 }
 
+// MayGive tells whether a request may take anything of a queue's own gangs at all, whatever they hold.
+func (t *Tree) MayGive(r Request, queue string) bool {
+	t.settle()
+	s, leaf := newSelection(t, r, nil), t.leaf(queue)
+	return slices.ContainsFunc(s.lacking, func(name v1.ResourceName) bool {
+		return s.mayGive(leaf, Victim{Priority: math.MinInt32, Amount: resource.OfAmounts([]resource.Amount{{Name: name, Value: 1}})})
+	})
+}
+
+// Allows tells whether victims that were selected from a Snapshot may still be taken, all of them: the rules of SelectVictims
+// allow each of them, and no queue has got below its guarantee meanwhile.
+func (t *Tree) Allows(r Request, victims []Victim) bool {
+	t.settle()
+	s := newSelection(t, r, nil)
+	if s.obstacle.Obstacle != "" && !r.Preempts {
+		return false
+	}
+	s.taken, s.gangs = map[*node]resource.Vector{}, map[string]resource.Vector{}
+	for _, v := range victims {
+		leaf := t.leaf(v.Queue)
+		if !s.mayGive(leaf, v) || !s.leavesGuarantees(leaf, v) {
+			return false
+		}
+		s.add(leaf, v)
+	}
+	return !slices.ContainsFunc(victims, func(v Victim) bool { return !s.reaches(t.leaf(v.Queue)) })
+}
+
 // giver is what a leaf may give of one kind, in order.
 type giver struct {
 	leaf    *node
@@ -246,7 +277,7 @@ type giver struct {
 
 // takeOne chooses the first victim of one kind, if there is any that helps.
 func (s *selection) takeOne(givers []*giver) bool {
-	missing := s.claim.Lacking.Missing(sum(s.chosen))
+	missing := s.request.Lacking.Missing(sum(s.chosen))
 	var last *giver
 	var at int
 	for _, g := range givers {
@@ -268,12 +299,12 @@ func (s *selection) takeOne(givers []*giver) bool {
 	if last == nil {
 		return false
 	}
-	s.choose(last.leaf, last.victims[at])
+	s.add(last.leaf, last.victims[at])
 	last.victims = slices.Delete(last.victims, at, at+1)
 	return true
 }
 
-// reaches tells whether the claim goes as far as a leaf: no queue above the claim's that the leaf is not below of would
+// reaches tells whether the request goes as far as a leaf: no queue above the request's that the leaf is not below of would
 // exceed its guarantee of what is lacking, now that others below it have given.
 func (s *selection) reaches(leaf *node) bool {
 	for _, n := range s.own.path {
@@ -281,7 +312,7 @@ func (s *selection) reaches(leaf *node) bool {
 			return true
 		}
 		for _, name := range s.lacking {
-			if !n.ofParent() && n.used.Of(name)-s.taken[n].Of(name)+s.claim.Demand.Of(name) > n.guaranteed.or0(name) {
+			if !n.ofParent() && n.used.Of(name)-s.taken[n].Of(name)+s.request.Demand.Of(name) > n.guaranteed.or0(name) {
 				return false
 			}
 		}
@@ -291,11 +322,11 @@ func (s *selection) reaches(leaf *node) bool {
 
 // mayGive tells whether something may be taken at all, however much else is.
 func (s *selection) mayGive(leaf *node, v Victim) bool {
-	if within := s.tree.queues[s.claim.Within]; s.claim.Within != "" && !slices.Contains(leaf.path, within) {
+	if within := s.tree.queues[s.request.Within]; s.request.Within != "" && !slices.Contains(leaf.path, within) {
 		return false
 	}
 	if leaf == s.own {
-		return s.claim.Preempts && v.Priority < s.claim.Priority
+		return s.request.Preempts && v.Priority < s.request.Priority
 	}
 	if s.obstacle.Obstacle != "" || leaf.Reclaim.Exempt {
 		return false
@@ -305,7 +336,7 @@ func (s *selection) mayGive(leaf *node, v Victim) bool {
 	})
 }
 
-// borrows tells whether a leaf, and all above it up to where it meets the claim's queue, use so much more of a resource
+// borrows tells whether a leaf, and all above it up to where it meets the request's queue, use so much more of a resource
 // than they are guaranteed that they are to give some back.
 func (s *selection) borrows(leaf *node, name v1.ResourceName) bool {
 	for n := leaf; !s.above[n]; n = n.parent {
@@ -317,7 +348,7 @@ func (s *selection) borrows(leaf *node, name v1.ResourceName) bool {
 	return true
 }
 
-// leavesGuarantees tells whether a leaf, and all above it up to where it meets the claim's queue, keep what they are
+// leavesGuarantees tells whether a leaf, and all above it up to where it meets the request's queue, keep what they are
 // guaranteed of the resources that are lacking when something more is taken.
 func (s *selection) leavesGuarantees(leaf *node, v Victim) bool {
 	if leaf == s.own {
@@ -354,11 +385,11 @@ func (s *selection) helps(v Victim, missing resource.Vector) bool {
 // what it still has.
 func (s *selection) givesBefore(a, b *node) bool {
 	n, m := siblings(a, b)
-	return cmp.Or(m.keyFor(m.used.Sub(s.taken[m]), s.claim.Lacking).compare(n.keyFor(n.used.Sub(s.taken[n]), s.claim.Lacking)), cmp.Compare(n.Name, m.Name)) < 0
+	return cmp.Or(m.keyFor(m.used.Sub(s.taken[m]), s.request.Lacking).compare(n.keyFor(n.used.Sub(s.taken[n]), s.request.Lacking)), cmp.Compare(n.Name, m.Name)) < 0
 }
 
-// choose takes something, and with a gang all that was chosen of it before.
-func (s *selection) choose(leaf *node, v Victim) {
+// add takes something, and with a gang all that was chosen of it before.
+func (s *selection) add(leaf *node, v Victim) {
 	more := s.net(v)
 	for _, n := range leaf.path {
 		s.taken[n] = s.taken[n].Add(more)
@@ -372,7 +403,7 @@ func (s *selection) choose(leaf *node, v Victim) {
 
 // suffices tells whether something chosen makes the gang fit: in sums, and then for whoever knows the nodes.
 func (s *selection) suffices(chosen []Victim) bool {
-	return s.claim.Lacking.Missing(sum(chosen)).IsZero() && (s.enough == nil || s.enough(chosen))
+	return s.request.Lacking.Missing(sum(chosen)).IsZero() && (s.enough == nil || s.enough(chosen))
 }
 
 func sum(victims []Victim) resource.Vector {
@@ -406,21 +437,21 @@ func (s *selection) spare() {
 }
 
 // withinBudget is the choice, unless the queue would take back more in this round than it may. What its own gangs give by
-// priority does not count, and the first claim of a round always passes.
+// priority does not count, and the first request of a round always passes.
 func (s *selection) withinBudget() Choice {
 	queue := s.own
 	if queue.ofParent() {
 		queue = queue.parent
 	}
-	if budget := queue.Reclaim.Budget; budget != nil && !s.claim.Taken.IsZero() {
-		total := s.claim.Taken
+	if budget := queue.Reclaim.Budget; budget != nil && !s.request.Taken.IsZero() {
+		total := s.request.Taken
 		for _, v := range s.chosen {
 			if s.tree.leaf(v.Queue) != s.own {
 				total = total.Add(v.Amount)
 			}
 		}
 		for _, name := range s.lacking {
-			if most := percent(queue.guaranteed.or0(name), *budget); total.Of(name) > most && total.Of(name) > s.claim.Taken.Of(name) {
+			if most := percent(queue.guaranteed.or0(name), *budget); total.Of(name) > most && total.Of(name) > s.request.Taken.Of(name) {
 				return Choice{Obstacle: BudgetSpent, Resource: name, Used: total.Of(name), Limit: most}
 			}
 		}

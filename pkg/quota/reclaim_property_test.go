@@ -19,7 +19,7 @@ import (
 type claimed struct {
 	*Tree
 	victims []Victim
-	claim   Claim
+	claim   Request
 }
 
 // drawLenders are queues of which most take back what they lend.
@@ -81,7 +81,7 @@ func drawClaimed(t *rapid.T) claimed {
 		victim(Gang, 0, total)
 		c.Charge(queue, Demand{Amount: total, Gangs: 1})
 	}
-	c.claim = Claim{
+	c.claim = Request{
 		Queue: rapid.SampledFrom([]string{"a", "b", "c", "d", "e", Unassigned}).Draw(t, "claims"), Demand: some(20), Priority: rapid.Int32Range(0, 2).Draw(t, "claim's priority"),
 		Preempts: rapid.Bool().Draw(t, "preempts"),
 	}
@@ -128,7 +128,7 @@ func TestWhoGivesBackKeepsItsGuaranteeAndNobodyElseGives(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawClaimed(t)
 		own := c.leaf(c.claim.Queue)
-		choice := c.Choose(c.claim, c.victims, nil)
+		choice := c.SelectVictims(c.claim, c.victims, nil)
 		for _, v := range choice.Victims {
 			leaf := c.leaf(v.Queue)
 			if leaf == own {
@@ -152,7 +152,7 @@ func TestWhoGivesBackKeepsItsGuaranteeAndNobodyElseGives(t *testing.T) {
 func TestWhatIsTakenSufficesAndNothingOfItIsSpare(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawClaimed(t)
-		choice := c.Choose(c.claim, c.victims, nil)
+		choice := c.SelectVictims(c.claim, c.victims, nil)
 		require.False(t, choice.Obstacle != "" && len(choice.Victims) > 0, "all or nothing")
 		require.NotEmpty(t, choice.String())
 		if len(choice.Victims) == 0 {
@@ -174,7 +174,7 @@ func TestTheChoiceDoesNotDependOnTheOrderOfVictims(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawClaimed(t)
 		shuffled := rapid.Permutation(c.victims).Draw(t, "shuffled")
-		require.Empty(t, cmp.Diff(c.Choose(c.claim, c.victims, nil), c.Choose(c.claim, shuffled, nil)))
+		require.Empty(t, cmp.Diff(c.SelectVictims(c.claim, c.victims, nil), c.SelectVictims(c.claim, shuffled, nil)))
 	})
 }
 
@@ -189,8 +189,8 @@ func TestChoosingChangesNothing(t *testing.T) {
 			before = append(before, n.used)
 		}
 		victims := slices.Clone(c.victims)
-		first := c.Choose(c.claim, c.victims, nil)
-		require.Empty(t, cmp.Diff(first, c.Choose(c.claim, c.victims, nil)))
+		first := c.SelectVictims(c.claim, c.victims, nil)
+		require.Empty(t, cmp.Diff(first, c.SelectVictims(c.claim, c.victims, nil)))
 		require.Empty(t, cmp.Diff(victims, c.victims))
 		for i, n := range c.all {
 			require.Empty(t, cmp.Diff(before[i], n.used))
@@ -205,7 +205,7 @@ func TestAClaimOnOthersStaysWithinTheGuarantee(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawClaimed(t)
 		queue := c.queues[c.leaf(c.claim.Queue).Name]
-		for _, v := range c.Choose(c.claim, c.victims, nil).Victims {
+		for _, v := range c.SelectVictims(c.claim, c.victims, nil).Victims {
 			if c.leaf(v.Queue) == c.leaf(c.claim.Queue) {
 				continue
 			}
@@ -249,7 +249,7 @@ func TestLendingIsReturned(t *testing.T) {
 		if lacking <= 0 {
 			return
 		}
-		choice := tree.Choose(Claim{Queue: queue, Demand: resource.Vector{CPU: demand}, Lacking: resource.Vector{CPU: lacking}}, victims, nil)
+		choice := tree.SelectVictims(Request{Queue: queue, Demand: resource.Vector{CPU: demand}, Lacking: resource.Vector{CPU: lacking}}, victims, nil)
 		require.Empty(t, choice.Obstacle, "%s is guaranteed %v, uses %v, and its gang of %d lacks %d", queue, n.guaranteed, n.used, demand, lacking)
 		require.Len(t, choice.Victims, int(lacking))
 	})
@@ -262,7 +262,7 @@ func TestLendingIsReturned(t *testing.T) {
 func TestNobodyGivesToAQueueThatHasItsPart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawClaimed(t)
-		choice := c.Choose(c.claim, c.victims, nil)
+		choice := c.SelectVictims(c.claim, c.victims, nil)
 		for _, n := range c.leaf(c.claim.Queue).path {
 			outside := slices.ContainsFunc(choice.Victims, func(v Victim) bool { return !slices.Contains(c.leaf(v.Queue).path, n) })
 			if n.ofParent() || !outside {
@@ -288,7 +288,7 @@ func TestNothingIsTakenUnlessTheGangFitsThen(t *testing.T) {
 			require.True(t, c.claim.Lacking.Fits(sum(chosen)))
 			return slices.ContainsFunc(chosen, func(v Victim) bool { return v.Gang == needed })
 		}
-		choice := c.Choose(c.claim, c.victims, enough)
+		choice := c.SelectVictims(c.claim, c.victims, enough)
 		require.True(t, len(choice.Victims) == 0 || enough(choice.Victims))
 	})
 }

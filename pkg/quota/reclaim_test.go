@@ -32,7 +32,7 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 	tests := map[string]struct {
 		specs    func(etl, adhoc, ml *Spec)
 		spared   []types.UID // protected victims
-		claim    Claim       // of queue etl
+		claim    Request     // of queue etl
 		lacking  int64       // cores; what is asked for is the same unless the claim says so
 		want     []types.UID
 		obstacle Obstacle
@@ -59,7 +59,7 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 			lacking: 18, want: []types.UID{"a"}, words: "1 to take back",
 		},
 		"where a limit stands in the way only those below it give": {
-			claim: Claim{Within: "ml"}, lacking: 3, want: []types.UID{"m-elastic"}, words: "1 to take back",
+			claim: Request{Within: "ml"}, lacking: 3, want: []types.UID{"m-elastic"}, words: "1 to take back",
 		},
 		"the guarantee of the claim bounds it": {
 			lacking: 21, obstacle: BeyondGuarantee, words: "the queue would use cpu 41, and is guaranteed 40",
@@ -89,21 +89,21 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 		},
 		"the next one waits for another round": {
 			specs:   func(etl, _, _ *Spec) { etl.Reclaim.Budget = pointer[int64](10) },
-			claim:   Claim{Taken: resource.Vector{CPU: 1000}},
+			claim:   Request{Taken: resource.Vector{CPU: 1000}},
 			lacking: 3, obstacle: BudgetSpent, words: "cpu 5 would be taken back in this round, of at most 4",
 		},
 		"lower priority gives in the queue itself": {
 			specs:   func(etl, _, _ *Spec) { etl.Reclaim.Enabled = false },
-			claim:   Claim{Preempts: true, Priority: 1, Demand: resource.Vector{CPU: 60000}},
+			claim:   Request{Preempts: true, Priority: 1, Demand: resource.Vector{CPU: 60000}},
 			lacking: 20, want: []types.UID{"e"}, words: "1 to take back",
 		},
 		"but not the same priority": {
 			specs:   func(etl, _, _ *Spec) { etl.Reclaim.Enabled = false },
-			claim:   Claim{Preempts: true},
+			claim:   Request{Preempts: true},
 			lacking: 20, obstacle: ReclaimOff, words: "the queue does not take back what it lends",
 		},
 		"and nobody's where preemption is not the gang's": {
-			claim:   Claim{Priority: 1, Demand: resource.Vector{CPU: 60000}},
+			claim:   Request{Priority: 1, Demand: resource.Vector{CPU: 60000}},
 			lacking: 20, obstacle: BeyondGuarantee, words: "the queue would use cpu 80, and is guaranteed 40",
 		},
 	}
@@ -130,7 +130,7 @@ func TestTheOrderOfTakingBack(t *testing.T) {
 			for i, v := range victims {
 				victims[i].Protected = slices.Contains(test.spared, v.ID)
 			}
-			choice := tree.Choose(test.claim, victims, nil)
+			choice := tree.SelectVictims(test.claim, victims, nil)
 			var got []types.UID
 			for _, v := range choice.Victims {
 				got = append(got, v.ID)
@@ -157,7 +157,7 @@ func TestAQueueThatHasItsPartSharesItFirst(t *testing.T) {
 	for queue, cores := range map[string]int64{"etl": 20, "adhoc": 25, "lab": 58} {
 		tree.Charge(queue, Demand{Amount: resource.Vector{CPU: 1000 * cores}})
 	}
-	choice := tree.Choose(Claim{Queue: "etl", Demand: resource.Vector{CPU: 10000}, Lacking: resource.Vector{CPU: 8000}}, []Victim{
+	choice := tree.SelectVictims(Request{Queue: "etl", Demand: resource.Vector{CPU: 10000}, Lacking: resource.Vector{CPU: 8000}}, []Victim{
 		{ID: "a", Kind: Elastic, Gang: "a", Queue: "adhoc", Amount: resource.Vector{CPU: 5000}},
 		{ID: "l", Kind: Elastic, Gang: "l", Queue: "lab", Amount: resource.Vector{CPU: 8000}},
 	}, nil)

@@ -42,7 +42,7 @@ func TestScenarios(t *testing.T) {
 type script struct {
 	specs    map[string]Spec
 	capacity resource.Vector
-	tree     *Tree
+	tree     *parking
 	gangs    map[string]*scriptGang
 	now      time.Time
 }
@@ -79,7 +79,7 @@ func (s *script) run(line string) ([]string, error) {
 		return s.rebuild(), nil
 	case "gang":
 		g := &scriptGang{slots: 1000 * number("slots"), Waiter: Waiter{
-			ID: types.UID(words[1]), Queue: keys["queue"], Priority: int32(number("priority")), Since: s.now, Shape: words[1],
+			ID: types.UID(words[1]), Queue: keys["queue"], Priority: int32(number("priority")), Since: s.now, Signature: words[1],
 			Demand: Demand{User: keys["user"], Amount: vectorOf(), Leader: resource.Vector{CPU: 1000 * number("leader")}, Gangs: 1},
 		}}
 		s.gangs[words[1]] = g
@@ -90,7 +90,7 @@ func (s *script) run(line string) ([]string, error) {
 			return nil, fmt.Errorf("no gang %s", keys["of"])
 		}
 		g := &scriptGang{of: keys["of"], Waiter: Waiter{
-			ID: types.UID(words[1]), Queue: of.Queue, Priority: of.Priority, Since: s.now, Shape: words[1], Elastic: true, Held: of.Demand.Amount,
+			ID: types.UID(words[1]), Queue: of.Queue, Priority: of.Priority, Since: s.now, Signature: words[1], Elastic: true, Held: of.Demand.Amount,
 			Demand: Demand{User: of.Demand.User, Amount: vectorOf()},
 		}}
 		s.gangs[words[1]] = g
@@ -107,7 +107,7 @@ func (s *script) run(line string) ([]string, error) {
 			s.tree.Remove(types.UID(name))
 			delete(s.gangs, name)
 		}
-		s.tree.Wake(anybody)
+		s.tree.wake()
 	case "why":
 		return []string{s.tree.Explain(types.UID(words[1]), types.UID(words[2]))}, nil
 	case "back":
@@ -158,7 +158,7 @@ func specOf(name string, keys map[string]string) Spec {
 
 // rebuild makes a new tree in which everything is charged and waits as before, and says what is wrong with it.
 func (s *script) rebuild() []string {
-	s.tree = New(slices.Collect(maps.Values(s.specs)))
+	s.tree = parkingOf(New(slices.Collect(maps.Values(s.specs))))
 	if !s.capacity.IsZero() {
 		s.tree.SetCapacity(s.capacity)
 	}
@@ -192,14 +192,15 @@ func (s *script) free() resource.Vector {
 
 func (s *script) start() []string {
 	var said []string
+	s.tree.wakeFreed()
 	for w, ok := s.tree.Next(); ok; w, ok = s.tree.Next() {
 		v := s.tree.Fits(w.Queue, w.Demand)
 		switch {
 		case !v.Passes():
-			s.tree.Park(w.ID, v)
+			s.tree.park(w.ID, v)
 			said = append(said, fmt.Sprintf("%s waits: %s: %s", w.ID, v.Reason, v))
 		case !w.Demand.Amount.Fits(s.free()):
-			s.tree.Park(w.ID, Verdict{})
+			s.tree.park(w.ID, Verdict{})
 			said = append(said, fmt.Sprintf("%s waits for room: %s is free", w.ID, s.free()))
 		default:
 			s.tree.Remove(w.ID)
@@ -235,10 +236,10 @@ func (s *script) back(g *scriptGang) []string {
 		}
 		victims = append(victims, v)
 	}
-	claim := Claim{
+	claim := Request{
 		Queue: g.Queue, Demand: g.Demand.Amount, Lacking: g.Demand.Amount.Missing(s.free()), Priority: g.Priority, Preempts: g.Priority > 0,
 	}
-	choice := s.tree.Choose(claim, victims, nil)
+	choice := s.tree.SelectVictims(claim, victims, nil)
 	if choice.Obstacle != "" {
 		return []string{fmt.Sprintf("nothing: %s: %s", choice.Obstacle, choice)}
 	}

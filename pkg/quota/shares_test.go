@@ -281,7 +281,7 @@ func TestWhoIsNextLeadsToTheShares(t *testing.T) {
 		free := int64(million)
 		for w, ok := tree.Next(); ok && free >= gang.Amount.CPU; w, ok = tree.Next() {
 			if v := tree.Fits(w.Queue, gang); !v.Passes() {
-				tree.Park(w.ID, v)
+				tree.Park(tree.waiters[w.ID].group)
 				continue
 			}
 			tree.Remove(w.ID)

@@ -17,7 +17,7 @@ import (
 // stands at the top, and cannot be configured. A queue that a Tree does not know is this one.
 const Unassigned = ""
 
-// Tree is all queues, what they use and who waits in them. It is not safe for concurrent use. When a queue changes, or
+// Tree is all queues, what they use and who waits in them: it knows the order of those who wait, and not why. It is not safe for concurrent use. When a queue changes, or
 // what belongs to it, its owner builds a new one and charges and pushes everything again.
 type Tree struct {
 	root *node
@@ -37,16 +37,15 @@ type Tree struct {
 	// stale: the capacity has changed and nothing that follows from it has been computed anew yet.
 	stale bool
 
-	groups  map[groupKey]*group
+	groups  map[groupKey]*Group
 	waiters map[types.UID]*waiter
+	tried   map[types.UID]*waiter // those of them that are supposed to start
 	// weighed: some turn depends on what an application holds, measured by the capacity.
 	weighed bool
-	// freed are the nodes that have released something since somebody was parked for them.
+	// freed are the nodes that have released something since somebody asked.
 	freed []*node
 	// uneven are the leaves that are.
 	uneven []*node
-	// roomless are the groups parked for room.
-	roomless []*group
 }
 
 // node is a queue. One that has both queues below it and gangs of its own has a child for the latter, which bears its name
@@ -65,31 +64,17 @@ type node struct {
 	// leaderLimit is what MaxLeaderShare comes to.
 	leaderLimit Amounts
 
-	// Running sums over everything charged here or below.
-	used, leaders  resource.Vector
-	gangs, leading int64
-	users          map[string]*account // user -> the same for one user
-
-	// promised is what those will hold for whom others leave, and gangsPromised how many gangs they are.
-	promised      resource.Vector
-	gangsPromised int64
+	books
 
 	// size is what the queue is measured by when it is divided among users, its guarantee, else
 	// the least that limits it.
 	size Amounts
 
-	// blocked are the groups parked until this queue releases something; freed tells that it has since.
-	blocked []*group
-	freed   bool
+	// freed tells whether the node is among those of the tree.
+	freed bool
 
 	line line // of its own gangs that wait; only in leaves
 	turn turn // among its siblings
-}
-
-// account is what a user holds of a queue.
-type account struct {
-	used  resource.Vector
-	gangs int64
 }
 
 // New builds a tree without usage. No spec can make it fail: Problems says what counts instead of what was written.
@@ -97,7 +82,7 @@ func New(specs []Spec) *Tree {
 	i := &inspector{}
 	byName := i.unique(specs)
 	parents := i.parents(byName)
-	t := &Tree{specs: slices.Clone(specs), leaves: map[string]*node{}, queues: map[string]*node{}, groups: map[groupKey]*group{}, waiters: map[types.UID]*waiter{}}
+	t := &Tree{specs: slices.Clone(specs), leaves: map[string]*node{}, queues: map[string]*node{}, groups: map[groupKey]*Group{}, waiters: map[types.UID]*waiter{}, tried: map[types.UID]*waiter{}}
 	t.root = &node{tree: t, weight: 1}
 
 	children := map[string][]string{} // queue -> its queues, by name
@@ -130,7 +115,7 @@ func New(specs []Spec) *Tree {
 }
 
 func (t *Tree) add(parent *node, spec Spec) *node {
-	n := &node{Spec: spec, tree: t, parent: parent, weight: 1, state: spec.State, users: map[string]*account{}}
+	n := &node{Spec: spec, tree: t, parent: parent, weight: 1, state: spec.State, books: books{users: map[string]account{}}}
 	n.turn.index = absent
 	n.line.users = map[string]*lane{}
 	if spec.Weight != nil {

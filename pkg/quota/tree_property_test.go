@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 
 // story is a Tree and its twin to which the same happens.
 type story struct {
-	*Tree
+	*parking
 	naive  *naive
 	number int
 }
@@ -23,18 +24,30 @@ func drawStory(t *rapid.T) *story {
 	if rapid.IntRange(0, 4).Draw(t, "capacity known") > 0 {
 		tree.SetCapacity(drawCapacity(t, 100))
 	}
-	return &story{Tree: tree, naive: newNaive(tree)}
+	return &story{parking: parkingOf(tree), naive: newNaive(tree)}
 }
 
 // step lets one random thing happen.
 func (s *story) step(t *rapid.T) {
-	switch rapid.SampledFrom([]string{"charge", "admit", "admit", "release", "release", "push", "push", "push", "remove", "park", "park all", "park all", "wake", "capacity", "capacity"}).Draw(t, "event") {
+	switch rapid.SampledFrom([]string{"charge", "admit", "admit", "release", "release", "push", "push", "push", "remove", "try", "try", "return", "park", "park all", "park all", "wake", "capacity", "capacity"}).Draw(t, "event") {
 	case "charge": // whether it fits or not: what runs is charged
 		s.charge(drawQueue(t), drawDemand(t))
 	case "admit":
 		if w, ok := s.Next(); ok && s.Fits(w.Queue, w.Demand).Passes() {
 			s.remove(w.ID)
 			s.charge(w.Queue, w.Demand)
+		}
+	case "try":
+		if w, ok := s.Next(); ok && s.Fits(w.Queue, w.Demand).Passes() {
+			s.Try(w.ID)
+			s.naive.tried[w.ID] = true
+		}
+	case "return":
+		if tried := slices.Sorted(maps.Keys(s.naive.tried)); len(tried) > 0 {
+			id := rapid.SampledFrom(tried).Draw(t, "whom")
+			s.Return(id)
+			delete(s.naive.tried, id)
+			s.wakeNaively()
 		}
 	case "release":
 		if len(s.naive.charges) > 0 {
@@ -48,7 +61,7 @@ func (s *story) step(t *rapid.T) {
 		s.number++
 		w := drawWaiter(t, s.number)
 		s.Push(w)
-		if v, parked := s.Parked(w.ID); parked {
+		if v, parked := s.parked(w.ID); parked {
 			s.naive.parked[w.ID] = v
 		}
 		s.naive.waiters = append(s.naive.waiters, w)
@@ -58,14 +71,14 @@ func (s *story) step(t *rapid.T) {
 		}
 	case "park":
 		if w, ok := s.Next(); ok {
-			s.park(w)
+			s.rest(w)
 		}
 	case "park all":
 		for w, ok := s.Next(); ok; w, ok = s.Next() {
-			s.park(w)
+			s.rest(w)
 		}
 	case "wake":
-		s.Wake(anybody)
+		s.wake()
 		for id, v := range s.naive.parked {
 			if v.Passes() {
 				delete(s.naive.parked, id)
@@ -86,12 +99,13 @@ func (s *story) remove(id types.UID) {
 	s.Remove(id)
 	s.naive.waiters = slices.DeleteFunc(s.naive.waiters, func(w Waiter) bool { return w.ID == id })
 	delete(s.naive.parked, id)
+	delete(s.naive.tried, id)
 }
 
-// park everybody of the shape, with the verdict of the Tree.
-func (s *story) park(w Waiter) {
+// rest parks everybody of the group, with the verdict of the Tree.
+func (s *story) rest(w Waiter) {
 	v := s.Fits(w.Queue, w.Demand)
-	s.Park(w.ID, v)
+	s.park(w.ID, v)
 	for _, other := range s.naive.waiters {
 		if s.waiters[other.ID].group == s.waiters[w.ID].group {
 			s.naive.parked[other.ID] = v
@@ -104,7 +118,7 @@ func (s *story) wakeNaively() {
 	s.settle()
 	s.wakeFreed()
 	for id := range s.naive.parked {
-		if _, still := s.Parked(id); !still {
+		if _, still := s.parked(id); !still {
 			delete(s.naive.parked, id)
 		}
 	}
@@ -121,8 +135,8 @@ func everyStep(t *testing.T, check func(*rapid.T, *story)) {
 	})
 }
 
-// Seen failing when Release left out the leaders, and when a worker in an inner queue was charged to its children's parent
-// twice.
+// Seen failing when Release left out the leaders, when a worker in an inner queue was charged to its children's parent
+// twice, and when Usage named what was only supposed.
 func TestUsageIsTheSumOfWhatWasChargedAndNotReleased(t *testing.T) {
 	everyStep(t, func(t *rapid.T, s *story) {
 		for _, n := range s.all {
@@ -131,6 +145,11 @@ func TestUsageIsTheSumOfWhatWasChargedAndNotReleased(t *testing.T) {
 			require.True(t, want.Leader.Equal(n.leaders), "%s: leaders %v, want %v", n.Name, n.leaders, want.Leader)
 			require.Equal(t, want.Gangs, n.gangs, n.Name)
 			require.Equal(t, leading, n.leading, n.Name)
+			if s.queues[n.Name] == n {
+				usage, _ := s.Usage(n.Name)
+				really := want.Amount.Sub(s.naive.supposed(n))
+				require.True(t, really.Equal(usage.Used), "%s: without what is supposed %v, want %v", n.Name, usage.Used, really)
+			}
 			for user, a := range n.users {
 				mine, _ := s.naive.sum(n, &user)
 				require.True(t, mine.Amount.Equal(a.used), "%s: user %s has %v, want %v", n.Name, user, a.used, mine.Amount)
@@ -157,13 +176,12 @@ func TestWhenNothingIsChargedNothingIsHeld(t *testing.T) {
 			require.True(t, n.used.IsZero() && n.leaders.IsZero(), n.Name)
 			require.Zero(t, n.gangs+n.leading, n.Name)
 			require.Empty(t, n.users, n.Name)
-			require.Empty(t, n.blocked, n.Name)
 			require.Empty(t, n.line.users, n.Name)
 			require.Empty(t, n.line.lanes, n.Name)
-			require.Zero(t, n.line.waiting+n.line.parked, n.Name)
+			require.Zero(t, n.line.waiting, n.Name)
 		}
 		require.Empty(t, s.groups)
-		require.Empty(t, s.roomless)
+		require.Empty(t, s.Tree.tried)
 		_, ok := s.Next()
 		require.False(t, ok)
 	})
@@ -217,8 +235,8 @@ func TestAVerdictsNumbersAreItsReason(t *testing.T) {
 	})
 }
 
-// Seen failing when refresh stopped at the leaf, when a charge did not move its user, and when parked groups kept their
-// place in the heap.
+// Seen failing when refresh stopped at the leaf, when a charge did not move its user, when parked groups kept their
+// place in the heap, and when a waiter that is being tried was not charged.
 func TestNextIsTheFirstByTheRulesOfTheTwin(t *testing.T) {
 	everyStep(t, func(t *rapid.T, s *story) {
 		s.wakeNaively()
@@ -237,7 +255,7 @@ func TestNobodyParkedForTheQueueSleepsLongerThanTheReasonHolds(t *testing.T) {
 		s.wakeNaively()
 		for id := range s.naive.parked {
 			w := s.waiters[id].Waiter
-			if v, _ := s.Parked(id); !v.Passes() {
+			if v, _ := s.parked(id); !v.Passes() {
 				require.False(t, s.naive.fits(w.Queue, w.Demand), "%+v sleeps for %v", w, v)
 			}
 		}
@@ -249,7 +267,7 @@ func TestNobodyParkedForTheQueueSleepsLongerThanTheReasonHolds(t *testing.T) {
 // Seen failing when Wake woke only one, and when a Release did not note the queues above.
 func TestEverybodyStartsWhoFitsWhenOthersEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		tree := New(drawSpecs(t))
+		tree := parkingOf(New(drawSpecs(t)))
 		capacity := drawCapacity(t, 60)
 		tree.SetCapacity(capacity)
 		waiting := map[types.UID]Waiter{}
@@ -261,12 +279,13 @@ func TestEverybodyStartsWhoFitsWhenOthersEnd(t *testing.T) {
 		var running []Waiter
 		free := capacity
 		for {
+			tree.wakeFreed()
 			for w, ok := tree.Next(); ok; w, ok = tree.Next() {
 				switch v := tree.Fits(w.Queue, w.Demand); {
 				case !v.Passes():
-					tree.Park(w.ID, v)
+					tree.park(w.ID, v)
 				case !w.Demand.Amount.Fits(free):
-					tree.Park(w.ID, Verdict{})
+					tree.park(w.ID, Verdict{})
 				default:
 					tree.Remove(w.ID)
 					tree.Charge(w.Queue, w.Demand)
@@ -282,7 +301,7 @@ func TestEverybodyStartsWhoFitsWhenOthersEnd(t *testing.T) {
 			tree.Release(running[ends].Queue, running[ends].Demand)
 			free = free.Add(running[ends].Demand.Amount)
 			running = slices.Delete(running, ends, ends+1)
-			tree.Wake(anybody)
+			tree.wake()
 		}
 		for _, w := range waiting {
 			require.False(t, tree.Fits(w.Queue, w.Demand).Passes() && w.Demand.Amount.Fits(capacity), "%+v still waits", w)
@@ -382,5 +401,3 @@ func TestQueuesWithoutProblemsAreTakenAtTheirWord(t *testing.T) {
 		}
 	})
 }
-
-func anybody(Waiter) bool { return true }

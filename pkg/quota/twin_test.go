@@ -19,6 +19,7 @@ type naive struct {
 	charges []charge
 	waiters []Waiter
 	parked  map[types.UID]Verdict
+	tried   map[types.UID]bool // count as if they had started
 }
 
 type charge struct {
@@ -27,7 +28,7 @@ type charge struct {
 }
 
 func newNaive(tree *Tree) *naive {
-	return &naive{tree: tree, parked: map[types.UID]Verdict{}}
+	return &naive{tree: tree, parked: map[types.UID]Verdict{}, tried: map[types.UID]bool{}}
 }
 
 // holds tells whether a queue is this one or below it.
@@ -36,7 +37,13 @@ func (m *naive) holds(n *node, queue string) bool {
 }
 
 func (m *naive) sum(n *node, user *string) (total Demand, leading int64) {
-	for _, c := range m.charges {
+	charges := slices.Clone(m.charges)
+	for _, w := range m.waiters {
+		if m.tried[w.ID] {
+			charges = append(charges, charge{w.Queue, w.Demand})
+		}
+	}
+	for _, c := range charges {
 		if m.holds(n, c.queue) && (user == nil || *user == c.demand.User) {
 			total.Amount = total.Amount.Add(c.demand.Amount)
 			total.Leader = total.Leader.Add(c.demand.Leader)
@@ -47,6 +54,16 @@ func (m *naive) sum(n *node, user *string) (total Demand, leading int64) {
 		}
 	}
 	return total, leading
+}
+
+// supposed is what those who are tried would hold of a queue.
+func (m *naive) supposed(n *node) (total resource.Vector) {
+	for _, w := range m.waiters {
+		if m.tried[w.ID] && m.holds(n, w.Queue) {
+			total = total.Add(w.Demand.Amount)
+		}
+	}
+	return total
 }
 
 // fits states every rule once, without an order among them: whether something may start, and nothing more.
@@ -78,7 +95,7 @@ func (m *naive) fits(queue string, d Demand) bool {
 func (m *naive) awake(n *node) []Waiter {
 	var awake []Waiter
 	for _, w := range m.waiters {
-		if _, parked := m.parked[w.ID]; !parked && m.holds(n, w.Queue) {
+		if _, parked := m.parked[w.ID]; !parked && !m.tried[w.ID] && m.holds(n, w.Queue) {
 			awake = append(awake, w)
 		}
 	}

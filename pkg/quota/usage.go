@@ -25,21 +25,21 @@ type Demand struct {
 // not used, and not charged.
 func (t *Tree) Promise(queue string, d Demand) {
 	for _, n := range t.leaf(queue).path {
-		n.promised, n.gangsPromised = n.promised.Add(d.Amount), n.gangsPromised+d.Gangs
+		n.promise(d, 1)
 	}
 }
 
 // Retract takes off what was promised.
 func (t *Tree) Retract(queue string, d Demand) {
 	for _, n := range t.leaf(queue).path {
-		n.promised, n.gangsPromised = n.promised.Sub(d.Amount), n.gangsPromised-d.Gangs
+		n.promise(d, -1)
 		t.free(n)
 	}
 }
 
-// free notes that a queue has released something that somebody may be parked for.
+// free notes that a queue has released something that somebody may wait for.
 func (t *Tree) free(n *node) {
-	if len(n.blocked) > 0 && !n.freed {
+	if !n.freed {
 		n.freed = true
 		t.freed = append(t.freed, n)
 	}
@@ -67,29 +67,6 @@ func (t *Tree) account(queue string, d Demand, sign int64) {
 	t.refresh(leaf)
 }
 
-func (n *node) account(d Demand, sign int64) {
-	a := n.users[d.User]
-	if a == nil {
-		a = &account{}
-		n.users[d.User] = a
-	}
-	if sign > 0 {
-		n.used, a.used = n.used.Add(d.Amount), a.used.Add(d.Amount)
-		n.leaders = n.leaders.Add(d.Leader)
-	} else {
-		n.used, a.used = n.used.Sub(d.Amount), a.used.Sub(d.Amount)
-		n.leaders = n.leaders.Sub(d.Leader)
-	}
-	n.gangs += sign * d.Gangs
-	a.gangs += sign * d.Gangs
-	if !d.Leader.IsZero() {
-		n.leading += sign * d.Gangs
-	}
-	if a.gangs == 0 && a.used.IsZero() {
-		delete(n.users, d.User)
-	}
-}
-
 // Usage is what a queue and all below it hold, and what they may.
 type Usage struct {
 	Used, Leaders resource.Vector
@@ -100,27 +77,33 @@ type Usage struct {
 	Guaranteed, Limit Amounts
 	// Borrowed is what is used beyond the guarantee.
 	Borrowed resource.Vector
-	// Waiting gangs and workers, of which Parked have been found to have to wait.
-	Waiting, Parked int
+	// Waiting gangs and workers.
+	Waiting int
 	// Users by name, as far as they hold something.
 	Users map[string]resource.Vector
 }
 
-// Usage of a queue; false means that there is no such queue.
+// Usage of a queue, without what is only supposed; false means that there is no such queue.
 func (t *Tree) Usage(queue string) (Usage, bool) {
 	t.settle()
 	n := t.queues[queue]
 	if n == nil {
 		return Usage{}, false
 	}
+	supposed := func(sign int64) {
+		for _, w := range t.tried {
+			for _, above := range w.group.leaf.path {
+				above.account(w.Demand, sign)
+			}
+		}
+	}
+	supposed(-1)
+	defer supposed(1)
 	u := Usage{
 		Used: n.used, Leaders: n.leaders, Own: t.leaves[queue].used, Gangs: n.gangs, Guaranteed: n.guaranteed, Limit: n.Limit,
 		Borrowed: n.borrowed(), Users: map[string]resource.Vector{},
 	}
-	n.eachLeaf(func(leaf *node) {
-		u.Waiting += leaf.line.waiting
-		u.Parked += leaf.line.parked
-	})
+	n.eachLeaf(func(leaf *node) { u.Waiting += leaf.line.waiting })
 	for user, a := range n.users {
 		u.Users[user] = a.used
 	}

@@ -2,7 +2,6 @@ package rehearsal
 
 import (
 	"fmt"
-	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -83,12 +82,6 @@ func Needed(leader *v1.Pod, roles []gang.Role) bool {
 		}
 	}
 	return workers && leader != nil && len(requiredAntiAffinity(leader)) > 0
-}
-
-// SeeksCompany tells whether pods that come may let a gang start that is refused.
-func SeeksCompany(leader *v1.Pod, roles []gang.Role) bool {
-	return leader != nil && !RulesOf(leader).Settled() ||
-		slices.ContainsFunc(roles, func(role gang.Role) bool { return role.Count > 0 && !RulesOf(role.Pod).Settled() })
 }
 
 // asCreated is the pod as the API server will make it: it adds what matchLabelKeys and mismatchLabelKeys mean to the

@@ -74,8 +74,12 @@ func OfAmounts(amounts []Amount) Vector {
 
 // OfPod is what a pod asks of a node: the effective request over its containers, init containers, sidecars and
 // overhead by the rule kube-scheduler uses, and one place in the node's pod limit.
-func OfPod(pod *v1.Pod) Vector {
-	v := OfList(helpers.PodRequests(pod, helpers.PodResourcesOptions{}))
+func OfPod(pod *v1.Pod) Vector { return OfPodAs(pod, helpers.PodResourcesOptions{}) }
+
+// OfPodAs is OfPod for one who looks at more than the spec: what a pod with a node takes there differs from what it asks for while
+// the kubelet resizes it.
+func OfPodAs(pod *v1.Pod, options helpers.PodResourcesOptions) Vector {
+	v := OfList(helpers.PodRequests(pod, options))
 	v.Pods = 1
 	return v
 }
@@ -266,6 +270,14 @@ func mergeExtended(v, w []Amount, sign int64) []Amount {
 		}
 	}
 	return slices.Clip(merged)
+}
+
+// Without returns v without the extended resources that are ignored.
+func (v Vector) Without(ignored func(v1.ResourceName) bool) Vector {
+	if slices.ContainsFunc(v.Extended, func(amount Amount) bool { return ignored(amount.Name) }) {
+		v.Extended = slices.DeleteFunc(slices.Clone(v.Extended), func(amount Amount) bool { return ignored(amount.Name) })
+	}
+	return v
 }
 
 func byName(a, b Amount) int { return strings.Compare(string(a.Name), string(b.Name)) }

@@ -13,7 +13,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/resource"
@@ -34,8 +33,11 @@ const (
 	AnnotationSource = "annotations"
 )
 
-// maxRoles bounds the roles of one leader. Nothing real comes close.
-const maxRoles = 64
+// MaxWorkers bounds how many workers of one gang start together: as many pods as a cluster of 1,000 nodes holds.
+const MaxWorkers = 100_000
+
+// MaxRoles bounds the roles of one leader. Nothing real comes close, and whatever looks at a gang looks at each on every node.
+const MaxRoles = 16
 
 // roleText is one entry of AnnotationRoles.
 type roleText struct {
@@ -106,30 +108,27 @@ func FromAnnotations(pod *v1.Pod) (definition gang.Definition, found bool, err e
 }
 
 func parseRoles(leader *v1.Pod, text string) ([]gang.Role, error) {
-	if len(text) > MaxBytes {
-		return nil, fmt.Errorf("%d bytes, more than %d", len(text), MaxBytes)
-	}
-	var document any
-	if err := yaml.UnmarshalStrict([]byte(text), &document); err != nil {
-		return nil, fmt.Errorf("not YAML: %w", oneLine(err))
-	}
-	encoded, err := json.Marshal(document)
+	documents, err := documents(text, true)
 	if err != nil {
-		return nil, oneLine(err)
+		return nil, err
+	}
+	if len(documents) > 1 {
+		return nil, errors.New("more than one document")
 	}
 	var entries []roleText
-	decoder := json.NewDecoder(bytes.NewReader(encoded))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&entries); err != nil {
-		return nil, decodingError(err)
+	if len(documents) == 1 {
+		if err := decodeStrictly(documents[0], &entries); err != nil {
+			return nil, err
+		}
 	}
 	if len(entries) == 0 {
 		return nil, errors.New("no role in the list")
 	}
-	if len(entries) > maxRoles {
-		return nil, fmt.Errorf("%d roles, more than %d", len(entries), maxRoles)
+	if len(entries) > MaxRoles {
+		return nil, fmt.Errorf("%d roles, more than %d", len(entries), MaxRoles)
 	}
 	var roles []gang.Role
+	workers := 0
 	for i, entry := range entries {
 		role, err := entry.role(leader)
 		if err != nil {
@@ -141,7 +140,13 @@ func parseRoles(leader *v1.Pod, text string) ([]gang.Role, error) {
 		if j := slices.IndexFunc(roles, func(other gang.Role) bool { return maps.Equal(other.Selector, role.Selector) }); j >= 0 {
 			return nil, fmt.Errorf("[%d].selector: selects the same pods as role %s", i, quote(roles[j].Name))
 		}
+		if workers += role.Count; workers > MaxWorkers {
+			return nil, fmt.Errorf("[%d].count=%d: with the roles before it that makes %d workers, more than %d", i, role.Count, workers, MaxWorkers)
+		}
 		roles = append(roles, role)
+	}
+	if err := checkSize(roles...); err != nil {
+		return nil, err
 	}
 	return roles, nil
 }
@@ -160,7 +165,7 @@ func (e roleText) role(leader *v1.Pod) (gang.Role, error) {
 		value       *int64
 		least, most int64
 	}{
-		{"count", e.Count, 0, noLimit},
+		{"count", e.Count, 0, MaxWorkers},
 		{"minimum", e.Minimum, 0, *e.Count},
 		{"maximum", e.Maximum, *e.Count, noLimit},
 	} {
@@ -203,10 +208,10 @@ func (e roleText) requests() (v1.ResourceList, error) {
 	list := v1.ResourceList{}
 	for _, name := range slices.Sorted(maps.Keys(e.Requests)) {
 		text := string(e.Requests[name])
-		if len(validation.IsQualifiedName(name)) > 0 {
-			return nil, fmt.Errorf("requests.%s: no resource has such a name", quote(name))
+		if problem := resourceProblem(name); problem != "" {
+			return nil, fmt.Errorf("requests.%s: %s", quote(name), problem)
 		}
-		quantity, err := parseQuantity(text)
+		quantity, err := resource.Parse(text)
 		if err != nil || quantity.Sign() < 0 {
 			return nil, fmt.Errorf("requests.%s=%s: not a quantity such as 4 or 8Gi", name, quote(text))
 		}
@@ -241,7 +246,7 @@ func (e roleText) pod(leader *v1.Pod, requests v1.ResourceList, selector map[str
 		ObjectMeta: metav1.ObjectMeta{Namespace: leader.Namespace, Name: leader.Name + "-" + e.Name, Labels: labels},
 		Spec: v1.PodSpec{
 			SchedulerName:             leader.Spec.SchedulerName,
-			Containers:                []v1.Container{{Name: e.Name, Resources: v1.ResourceRequirements{Requests: requests}}},
+			Containers:                []v1.Container{{Name: e.Name, Resources: v1.ResourceRequirements{Requests: requests, Limits: limitsOf(requests)}}},
 			NodeSelector:              e.NodeSelector,
 			Tolerations:               e.Tolerations,
 			Affinity:                  e.Affinity,
@@ -251,11 +256,25 @@ func (e roleText) pod(leader *v1.Pod, requests v1.ResourceList, selector map[str
 	}
 }
 
+// limitsOf are the limits without which the API server takes no such requests.
+func limitsOf(requests v1.ResourceList) v1.ResourceList {
+	var limits v1.ResourceList
+	for name, quantity := range requests {
+		if !overcommitted(name) {
+			if limits == nil {
+				limits = v1.ResourceList{}
+			}
+			limits[name] = quantity
+		}
+	}
+	return limits
+}
+
 // parseWorkers makes the role of a pod that says how many of its kind start together.
 func parseWorkers(pod *v1.Pod, text string) (gang.Role, error) {
 	count, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || count < 1 {
-		return gang.Role{}, errors.New("want the number of pods like this one that start together, at least 1")
+	if err != nil || count < 1 || count > MaxWorkers {
+		return gang.Role{}, fmt.Errorf("want the number of pods like this one that start together, 1 to %d", MaxWorkers)
 	}
 	name, selector := RoleExecutor, map[string]string{LabelApp: AppID(pod), LabelRole: RoleExecutor}
 	if gangName := pod.Labels[LabelGang]; gangName != "" {
@@ -274,5 +293,8 @@ func parseWorkers(pod *v1.Pod, text string) (gang.Role, error) {
 	like.Spec.NodeName = ""
 	strip(like)
 	n := int(count)
+	if err := checkNames(like); err != nil {
+		return gang.Role{}, err
+	}
 	return gang.Role{Name: name, Count: n, Minimum: n, Selector: selector, Requests: resource.OfPod(pod), Pod: like}, nil
 }

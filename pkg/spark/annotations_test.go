@@ -143,17 +143,17 @@ func TestBadAnnotationsAreNamedWithTheirValue(t *testing.T) {
 		return "[{name: a, count: 2, requests: {cpu: 1}, selector: {a: b}, " + fields + "}]"
 	}
 	tests := map[string]struct{ text, want string }{
-		"no YAML":                  {"[", "not YAML: error converting YAML to JSON: yaml: line 1: did not find expected node content"},
+		"no YAML":                  {"[", "not YAML: yaml: line 1: did not find expected node content"},
 		"nothing":                  {"", "no role in the list"},
 		"no role":                  {"[]", "no role in the list"},
 		"no list":                  {"name: a", "the whole of it is of the wrong kind: object"},
 		"an unknown field":         {role("replicas: 3"), `unknown field "replicas"`},
-		"a field twice":            {"[{name: a, name: b}]", `not YAML: error converting YAML to JSON: yaml: unmarshal errors: line 1: key "name" already set in map`},
+		"a field twice":            {"[{name: a, name: b}]", `not YAML: yaml: unmarshal errors: line 1: key "name" already set in map`},
 		"a word for a number":      {"[{name: a, count: two}]", "count is of the wrong kind: string"},
 		"half a worker":            {"[{name: a, count: 1.5}]", "count is of the wrong kind: number 1.5"},
 		"no name":                  {"[{count: 1}]", `[0].name="": want at most 63 lower case letters, digits and '-', with a letter or digit at both ends`},
 		"no count":                 {"[{name: a}]", "[0].count: required"},
-		"less than none":           {"[{name: a, count: -1}]", "[0].count=-1: want 0 to 2147483647"},
+		"less than none":           {"[{name: a, count: -1}]", "[0].count=-1: want 0 to 100000"},
 		"a minimum over the count": {role("minimum: 3"), "[0].minimum=3: want 0 to 2"},
 		"a maximum under it":       {role("maximum: 1"), "[0].maximum=1: want 2 to 2147483647"},
 		"no requests":              {"[{name: a, count: 1}]", "[0].requests: required, for example {cpu: 4, memory: 8Gi}"},
@@ -161,13 +161,13 @@ func TestBadAnnotationsAreNamedWithTheirValue(t *testing.T) {
 		"a negative quantity":      {"[{name: a, count: 1, requests: {cpu: -1}}]", `[0].requests.cpu="-1": not a quantity such as 4 or 8Gi`},
 		"a quantity without end":   {"[{name: a, count: 1, requests: {cpu: '1e-1000000000'}}]", `[0].requests.cpu="1e-1000000000": not a quantity such as 4 or 8Gi`},
 		"a list for a quantity":    {"[{name: a, count: 1, requests: {cpu: [1]}}]", `requests: "[1]" is no quantity`},
-		"no resource":              {"[{name: a, count: 1, requests: {'a b': 1}}]", `[0].requests."a b": no resource has such a name`},
+		"no resource":              {"[{name: a, count: 1, requests: {'a b': 1}}]", `[0].requests."a b": no resource has such a name; want one such as cpu, memory or nvidia.com/gpu`},
 		"no selector":              {"[{name: a, count: 1, requests: {cpu: 1}}]", "[0].selector: required, as the leader has no label retinue.dev/gang"},
 		"no label":                 {"[{name: a, count: 1, requests: {cpu: 1}, selector: {a: -}}]", `[0].selector[a]="-": not the value of a label: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends`},
 		"no operator":              {role("tolerations: [{operator: Maybe}]"), `[0].tolerations[0].operator: Invalid value: "Maybe": unknown operator`},
 		"two of one name":          {"[{name: a, count: 1, requests: {cpu: 1}, selector: {a: b}}, {name: a, count: 1, requests: {cpu: 1}, selector: {a: c}}]", `[1].name="a": there already is a role of this name`},
 		"two that cannot be told":  {"[{name: a, count: 1, requests: {cpu: 1}, selector: {a: b}}, {name: c, count: 1, requests: {cpu: 1}, selector: {a: b}}]", `[1].selector: selects the same pods as role "a"`},
-		"too many":                 {"[" + strings.Repeat("{},", 65) + "]", "65 roles, more than 64"},
+		"too many":                 {"[" + strings.Repeat("{},", 17) + "]", "17 roles, more than 16"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -181,8 +181,8 @@ func TestBadAnnotationsAreNamedWithTheirValue(t *testing.T) {
 		})
 	}
 	for text, want := range map[string]string{
-		"ten": `annotation retinue.dev/workers="ten": want the number of pods like this one that start together, at least 1`,
-		"0":   `annotation retinue.dev/workers="0": want the number of pods like this one that start together, at least 1`,
+		"ten": `annotation retinue.dev/workers="ten": want the number of pods like this one that start together, 1 to 100000`,
+		"0":   `annotation retinue.dev/workers="0": want the number of pods like this one that start together, 1 to 100000`,
 		"3":   `annotation retinue.dev/workers="3": needs the label retinue.dev/gang, which names the gang`,
 	} {
 		if _, found, err := FromAnnotations(leader(map[string]string{AnnotationWorkers: text})); !found || err == nil || err.Error() != want {

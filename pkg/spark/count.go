@@ -37,6 +37,9 @@ func (s settings) numbers() (numbers, error) {
 	default:
 		n, err = s.static()
 	}
+	if err == nil && !s.has(allocationBound) {
+		err = n.check()
+	}
 	if err != nil || !s.has(allocationBound) {
 		return n, err
 	}
@@ -45,7 +48,16 @@ func (s settings) numbers() (numbers, error) {
 		return numbers{}, err
 	}
 	// Spark counts up before it compares: one executor less than the setting says is ever created.
-	return n.atMost(bound - 1), nil
+	n = n.atMost(bound - 1)
+	return n, n.check()
+}
+
+// check refuses what no cluster can hold.
+func (n numbers) check() error {
+	if n.count > MaxWorkers {
+		return fmt.Errorf("%d executors at the start, more than %d", n.count, MaxWorkers)
+	}
+	return nil
 }
 
 func (s settings) static() (numbers, error) {

@@ -18,7 +18,7 @@ func Driver(properties Properties, version Version) (*v1.Pod, error) {
 		return nil, err
 	}
 	container := v1.Container{Name: DriverContainer}
-	if err := s.overlay(&container.Resources, amounts{memory, cpu, driverLimitCores, driverResource}); err != nil {
+	if err := s.overlay(&container.Resources, amounts{memory, cpu, driverLimitCores, [2]string{driverRequestCores, driverCores}, driverResource}); err != nil {
 		return nil, err
 	}
 	selector, err := s.selectors(nil, nodeSelector, driverNodeSelector)

@@ -1,6 +1,7 @@
 package spark
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -92,15 +93,26 @@ func (s settings) executorResources(r *v1.ResourceRequirements) error {
 	if err != nil {
 		return err
 	}
-	return s.overlay(r, amounts{memory, cpu, limitCores, executorResource})
+	return s.overlay(r, amounts{memory, cpu, limitCores, [2]string{requestCores, executorCores}, executorResource})
 }
 
 // amounts is what Spark sets on its container.
 type amounts struct {
 	memory    int64 // MiB, request and limit
 	cpu       resource.Quantity
-	limitKey  string // the setting of the cpu limit
-	resources string // the family of settings of extended resources
+	limitKey  string    // the setting of the cpu limit
+	cpuKeys   [2]string // the settings of the cpu request; the first wins
+	resources string    // the family of settings of extended resources
+}
+
+// requestedBy names the setting that a cpu request comes from, and its value.
+func (s settings) requestedBy(a amounts) string {
+	for _, key := range a.cpuKeys {
+		if s.has(key) {
+			return key + "=" + quote(s.properties[key].shown())
+		}
+	}
+	return "the default of " + a.cpuKeys[1]
 }
 
 func (s settings) overlay(r *v1.ResourceRequirements, a amounts) error {
@@ -119,7 +131,12 @@ func (s settings) overlay(r *v1.ResourceRequirements, a amounts) error {
 		if err != nil {
 			return err
 		}
+		if limit.Cmp(a.cpu) < 0 {
+			return s.invalid(a.limitKey, fmt.Sprintf("less than the %s that are requested by %s, which the API server will refuse", a.cpu.String(), s.requestedBy(a)))
+		}
 		r.Limits[v1.ResourceCPU] = limit
+	} else if limit, limited := r.Limits[v1.ResourceCPU]; limited && limit.Cmp(a.cpu) < 0 {
+		return fmt.Errorf("%s requests cpu %s, more than the limit of %s in the pod template, which the API server will refuse", s.requestedBy(a), a.cpu.String(), limit.String())
 	}
 	extended, err := s.extended(a.resources)
 	if err != nil {
@@ -161,6 +178,9 @@ func (s settings) extended(family string) (v1.ResourceList, error) {
 		vendor := s.properties[vendorKey].Text
 		if vendor == "" {
 			return nil, s.invalid(amountKey, "needs "+vendorKey+", Spark will refuse to start")
+		}
+		if problem := resourceProblem(vendor + "/" + name); problem != "" {
+			return nil, s.invalid(vendorKey, fmt.Sprintf("makes the resource %s: %s", quote(vendor+"/"+name), problem))
 		}
 		limits[v1.ResourceName(vendor+"/"+name)] = *resource.NewQuantity(amount, resource.DecimalSI)
 	}

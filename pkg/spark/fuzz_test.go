@@ -7,19 +7,23 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"retinue.dev/retinue/test/property"
 )
 
 // patience is how long one input may take: a hundred times of what the largest takes when the machine is idle.
 const patience = 20 * time.Second
 
-// within fails the test if do takes longer than patience. A do without end is left behind; the test process is about
+// within fails the test if do takes longer than patience, or allocates more than mostAllocated. A do without end is left behind; the test process is about
 // to stop anyway.
 func within(t *testing.T, do func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		do()
+		if bytes := property.Allocated(do); bytes > mostAllocated {
+			t.Errorf("%d bytes allocated, more than %d", bytes, mostAllocated)
+		}
 	}()
 	select {
 	case <-done:
@@ -45,6 +49,9 @@ func FuzzInfer(f *testing.F) {
 	f.Add("spark.executor.memory=${spark.driver.memory}\nspark.executor.resource.gpu.amount=1\nspark.executor.resource.gpu.vendor=v.io", "spec: {hostNetwork: true}", "?")
 	f.Add("spark.kubernetes.executor.request.cores=1e-1000000000", "spec: {containers: [{resources: {limits: {cpu: 1e-1000000000}}}]}", "4.2.0")
 	f.Add("spark.kubernetes.memoryOverheadFactor=1e300\nspark.executor.memory=64t", "spec: {overhead: {cpu: 9E}}", "4.2.0")
+	for _, text := range costlyTexts() {
+		f.Add("", text, "4.1.4")
+	}
 	f.Fuzz(func(t *testing.T, text, template, version string) {
 		within(t, func() {
 			properties, err := ParseProperties(text)
@@ -68,6 +75,9 @@ func FuzzFromAnnotations(f *testing.F) {
 	f.Add("[{name: a, count: 1, requests: {cpu: 1}, selector: {a: b}}]", "", "g")
 	f.Add(`[{"name": "a", "count": 2, "minimum": 1, "maximum": 3, "requests": {"cpu": "1e-1000000000"}}]`, "", "")
 	f.Add("", "7", "g")
+	for _, text := range costlyTexts() {
+		f.Add(text, "", "g")
+	}
 	f.Fuzz(func(t *testing.T, roles, workers, gangName string) {
 		within(t, func() {
 			pod := leader(map[string]string{})

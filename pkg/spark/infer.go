@@ -53,6 +53,12 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 			"executors use scheduler %s, so no room is kept for them; set %s to %s", quote(s.shown(pod.Spec.SchedulerName, executorScheduler, scheduler)), scheduler, quote(schedulerOf(driver))))
 		return definition, nil
 	}
+	var plain *v1.Pod
+	likely := pod.DeepCopy()
+	added := additionsTo(driver, s).apply(likely, len(likely.Spec.Containers)-1)
+	if strip(likely); added != "" && validate(likely) == nil {
+		pod, plain, definition.Assumed = likely, pod, added
+	}
 	definition.Roles = []gang.Role{{
 		Name:     RoleExecutor,
 		Count:    n.count,
@@ -61,7 +67,11 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 		Selector: map[string]string{LabelApp: AppID(driver), LabelRole: RoleExecutor},
 		Requests: resource.OfPod(pod),
 		Pod:      pod,
+		Plain:    plain,
 	}}
+	if err := checkSize(definition.Roles...); err != nil {
+		return gang.Definition{}, err
+	}
 	definition.Warnings = s.warnings(template)
 	return definition, nil
 }

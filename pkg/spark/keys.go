@@ -62,6 +62,8 @@ const (
 	driverNodeSelector   = "spark.kubernetes.driver.node.selector."
 	executorLabel        = "spark.kubernetes.executor.label."
 	executorVolume       = "spark.kubernetes.executor.volumes."
+	executorTemplate     = "spark.kubernetes.executor.podTemplateFile"
+	driverTemplate       = "spark.kubernetes.driver.podTemplateFile"
 	templateContainer    = "spark.kubernetes.executor.podTemplateContainerName"
 	image                = "spark.kubernetes.container.image"
 	executorImage        = "spark.kubernetes.executor.container.image"
@@ -105,6 +107,7 @@ var keys = []Key{
 	{executorNodeSelector, "", Version{3, 3}, "", "Node labels that executors ask for."},
 	{executorLabel, "", Version{2, 3}, "", "Labels of the executors, which affinity and topology spread may select by."},
 	{executorVolume, "", Version{2, 4}, "", "Volumes of the executors; existing persistent volume claims bind executors to nodes."},
+	{executorTemplate, "", Version{3, 0}, "", "The pod template of the executors; spark-submit puts it into a ConfigMap that the driver mounts."},
 	{templateContainer, "", Version{3, 0}, "", "The container of the pod template that becomes Spark's; otherwise it is the first."},
 	{executorImage, "", Version{2, 3}, "", "Image of the executors; wins over `spark.kubernetes.container.image`. Nodes that have it score better."},
 	{image, "", Version{2, 3}, "", "Image of driver and executors."},
@@ -123,6 +126,7 @@ var keys = []Key{
 	{driverResource, "", Version{3, 0}, "", "`<name>.amount` and `<name>.vendor`: the driver's limit of the extended resource vendor/name."},
 	{driverScheduler, "", Version{3, 3}, "", "Scheduler of the driver; wins over `spark.kubernetes.scheduler.name`."},
 	{driverNodeSelector, "", Version{3, 3}, "", "Node labels that the driver asks for."},
+	{driverTemplate, "", Version{3, 0}, "", "The pod template of the driver: with one nothing that the driver has is assumed of executors."},
 	{driverImage, "", Version{2, 3}, "", "Image of the driver; wins over `spark.kubernetes.container.image`."},
 }
 

@@ -15,6 +15,9 @@ import (
 // server stores. Longer text is an error.
 const MaxBytes = 3 << 19 // 1.5 MiB
 
+// maxSettings bounds how many settings an application has. Applications that set hundreds exist.
+const maxSettings = 10_000
+
 // Properties are the Spark settings that matter to a gang, by key; see Keys.
 type Properties map[string]Value
 
@@ -86,7 +89,9 @@ func parseJava(text string) (map[string]string, error) {
 		if keyErr != nil || valueErr != nil {
 			return nil, fmt.Errorf("line %d: a \\u escape needs four hexadecimal digits", lines.started)
 		}
-		values[key] = value
+		if values[key] = value; len(values) > maxSettings {
+			return nil, fmt.Errorf("more than %d settings", maxSettings)
+		}
 	}
 }
 

@@ -3,14 +3,13 @@ package spark
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/json"
-	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // ParseTemplate reads a pod template as users and operators write it: a Pod, in YAML or JSON. Like Spark it passes over
@@ -25,7 +24,7 @@ func ParseTemplate(text string) (*v1.Pod, error) {
 }
 
 func parseTemplate(text string) (*v1.Pod, error) {
-	documents, err := documents(text)
+	documents, err := documents(text, false)
 	switch {
 	case err != nil:
 		return nil, err
@@ -47,7 +46,7 @@ func parseTemplate(text string) (*v1.Pod, error) {
 // ParsePod reads a manifest of a pod from somebody who is not trusted, as far as scheduling is concerned. Of several
 // documents it takes the first.
 func ParsePod(text string) (*v1.Pod, error) {
-	documents, err := documents(text)
+	documents, err := documents(text, false)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +65,9 @@ func podOf(document any) (*v1.Pod, error) {
 	if err := prune(document); err != nil {
 		return nil, err
 	}
+	if err := resource.Check[v1.Pod](document); err != nil {
+		return nil, err
+	}
 	encoded, err := json.Marshal(document)
 	if err != nil {
 		return nil, fmt.Errorf("not YAML: %w", oneLine(err))
@@ -76,35 +78,6 @@ func podOf(document any) (*v1.Pod, error) {
 	return pod, nil
 }
 
-// maxDocuments bounds how many documents are decoded: more than one is wrong anyway.
-const maxDocuments = 2
-
-// documents decodes the first documents that have content.
-func documents(text string) ([]any, error) {
-	if len(text) > MaxBytes {
-		return nil, fmt.Errorf("%d bytes, more than %d", len(text), MaxBytes)
-	}
-	var document any
-	if yaml.IsJSONBuffer([]byte(text)) && json.Unmarshal([]byte(text), &document) == nil {
-		return []any{document}, nil
-	}
-	var documents []any
-	for decoder := yaml.NewYAMLToJSONDecoder(strings.NewReader(text)); len(documents) < maxDocuments; {
-		document = nil
-		err := decoder.Decode(&document)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("not YAML: %w", oneLine(err))
-		}
-		if document != nil {
-			documents = append(documents, document)
-		}
-	}
-	return documents, nil
-}
-
 // The fields that are kept of a container and of a volume. Dropping the others, environment and commands among them,
 // before anything is decoded keeps secrets out and leaves quantities in known places only.
 var (
@@ -112,19 +85,25 @@ var (
 	volumeFields    = []string{"name", "persistentVolumeClaim", "gcePersistentDisk", "awsElasticBlockStore", "iscsi", "rbd", "csi"}
 )
 
-// prune removes from a decoded pod what is not kept, and checks its quantities.
+// maxItems bounds the containers, volumes, tolerations and topology constraints of a pod: a list of nothing, two bytes each,
+// would become hundreds of bytes each.
+const maxItems = 256
+
+// prune removes from a decoded pod what is not kept.
 func prune(document any) error {
 	spec, _ := child(document, "spec").(map[string]any)
 	if spec == nil {
 		return nil
 	}
+	for _, name := range slices.Sorted(maps.Keys(spec)) {
+		if items := len(list(spec[name])); items > maxItems {
+			return fmt.Errorf("spec.%s: %d items, more than %d", name, items, maxItems)
+		}
+	}
 	delete(spec, "ephemeralContainers")
 	for _, name := range []string{"initContainers", "containers"} {
-		for i, container := range list(spec[name]) {
+		for _, container := range list(spec[name]) {
 			keep(container, containerFields)
-			if err := checkResources(fmt.Sprintf("spec.%s[%d].resources", name, i), child(container, "resources")); err != nil {
-				return err
-			}
 		}
 	}
 	for _, volume := range list(spec["volumes"]) {
@@ -136,10 +115,7 @@ func prune(document any) error {
 		}
 		keep(volume, volumeFields)
 	}
-	if err := checkResources("spec.resources", spec["resources"]); err != nil {
-		return err
-	}
-	return checkQuantities("spec.overhead", spec["overhead"])
+	return nil
 }
 
 func child(value any, name string) any {
@@ -160,25 +136,4 @@ func keep(value any, names []string) {
 			delete(fields, name)
 		}
 	}
-}
-
-func checkResources(path string, resources any) error {
-	for _, name := range []string{"requests", "limits"} {
-		if err := checkQuantities(path+"."+name, child(resources, name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkQuantities makes sure that every value of a resource list may be decoded.
-func checkQuantities(path string, value any) error {
-	amounts, _ := value.(map[string]any)
-	for _, name := range slices.Sorted(maps.Keys(amounts)) {
-		text := fmt.Sprint(amounts[name])
-		if _, err := parseQuantity(text); err != nil {
-			return fmt.Errorf("%s.%s=%s: %w", path, name, quote(text), err)
-		}
-	}
-	return nil
 }

@@ -10,6 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // validate finds what the API server would refuse in those parts of a pod that scheduling reads, so that a mistake is
@@ -24,15 +27,12 @@ func validate(pod *v1.Pod) error {
 	spec := &pod.Spec
 	var errs field.ErrorList
 	path := field.NewPath("spec")
-	for _, list := range []struct {
-		name       string
-		containers []v1.Container
-	}{{"initContainers", spec.InitContainers}, {"containers", spec.Containers}} {
-		for i, container := range list.containers {
-			at := path.Child(list.name).Index(i).Child("resources")
-			errs = append(errs, validateAmounts(at.Child("requests"), container.Resources.Requests)...)
-			errs = append(errs, validateAmounts(at.Child("limits"), container.Resources.Limits)...)
-		}
+	errs = append(errs, validateContainers(path, spec)...)
+	if spec.Resources != nil {
+		errs = append(errs, validateResources(path.Child("resources"), *spec.Resources)...)
+	}
+	if err := checkNames(pod); err != nil {
+		return err
 	}
 	errs = append(errs, validateAmounts(path.Child("overhead"), spec.Overhead)...)
 	errs = append(errs, validateAffinity(path.Child("affinity"), spec.Affinity)...)
@@ -46,19 +46,53 @@ func validate(pod *v1.Pod) error {
 		}
 		errs = append(errs, validateTerm(at, constraint.TopologyKey, constraint.LabelSelector)...)
 	}
-	for i, toleration := range spec.Tolerations {
-		at := path.Child("tolerations").Index(i)
-		switch toleration.Operator {
-		case "", v1.TolerationOpEqual, v1.TolerationOpExists, v1.TolerationOpLt, v1.TolerationOpGt:
-		default:
-			errs = append(errs, field.Invalid(at.Child("operator"), toleration.Operator, "unknown operator"))
-		}
-	}
+	errs = append(errs, validateTolerations(path.Child("tolerations"), spec.Tolerations)...)
+	errs = append(errs, validateNames(path, spec)...)
 	if len(errs) == 0 {
 		return nil
 	}
 	// One clear line; the next mistake shows when this one is gone.
 	return oneLine(errs[0])
+}
+
+// checkNames bounds how many different resources a pod asks for.
+func checkNames(pod *v1.Pod) error {
+	names := map[v1.ResourceName]bool{}
+	count := func(lists ...v1.ResourceList) {
+		for _, list := range lists {
+			for name := range list {
+				names[name] = true
+			}
+		}
+	}
+	for _, containers := range [][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range containers {
+			count(containers[i].Resources.Requests, containers[i].Resources.Limits)
+		}
+	}
+	if pod.Spec.Resources != nil {
+		count(pod.Spec.Resources.Requests, pod.Spec.Resources.Limits)
+	}
+	if count(pod.Spec.Overhead); len(names) > resource.MaxNames {
+		return fmt.Errorf("%d different resources, more than %d", len(names), resource.MaxNames)
+	}
+	return nil
+}
+
+// maxRoleBytes bounds what is kept of a gang's workers, as Kubernetes encodes pods: rules about nodes and other pods, labels
+// and volumes, of real ones two or three thousand bytes. It is kept in memory and, but for volumes, in an annotation of the leader.
+const maxRoleBytes = 16 << 10
+
+// checkSize refuses roles whose workers say more than is kept.
+func checkSize(roles ...gang.Role) error {
+	size := 0
+	for _, role := range roles {
+		size += role.Pod.Size()
+	}
+	if size > maxRoleBytes {
+		return fmt.Errorf("what the workers say about nodes, other pods and volumes takes %d bytes, more than %d", size, maxRoleBytes)
+	}
+	return nil
 }
 
 func validateAmounts(path *field.Path, list v1.ResourceList) field.ErrorList {
@@ -111,6 +145,8 @@ func validateTerm(path *field.Path, topologyKey string, selectors ...*metav1.Lab
 	var errs field.ErrorList
 	if topologyKey == "" {
 		errs = append(errs, field.Required(path.Child("topologyKey"), "must name a node label"))
+	} else if len(validation.IsQualifiedName(topologyKey)) > 0 {
+		errs = append(errs, field.Invalid(path.Child("topologyKey"), topologyKey, "not the key of a node label"))
 	}
 	for _, selector := range selectors {
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {

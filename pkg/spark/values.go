@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/resource"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
+
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // maxMiB bounds every amount of memory: 64 TiB. No node comes close, and sums of a few of them cannot overflow.
@@ -129,14 +131,14 @@ func (s settings) size(name, value string, unit, least int64) (int64, error) {
 }
 
 // quantity reads a Kubernetes quantity.
-func (s settings) quantity(name string) (resource.Quantity, error) {
+func (s settings) quantity(name string) (apiresource.Quantity, error) {
 	value, _ := s.lookup(name)
-	quantity, err := parseQuantity(value)
+	quantity, err := resource.Parse(value)
 	if err != nil {
-		return resource.Quantity{}, s.invalid(name, err.Error())
+		return apiresource.Quantity{}, s.invalid(name, err.Error())
 	}
 	if quantity.Sign() < 0 {
-		return resource.Quantity{}, s.invalid(name, "negative")
+		return apiresource.Quantity{}, s.invalid(name, "negative")
 	}
 	return quantity, nil
 }

@@ -76,6 +76,7 @@ driver     1       1         1         1       1408Mi   -
 executor   3       3         3         2500m   4505Mi   nvidia.com/gpu=1
 executor constraints: {"tolerations":[{"key":"dedicated","operator":"Exists"}]}
 source: spark.properties
+spark: version 4.3.0, language java
 `},
 		"pods-only": {rules: []rbacv1.PolicyRule{get("pods")}, code: 1, wantError: `error: reading what driver DRIVER mounts: configmaps "`},
 		"nothing":   {rules: []rbacv1.PolicyRule{get("secrets")}, code: 1, wantError: `error: reading the driver: pods "DRIVER" is forbidden: User `},

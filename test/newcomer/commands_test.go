@@ -2,6 +2,7 @@ package newcomer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ import (
 
 const (
 	patience = 2 * time.Minute // for anything that happens at all, on a busy machine
+	longest  = 8 * time.Minute // for a command; what takes longer belongs to elsewhere, with the reason
 	look     = 200 * time.Millisecond
 	shown    = 3000 // bytes of what a command prints
 )
@@ -85,9 +87,15 @@ func (s *stage) write(name, content string) {
 
 // shell runs a script as somebody at a terminal would, and returns all that it prints.
 func (s *stage) shell(ctx context.Context, script string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("it took longer than %s", longest))
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir, cmd.Env = s.dir, s.env
+	cmd.WaitDelay = time.Second // what a killed shell started may hold the pipe
 	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		err = errors.Join(err, context.Cause(ctx))
+	}
 	return string(out), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -86,4 +87,27 @@ func TestFilesFromTheSourcesOfModulesAreMadeWithNothingBuiltBefore(t *testing.T)
 		require.NoError(t, err)
 		require.Contains(t, string(made), content)
 	}
+}
+
+// What asks go for the directory of a module has it downloaded itself: on a used machine nobody sees that it does not.
+func TestWhoeverAsksForTheDirectoryOfAModuleDownloadsIt(t *testing.T) {
+	asks := regexp.MustCompile(`\{\{ *(if )?\.Dir|\.Module\.Dir`)
+	lists := regexp.MustCompile(`go list|"go", "list"|"list", `)
+	downloads := regexp.MustCompile(`mod download|"mod", "download"`)
+	asking := 0
+	for _, root := range []string{".ci", "cmd", "hack", "pkg", "test", "Makefile", "Dockerfile"} {
+		err := filepath.WalkDir(filepath.Join("../..", root), func(path string, entry os.DirEntry, err error) error {
+			if err != nil || !entry.Type().IsRegular() || strings.HasSuffix(path, "newcomer/module_test.go") {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if err == nil && asks.Match(content) && lists.Match(content) {
+				asking++
+				require.True(t, downloads.Match(content), "%s: use hack/module-dir", path)
+			}
+			return err
+		})
+		require.NoError(t, err)
+	}
+	require.Positive(t, asking)
 }

@@ -93,7 +93,7 @@ func BenchmarkPerfScheduling(b *testing.B) {
 
 // compete runs one trial with one scheduler.
 func compete(b *testing.B, e entrant, done func(run)) {
-	registry := frameworkruntime.Registry{plugin.Name: plugin.Factory(clock.RealClock{}, nil), ceilingName: newCeiling}
+	registry := frameworkruntime.Registry{plugin.Name: plugin.Factory(clock.RealClock{}, plugin.Process{}), ceilingName: newCeiling}
 	var current shape
 	schedulerperf.RunBenchmarkPerfScheduling(b, e.file, "retinue", registry,
 		schedulerperf.WithPreRunFn(func(_ ktesting.TContext, w *schedulerperf.Workload) (_ func(), err error) {

@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// factory hands out the informers of a replica. Pods and nodes are there, and PodDisruptionBudgets, of which there are
-// none; everything else panics.
+// factory hands out the informers of a replica. Pods and nodes are there, and PodDisruptionBudgets and Services, of which
+// there are none; everything else panics.
 type factory struct {
 	informers.SharedInformerFactory
 	replica *replica
@@ -50,6 +50,12 @@ func (n nothing) AddEventHandler(cache.ResourceEventHandler) (cache.ResourceEven
 
 func (nothing) HasSynced() bool { return true }
 
+func (nothing) AddIndexers(cache.Indexers) error { return nil }
+
+func (nothing) GetIndexer() cache.Indexer {
+	return cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
+}
+
 type coreInformers struct {
 	core.Interface
 	replica *replica
@@ -69,6 +75,15 @@ func (c coreV1Informers) Pods() corev1.TypedPodInformer {
 func (c coreV1Informers) Nodes() corev1.TypedNodeInformer {
 	return corev1.ToTypedNodeInformer(nodeInformer{c.replica})
 }
+
+// Services are not simulated: no driver has one, so the plugin guesses when its ConfigMap is there.
+func (c coreV1Informers) Services() corev1.TypedServiceInformer {
+	return corev1.ToTypedServiceInformer(serviceInformer{})
+}
+
+type serviceInformer struct{ corev1.ServiceInformer }
+
+func (serviceInformer) Informer() cache.SharedIndexInformer { return nothing{} }
 
 type podInformer struct{ replica *replica }
 

@@ -14,8 +14,9 @@ import (
 // patchText is every field that a scheduler may patch. Others are refused loudly, so that none is lost in silence.
 type patchText struct {
 	Metadata *struct {
-		UID         types.UID         `json:"uid"`
-		Annotations map[string]string `json:"annotations"`
+		UID             types.UID         `json:"uid"`
+		ResourceVersion string            `json:"resourceVersion"`
+		Annotations     map[string]string `json:"annotations"`
 	} `json:"metadata"`
 	Status *struct {
 		Conditions        []v1.PodCondition `json:"conditions"`
@@ -37,6 +38,9 @@ func (a *api) patch(key string, data []byte) error {
 	}
 	if patch.Metadata != nil && patch.Metadata.UID != "" && patch.Metadata.UID != pod.UID {
 		return conflict("pods", key, "the UID in the precondition is another one")
+	}
+	if patch.Metadata != nil && patch.Metadata.ResourceVersion != "" && patch.Metadata.ResourceVersion != pod.ResourceVersion {
+		return conflict("pods", key, "the object has been modified")
 	}
 	a.changePod(pod, func(pod *v1.Pod) {
 		if patch.Metadata != nil && patch.Metadata.Annotations != nil {

@@ -139,7 +139,7 @@ func (r *replica) build() {
 	enabled := plfeature.NewSchedulerFeaturesFromGates(utilfeature.DefaultFeatureGate)
 	registry := frameworkruntime.Registry{
 		plugin.Name: func(_ context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
-			return plugin.Factory(clock.RealClock{}, nil)(r.ctx, args, handle)
+			return plugin.Factory(clock.RealClock{}, plugin.Process{})(r.ctx, args, handle)
 		},
 		names.NodeResourcesFit:  frameworkruntime.FactoryAdapter(enabled, noderesources.NewFit),
 		names.NodeUnschedulable: frameworkruntime.FactoryAdapter(enabled, nodeunschedulable.New),

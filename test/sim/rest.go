@@ -17,8 +17,12 @@ import (
 )
 
 // restPeriod is how long nothing has to happen before the world counts as being at rest: longer than every timer of
-// the plugin that may still wake something.
+// the plugin that may still wake something, but for lastFetch.
 const restPeriod = 45 * time.Second
+
+// lastFetch is after how long at most a ConfigMap that has come late is asked for: the definer asks ever more rarely, at last
+// every five minutes.
+const lastFetch = 5*time.Minute + time.Second
 
 // play goes through the three acts.
 func (w *World) play() {
@@ -79,6 +83,10 @@ func (w *World) play() {
 // rest waits until the world is at rest, and looks whether anything waits that could go on.
 func (w *World) rest() {
 	w.quiet(restPeriod)
+	if w.leader().undefined() {
+		w.until(time.Now().Add(lastFetch))
+		w.quiet(restPeriod)
+	}
 	w.stats.Rests++
 	r := w.leader()
 	w.trace.add("at rest, %s leads", r.name)
@@ -95,6 +103,18 @@ func (w *World) leader() *replica {
 	}
 	w.fail("rest", "no scheduler leads although no fault happens any more")
 	return nil
+}
+
+// undefined tells whether a driver waits for its ConfigMap, which is there.
+func (r *replica) undefined() bool {
+	forming := map[types.UID]bool{}
+	for _, g := range r.ledger.Gangs() {
+		forming[g.Leader] = g.Phase == gang.Forming
+	}
+	return slices.ContainsFunc(r.world.apps, func(a *application) bool {
+		_, there := r.world.api.maps.get(a.key() + mapSuffix)
+		return there && forming[a.driver]
+	})
 }
 
 // checkTruth: at rest, what the plugin has been told is the truth, and who holds slots runs.

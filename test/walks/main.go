@@ -35,7 +35,7 @@ var watched = []struct {
 	{"spark.Infer", 0},
 	{"Ledger.arrangeLocked", 0}, // a Queue was edited
 	{"Ledger.losePodLocked", 40},
-	{"Ledger.claimLocked", 25}, // room is taken back
+	{"Ledger.reclaimFor", 25}, // room is taken back
 	{"Ledger.gateWaitingLocked", 20},
 }
 

@@ -5,9 +5,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +33,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/pkg/plugin/informer"
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // searchPeriod is how often a cluster without some kind is asked whether it has it now: a CustomResourceDefinition may be
@@ -267,11 +270,27 @@ func (r *OptionalResource) Write(ctx context.Context, object *unstructured.Unstr
 	return true, err
 }
 
-// Decode reads an object into its type.
+// Decode reads an object into its type. It may come from anybody who may create one: the API server keeps quantities of objects
+// that a CustomResourceDefinition defines as they are written. An error is one short line.
 func Decode[T any](object *unstructured.Unstructured) (*T, error) {
+	if err := resource.Check[T](object.Object); err != nil {
+		return nil, shortened(err)
+	}
 	typed := new(T)
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, typed); err != nil {
-		return nil, err
+		return nil, shortened(err)
 	}
 	return typed, nil
+}
+
+// maxErrorBytes bounds what is repeated of an error about an object that somebody wrote.
+const maxErrorBytes = 256
+
+// shortened keeps an error to one short line.
+func shortened(err error) error {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if len(text) > maxErrorBytes {
+		text = strings.ToValidUTF8(text[:maxErrorBytes], "") + "…"
+	}
+	return errors.New(text)
 }

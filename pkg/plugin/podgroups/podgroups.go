@@ -4,6 +4,8 @@ package podgroups
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -18,6 +20,7 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/plugin/crd"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // Resource is what is followed.
@@ -73,15 +76,19 @@ func read(object *unstructured.Unstructured) ledger.Group {
 	}
 	written, err := crd.Decode[schedulingv1alpha1.PodGroup](object)
 	if err != nil {
-		return problem("spec", object.Object["spec"], err.Error())
+		group.Problem = fmt.Sprintf("PodGroup %s: %v", klog.KObj(object), err)
+		return group
 	}
 	spec := &written.Spec
-	if spec.MinMember < 1 {
-		return problem("spec.minMember", spec.MinMember, "want at least 1")
+	if spec.MinMember < 1 || spec.MinMember > spark.MaxWorkers {
+		return problem("spec.minMember", spec.MinMember, fmt.Sprintf("want 1 to %d", spark.MaxWorkers))
 	}
 	group.Minimum = int(spec.MinMember)
-	for name, quantity := range spec.MinResources {
-		if quantity.Sign() < 0 {
+	if names := len(spec.MinResources); names > resource.MaxNames {
+		return problem("spec.minResources", fmt.Sprintf("(%d names)", names), fmt.Sprintf("want at most %d", resource.MaxNames))
+	}
+	for _, name := range slices.Sorted(maps.Keys(spec.MinResources)) {
+		if quantity := spec.MinResources[name]; quantity.Sign() < 0 {
 			return problem(fmt.Sprintf("spec.minResources[%s]", name), quantity.String(), "want at least 0")
 		}
 	}

@@ -29,9 +29,9 @@ func TestPodGroupsAreRead(t *testing.T) {
 			ledger.Group{Minimum: 3, Resources: resource.Vector{CPU: 4000, Memory: 1 << 30}, Timeout: 90 * time.Second},
 		},
 		"only a minimum": {map[string]any{"minMember": int64(1)}, ledger.Group{Minimum: 1}},
-		"no minimum":     {map[string]any{}, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=0: want at least 1"}},
+		"no minimum":     {map[string]any{}, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=0: want 1 to 100000"}},
 		"a minimum below one": {
-			map[string]any{"minMember": int64(-1)}, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=-1: want at least 1"},
+			map[string]any{"minMember": int64(-1)}, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=-1: want 1 to 100000"},
 		},
 		"a negative resource": {
 			map[string]any{"minMember": int64(1), "minResources": map[string]any{"cpu": "-4"}},
@@ -51,7 +51,7 @@ func TestPodGroupsAreRead(t *testing.T) {
 	}
 	t.Run("another shape", func(t *testing.T) {
 		object := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"namespace": "ns", "name": "g"}, "spec": "none"}}
-		assert.Contains(t, read(object).Problem, "PodGroup ns/g: spec=none: ")
+		assert.Contains(t, read(object).Problem, "PodGroup ns/g: cannot restore struct")
 	})
 }
 

@@ -4,6 +4,7 @@ package queues
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -29,6 +30,7 @@ import (
 	"retinue.dev/retinue/pkg/plugin/crd"
 	"retinue.dev/retinue/pkg/plugin/informer"
 	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/resource"
 )
 
 const (
@@ -226,6 +228,10 @@ func readQueues(queues, elastic []*unstructured.Unstructured, namespaces map[str
 		quota, err := crd.Decode[schedulingv1alpha1.ElasticQuota](object)
 		if err != nil {
 			r.idle[queueOfElastic(object.GetNamespace(), object.GetName())] = "It does not count, because it cannot be read: " + err.Error()
+			continue
+		}
+		if names := len(quota.Spec.Min) + len(quota.Spec.Max); names > 2*resource.MaxNames {
+			r.idle[queueOfElastic(object.GetNamespace(), object.GetName())] = fmt.Sprintf("It does not count: min and max name %d resources, more than %d", names, 2*resource.MaxNames)
 			continue
 		}
 		readableElastic = append(readableElastic, quota)

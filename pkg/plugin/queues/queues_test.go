@@ -75,7 +75,7 @@ func TestQueuesAreReadAsTheyAreWritten(t *testing.T) {
 		Strategies: map[string]placement.Strategy{"etl": placement.SingleZone},
 	}, r.queues)
 	require.Equal(t, map[string]int64{"data": 1, "etl": 1, "other": 1}, r.generations)
-	require.Contains(t, r.unreadable["broken"], "quantities must match")
+	require.Contains(t, r.unreadable["broken"], "not a Kubernetes quantity")
 	require.Equal(t, "spec.namespaces: etl-prod: queue etl names this namespace as well; it belongs to etl", problemsOf(r.problems))
 }
 

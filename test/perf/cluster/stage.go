@@ -182,8 +182,23 @@ type begun struct {
 	each []time.Duration // index: application; from the request for its driver to its last binding
 }
 
+// submission is how drivers and executors are made.
+type submission struct {
+	submit   func(ctx context.Context, name string) error
+	executor func(of *v1.Pod, i int) *v1.Pod
+}
+
 // run submits the drivers of a shape, creates executors of those that are bound, and returns when all pods are bound.
 func (s *stage) run(ctx context.Context, shape shape, scheduler cluster.Component, prefix string) (begun, error) {
+	return s.runAs(ctx, shape, scheduler, prefix, submission{
+		submit: func(ctx context.Context, name string) error {
+			return s.create(ctx, driver(name, names[scheduler], shape.executors, 1))
+		},
+		executor: executor,
+	})
+}
+
+func (s *stage) runAs(ctx context.Context, shape shape, scheduler cluster.Component, prefix string, as submission) (begun, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	type seen struct {
@@ -219,7 +234,7 @@ func (s *stage) run(ctx context.Context, shape shape, scheduler cluster.Componen
 		for i := range shape.applications {
 			requested[i].Store(int64(time.Since(first)))
 			creating.Go(func() error {
-				return s.create(ctx, driver(fmt.Sprint(prefix, i), names[scheduler], shape.executors, 1))
+				return as.submit(ctx, fmt.Sprint(prefix, i))
 			})
 		}
 	}()
@@ -238,7 +253,7 @@ func (s *stage) run(ctx context.Context, shape shape, scheduler cluster.Componen
 		if role == "" {
 			go func() { // ends with the executors
 				for n := range shape.executors {
-					creating.Go(func() error { return s.create(ctx, executor(b.pod, n)) })
+					creating.Go(func() error { return s.create(ctx, as.executor(b.pod, n)) })
 				}
 			}()
 		}

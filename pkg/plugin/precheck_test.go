@@ -54,31 +54,10 @@ func TestAGangThatFailsForANewReasonIsTried(t *testing.T) {
 		h.create(on("a", lone("p", 3)), on("a", lone("q", 3)), on("b", lone("r", 3)), on("b", lone("s", 3)))
 		h.submit("app", 1, 4)
 		h.failInVain("app") // no room at all
-		h.plugin.effects.foreteller.retold = time.Now()
+		h.plugin.effects.prechecker.refreshed = time.Now()
 		h.remove("p")
 		h.remove("r") // six cores are free, three on each node
 		assert.Contains(t, h.woken(), "app")
 		assert.True(t, h.plugin.PreEnqueue(h.ctx, h.pod("app")).IsSuccess())
 	})
-}
-
-func TestWhatAUserHasBeenToldOfRoom(t *testing.T) {
-	tests := map[string]struct {
-		condition v1.PodCondition
-		want      gang.Reason
-	}{
-		"after an attempt":            {v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionFalse, Message: "0/3 nodes are available: ClusterFull: 0 of 5 executors fit."}, gang.ClusterFull},
-		"of pieces":                   {v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionFalse, Message: "0/3 nodes are available: Fragmented: too small."}, gang.Fragmented},
-		"behind others":               {v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionFalse, Message: "BehindOthers: behind 1 that wait for the same; the first: ClusterFull: x"}, ""},
-		"that it never fits":          {v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionFalse, Message: "0/3 nodes are available: NeverFitsNode: x"}, ""},
-		"by another plugin":           {v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionFalse, Message: "0/3 nodes are available: 3 Insufficient cpu."}, ""},
-		"that it is bound":            {v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionTrue, Message: "0/3 nodes are available: ClusterFull: x"}, ""},
-		"something of something else": {v1.PodCondition{Type: v1.PodReady, Status: v1.ConditionFalse, Message: "0/3 nodes are available: ClusterFull: x"}, ""},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, test.want, toldReason(&v1.Pod{Status: v1.PodStatus{Conditions: []v1.PodCondition{test.condition}}}))
-		})
-	}
-	assert.Empty(t, toldReason(nil), "of a pod that is gone")
 }

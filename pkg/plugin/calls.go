@@ -1,0 +1,210 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+)
+
+// callPatience is how long one call may hold up the others: the API server answers an eviction that a PodDisruptionBudget
+// forbids with a time to wait, and the client would.
+const callPatience = 5 * time.Second
+
+// conflictPause is how long a condition is not written again at first because the pod has changed meanwhile.
+const conflictPause = 20 * time.Millisecond
+
+// calls are calls to the API server that are still to be made. A reservation that has changed is written before
+// anybody is told anything: a restart depends on it.
+type calls struct {
+	saves  []ledger.Save  // each leader once: what is written is what holds then
+	clears []*v1.Pod      // each pod once
+	evicts []ledger.Evict // each pod once, those of a gang in the order in which they have to go
+	tells  []ledger.Tell
+}
+
+// add takes what an effect asks the API server for; nothing, for most of them.
+func (c *calls) add(effect ledger.Effect) {
+	switch effect := effect.(type) {
+	case ledger.Save:
+		c.save(effect)
+	case ledger.Evict:
+		c.evict(effect)
+	case ledger.Tell:
+		c.tells = append(c.tells, effect)
+	}
+}
+
+func (c *calls) clear(stale *v1.Pod) {
+	if !slices.ContainsFunc(c.clears, func(other *v1.Pod) bool { return other.UID == stale.UID }) {
+		c.clears = append(c.clears, stale)
+	}
+}
+
+func (c *calls) save(save ledger.Save) {
+	if !slices.ContainsFunc(c.saves, func(other ledger.Save) bool { return other.Leader.UID == save.Leader.UID }) {
+		c.saves = append(c.saves, save)
+	}
+}
+
+// next takes the call that is to be made now; nil when there is none.
+func (c *calls) next() func(context.Context, *effects) {
+	if save, found := first(&c.saves); found {
+		return func(ctx context.Context, e *effects) {
+			if !e.plugin.save(ctx, save.Leader) {
+				e.fail(save)
+			}
+		}
+	}
+	if pod, found := first(&c.clears); found {
+		return func(ctx context.Context, e *effects) {
+			if err := e.plugin.patchStatus(ctx, pod, metav1.ObjectMeta{UID: pod.UID}, map[string]any{"nominatedNodeName": ""}); err != nil {
+				e.plugin.logger.Error(err, "Nomination not taken back", "pod", klog.KObj(pod))
+			}
+		}
+	}
+	if evict, found := first(&c.evicts); found {
+		return func(ctx context.Context, e *effects) {
+			if e.outstanding(evict.Pod) || !e.evict(ctx, evict) {
+				e.fail(evict)
+			}
+		}
+	}
+	if tell, found := first(&c.tells); found {
+		return func(ctx context.Context, e *effects) {
+			e.report(ctx, tell.Pod, tell.Verdict)
+		}
+	}
+	return nil
+}
+
+// first takes the first of a list.
+func first[T any](list *[]T) (taken T, found bool) {
+	if len(*list) == 0 {
+		return taken, false
+	}
+	taken, *list = (*list)[0], (*list)[1:]
+	return taken, true
+}
+
+// write makes the calls until the context ends.
+func (e *effects) write(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.due:
+		}
+		for ctx.Err() == nil {
+			e.mu.Lock()
+			call := e.calls.next()
+			e.mu.Unlock()
+			if call == nil {
+				break
+			}
+			patient, cancel := context.WithTimeout(ctx, callPatience)
+			call(patient, e)
+			cancel()
+		}
+	}
+}
+
+// report lets a user know, on the pod and as an event, what its pod waits for or what became of its gang. Attempts
+// that fail in a scheduling cycle are reported by the scheduler itself. Failing only means that less is told.
+func (e *effects) report(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) {
+	p := e.plugin
+	if waits(verdict.Reason) {
+		if told, err := e.tellWaiting(ctx, pod, verdict); err != nil {
+			p.logger.Error(err, "Condition not written", "pod", klog.KObj(pod))
+		} else if !told {
+			return
+		}
+	}
+	kind := v1.EventTypeNormal
+	if verdict.Permanent() || verdict.Reason == gang.Degraded {
+		kind = v1.EventTypeWarning
+	}
+	p.handle.EventRecorder().Eventf(pod, nil, kind, string(verdict.Reason), "Scheduling", "%s", verdict.Message)
+}
+
+// tellWaiting writes the condition of a pod that still waits, and tells whether it does: time has passed since the ledger
+// said so, and nobody is told to wait who has a node by now or is about to get one, unless that is just what it loses.
+func (e *effects) tellWaiting(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) (told bool, err error) {
+	p := e.plugin
+	for pause := conflictPause; ; pause *= 4 {
+		current := p.current(pod)
+		placed, _ := p.ledger.Situation(pod.UID)
+		if current == nil || current.Spec.NodeName != "" || placed && verdict.Reason != gang.GangTimeout {
+			return false, nil
+		}
+		if err = e.patchCondition(ctx, current, verdict); !apierrors.IsConflict(err) {
+			return err == nil, err
+		}
+		select { // until the informer has heard of what has changed
+		case <-ctx.Done():
+			return false, err
+		case <-p.clock.After(pause):
+		}
+	}
+}
+
+// waits tells whether a reason speaks of a pod that is not scheduled.
+func waits(reason gang.Reason) bool {
+	switch reason {
+	case gang.GangAdmitted, gang.GangGuessed, gang.PredictionCorrected, gang.SlotsReleased, gang.Degraded, gang.Reclaimed:
+		return false
+	case gang.WouldReclaim:
+		// It waits, for the reason it was told before; this is what an administrator tries out.
+		return false
+	default:
+		return true
+	}
+}
+
+// patchCondition writes the verdict where kubectl describe and autoscalers look for it. The resource version makes it a
+// conflict where the pod has changed since the informer heard of it: a pod that was bound meanwhile must not lose the
+// condition that the binding gave it.
+func (e *effects) patchCondition(ctx context.Context, current *v1.Pod, verdict gang.Verdict) error {
+	only := metav1.ObjectMeta{UID: current.UID, ResourceVersion: current.ResourceVersion}
+	return e.plugin.patchStatus(ctx, current, only, map[string]any{"conditions": []v1.PodCondition{{
+		Type:               v1.PodScheduled,
+		Status:             v1.ConditionFalse,
+		Reason:             v1.PodReasonUnschedulable,
+		Message:            verdict.String(),
+		LastTransitionTime: metav1.NewTime(e.plugin.clock.Now()),
+	}}})
+}
+
+// patchStatus changes the status of a pod if it is still the one with this UID and, where one is given, resource version;
+// otherwise it answers with a conflict. That the pod has gone is no error.
+func (p *Plugin) patchStatus(ctx context.Context, pod *v1.Pod, only metav1.ObjectMeta, change map[string]any) error {
+	precondition := map[string]any{"uid": only.UID}
+	if only.ResourceVersion != "" {
+		precondition["resourceVersion"] = only.ResourceVersion
+	}
+	err := p.patch(ctx, pod, map[string]any{"metadata": precondition, "status": change}, "status")
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// patch changes a pod, or a subresource of it.
+func (p *Plugin) patch(ctx context.Context, pod *v1.Pod, change map[string]any, subresources ...string) error {
+	patch, err := json.Marshal(change)
+	if err != nil {
+		return fmt.Errorf("encode a patch: %w", err)
+	}
+	_, err = p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, subresources...)
+	return err
+}

@@ -1,0 +1,125 @@
+package plugin
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
+	"retinue.dev/retinue/test/property"
+)
+
+// mostAllocated is what reading one text may allocate in all, in bytes.
+const mostAllocated = 64 << 20
+
+// resourcesText is a list of so many resources as JSON.
+func resourcesText(n int, quantity string) string {
+	var members []string
+	for i := range n {
+		members = append(members, fmt.Sprintf(`"a.b/r%d":%q`, i, quantity))
+	}
+	return "{" + strings.Join(members, ",") + "}"
+}
+
+// TestNoReservationTextUsesMuchMemory.
+//
+// Seen failing when the text was decoded at once: 8 MB of roles of nothing, 40 KB once compressed, allocated 900 MB.
+func TestNoReservationTextUsesMuchMemory(t *testing.T) {
+	packed := func(text string) string {
+		packed, err := pack([]byte(text))
+		if err != nil { // longer than is written, but somebody may
+			half, err := pack([]byte(text[:maxReservationText]))
+			require.NoError(t, err)
+			return half
+		}
+		return packed
+	}
+	const role = `{"name":"a","count":100000,"requests":{"cpu":"1"}}`
+	long := strings.Repeat("x", maxAnnotations)
+	tests := map[string]struct{ text, want string }{
+		"very many roles":                 {packed(`{"roles":[` + strings.Repeat("{},", 1_300_000) + `{}]}`), "a list of more than 16"},
+		"one role of very many labels":    {packed(`{"roles":[{"selector":{` + strings.Repeat(`"a":"b",`, 20_000) + `"c":"d"}}]}`), "a role of "},
+		"an exponent that takes for ever": {`{"roles":[{"requests":{"cpu":"1e-2147483647"}}]}`, `requests[cpu]="1e-2147483647"`},
+		"many resources":                  {`{"roles":[{"name":"a","count":1,"requests":` + resourcesText(33, "1") + `}]}`, "roles[0]: 33 different resources, more than 32"},
+		"very many slots of nothing":      {packed(`{"roles":[` + role + `],"slots":[` + strings.Repeat("{},", 1_000_000) + `{}]}`), "a list of more than 100000"},
+		"very many slots of one node":     {packed(`{"roles":[` + role + `],"slots":[` + strings.Repeat(`{"count":1},`, 99_999) + `{"count":1}]}`), ""},
+		"what nobody knows":               {packed(`{"more":"` + strings.Repeat("x", maxReservationText-20) + `"}`), ""},
+		"longer than is written":          {bomb(t, 64<<20), "a reservation of more than 4194304 bytes"},
+		"longer than annotations may be":  {`{"more":"` + long + `"}`, "bytes, more than 262144"},
+		"no gzip":                         {gzipPrefix + "aaaa", "EOF"},
+		"no base64":                       {gzipPrefix + "_", "EOF"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			assert.LessOrEqual(t, property.Allocated(func() { _, err = decodeReservation(test.text) }), uint64(mostAllocated))
+			if test.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, test.want)
+			assert.Less(t, len(err.Error()), 400)
+		})
+	}
+}
+
+// bomb is a text of the given length, in bytes, that compresses to little.
+func bomb(t *testing.T, size int) string {
+	var joined strings.Builder
+	joined.WriteString(gzipPrefix)
+	writeGzip(&joined, []byte(`{"more":"`+strings.Repeat("x", size)+`"}`))
+	require.Less(t, joined.Len(), maxAnnotations)
+	return joined.String()
+}
+
+// A gang on every node of a large cluster can be written down, and read back.
+func TestAReservationOnVeryManyNodesFitsIntoAnAnnotation(t *testing.T) {
+	r := ledger.Reservation{Definition: gang.Definition{Source: AnnotationReservation, Roles: []gang.Role{
+		{Name: "executor", Count: 15_000, Minimum: 15_000, Requests: resource.Vector{CPU: 4000, Pods: 1}, Pod: &v1.Pod{}},
+	}}}
+	for i := range 15_000 {
+		node := fmt.Sprintf("ip-10-%d-%d-%d.eu-central-1.compute.internal", i/65536, i/256%256, i%256)
+		r.Slots = append(r.Slots, gang.Slot{Node: node, Requests: resource.Vector{CPU: 4000, Pods: 1}})
+	}
+	text, err := encodeReservation(r)
+	require.NoError(t, err)
+	assert.Less(t, len(text), maxAnnotations-spareAnnotations)
+	got, err := decodeReservation(text)
+	require.NoError(t, err)
+	assert.Equal(t, r.Slots, got.Slots)
+	assert.Empty(t, unwritable(&v1.Pod{}, r.Definition.Roles, r.Slots))
+}
+
+// TestADriverThatCannotCarryItsReservationIsRefused: the API server would take the binding, and refuse the kubelet's every update
+// of the status afterwards.
+//
+// Seen failing before anybody asked: the driver was bound with 263,000 bytes of annotations.
+func TestADriverThatCannotCarryItsReservationIsRefused(t *testing.T) {
+	bubble(t, "", nodes(4, "a", "b"), func(h *harness) {
+		roles := `[{name: worker, count: 2, requests: {cpu: 1}, selector: {role: worker}}]`
+		pod := lone("leader", 1)
+		pod.Annotations = map[string]string{spark.AnnotationRoles: roles, "notes": strings.Repeat("x", maxAnnotations-len(roles)-200)}
+		h.create(pod)
+		a := h.schedule("leader")
+		assert.Equal(t, "Reserve", a.point)
+		assert.Contains(t, a.status.Message(), "InvalidGang: its reservation takes ")
+		assert.Empty(t, h.pod("leader").Spec.NodeName)
+		assert.Equal(t, "PreEnqueue", h.schedule("leader").point, "it is not tried again")
+		h.create(lone("other", 4), lone("another", 4))
+		assert.True(t, h.schedule("other").status.IsSuccess(), "nothing is kept for it")
+		assert.True(t, h.schedule("another").status.IsSuccess())
+	})
+}
+
+// TestPodsThatDifferDoNotShareASignature: the two texts have the same FNV-1a hash of 64 bits, which anybody can look for.
+func TestPodsThatDifferDoNotShareASignature(t *testing.T) {
+	assert.Len(t, digest([]byte("a")), 32)
+	assert.NotEqual(t, digest([]byte("8yn0iYCKYHlIj4-BwPqk")), digest([]byte("GReLUrM4wMqfg9yzV3KQ")))
+}

@@ -1,0 +1,125 @@
+package quota
+
+import (
+	"maps"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// books are what is charged to a queue and everything below it, and what is promised there.
+type books struct {
+	used, leaders  resource.Vector
+	gangs, leading int64
+	users          map[string]account // user -> the same for one user
+	// shared means that a Snapshot holds users; the map is copied before it is changed.
+	shared bool
+
+	// promised is what those will hold for whom others leave, and gangsPromised how many gangs they are.
+	promised      resource.Vector
+	gangsPromised int64
+}
+
+// account is what a user holds of a queue.
+type account struct {
+	used  resource.Vector
+	gangs int64
+}
+
+// account adds a demand to what is charged, or takes it off if sign is −1.
+func (b *books) account(d Demand, sign int64) {
+	if b.shared {
+		b.users, b.shared = maps.Clone(b.users), false
+	}
+	a := b.users[d.User]
+	a.used, a.gangs = signed(a.used, d.Amount, sign), a.gangs+sign*d.Gangs
+	if a.gangs == 0 && a.used.IsZero() {
+		delete(b.users, d.User)
+	} else {
+		b.users[d.User] = a
+	}
+	b.used, b.leaders, b.gangs = signed(b.used, d.Amount, sign), signed(b.leaders, d.Leader, sign), b.gangs+sign*d.Gangs
+	if !d.Leader.IsZero() {
+		b.leading += sign * d.Gangs
+	}
+}
+
+// promise adds a demand to what is promised, or takes it off if sign is −1.
+func (b *books) promise(d Demand, sign int64) {
+	b.promised, b.gangsPromised = signed(b.promised, d.Amount, sign), b.gangsPromised+sign*d.Gangs
+}
+
+func signed(sum, amount resource.Vector, sign int64) resource.Vector {
+	if sign > 0 {
+		return sum.Add(amount)
+	}
+	return sum.Sub(amount)
+}
+
+// snapshot is a copy that nobody who changes these books changes.
+func (b *books) snapshot() books {
+	b.shared = true
+	return *b
+}
+
+// Change is what would become of what a queue is charged, or has promised.
+type Change struct {
+	Queue  string
+	Demand Demand
+	// Charged and Promised say what becomes of the Demand there: 1 adds it, −1 takes it off, 0 leaves it as it is.
+	Charged, Promised int64
+}
+
+// Simulate supposes some changes until undo is called, which has to come before anything else changes: Fits, Allows and
+// SelectVictims answer as if they had come true. Nobody's turn changes by it.
+func (t *Tree) Simulate(changes []Change) (undo func()) {
+	t.settle()
+	suppose := func(sign int64) {
+		for i := range changes {
+			c := &changes[i]
+			for _, n := range t.leaf(c.Queue).path {
+				if c.Charged != 0 {
+					n.account(c.Demand, c.Charged*sign)
+				}
+				if c.Promised != 0 {
+					n.promise(c.Demand, c.Promised*sign)
+				}
+			}
+		}
+	}
+	suppose(1)
+	return func() { suppose(-1) }
+}
+
+// Snapshot is what the queues are, hold and may at this moment, without anybody who waits, for whoever has to think longer
+// than the tree can wait. Neither reaches the other.
+func (t *Tree) Snapshot() *Tree {
+	t.settle()
+	s := &Tree{
+		leaves: make(map[string]*node, len(t.leaves)), queues: make(map[string]*node, len(t.queues)), all: make([]*node, 0, len(t.all)),
+		specs: t.specs, problems: t.problems, capacity: t.capacity, known: t.known, overcommitted: t.overcommitted,
+	}
+	copies := make(map[*node]*node, len(t.all)+1)
+	take := func(n *node) *node {
+		c := &node{
+			Spec: n.Spec, tree: s, parent: copies[n.parent], weight: n.weight, state: n.state, wanted: n.wanted, guaranteed: n.guaranteed,
+			leaderLimit: n.leaderLimit, size: n.size, books: n.snapshot(),
+		}
+		c.turn.index = absent
+		copies[n] = c
+		return c
+	}
+	s.root = take(t.root)
+	for _, n := range t.all {
+		c := take(n)
+		c.path = append([]*node{c}, c.parent.path...)
+		c.parent.children = append(c.parent.children, c)
+		s.all = append(s.all, c)
+	}
+	for name, n := range t.leaves {
+		s.leaves[name] = copies[n]
+	}
+	for name, n := range t.queues {
+		s.queues[name] = copies[n]
+	}
+	return s
+}

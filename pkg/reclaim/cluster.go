@@ -1,0 +1,161 @@
+package reclaim
+
+import (
+	"slices"
+	"time"
+
+	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Cluster is all that a plan depends on, at one moment. Nobody else has it.
+type Cluster struct {
+	Now  time.Time
+	View *inventory.View
+	// Queues are a Snapshot.
+	Queues *quota.Tree
+	// Namespaces tells which queue a namespace belongs to: namespace -> queue.
+	Namespaces map[string]string
+	Holders    []*Holder
+	Budgets    map[string][]Budget // namespace -> those in it
+	// Leaving is what comes free on nodes without anybody's doing: node -> amount.
+	Leaving map[string]resource.Vector
+	// Coming is what becomes of queues when everything has come true that is on its way: who has to go has gone, and those for
+	// whom they go have started.
+	Coming []quota.Change
+	// Taken is what requests of a queue have taken from others and have not got yet: queue -> amount.
+	Taken map[string]resource.Vector
+	// Lowest is the lowest priority of what may be taken back.
+	Lowest int32
+
+	// byQueue are the victims of a queue's own gangs, once somebody has asked, by their Number in victims.
+	byQueue map[string][]quota.Victim
+	victims []*Victim
+}
+
+// Waiter is a gang, or a pod by itself, that waits.
+type Waiter struct {
+	Asks quota.Waiter
+	// NeverPreempts means that it takes no place of lower priorities.
+	NeverPreempts bool
+	// Since when it waits.
+	Since time.Time
+	// LacksRoom means that it lacks nothing but room, as far as the last attempt has shown.
+	LacksRoom bool
+	// Kept is what is kept for it already.
+	Kept resource.Vector
+}
+
+// preempts tells whether a waiter may take the place of somebody of a lower priority.
+func (c *Cluster) preempts(w *Waiter) bool { return !w.NeverPreempts && w.Asks.Priority > c.Lowest }
+
+// Request is what a waiter lacks that others may have to give; false if it lacks something else, or nobody has to, whatever
+// runs.
+func (c *Cluster) Request(w *Waiter) (quota.Request, bool) {
+	spec, _ := c.Queues.Spec(w.Asks.Queue)
+	r := quota.Request{
+		Queue: w.Asks.Queue, Demand: w.Asks.Demand.Amount, Priority: w.Asks.Priority,
+		Preempts: c.preempts(w), Early: c.Now.Sub(w.Since) < spec.Reclaim.After, Taken: c.Taken[w.Asks.Queue],
+	}
+	if !r.Preempts && (r.Early || !spec.Reclaim.Enabled) {
+		return r, false
+	}
+	verdict := c.Queues.Fits(w.Asks.Queue, w.Asks.Demand)
+	switch {
+	case verdict.Reason == quota.QueueLimit:
+		r.Within, r.Lacking = verdict.Queue, c.beyond(verdict.Queue, r.Demand)
+	case !verdict.Passes() || !w.LacksRoom:
+		return r, false
+	default:
+		free := c.View.Total().Add(w.Kept)
+		for _, amount := range c.Leaving {
+			free = free.Add(amount)
+		}
+		if r.Lacking = r.Demand.Missing(free); r.Lacking.IsZero() {
+			r.Lacking = pieceOf(w, spec)
+		}
+	}
+	if spec.Reclaim.Enabled && !r.Preempts && !c.utilized(r.Lacking, spec.Reclaim.Utilization) {
+		return r, false
+	}
+	return r, !r.Lacking.IsZero() && !c.hopeless(r)
+}
+
+// beyond is how much of a demand is more than the limit of a queue leaves.
+func (c *Cluster) beyond(queue string, demand resource.Vector) resource.Vector {
+	usage, _ := c.Queues.Usage(queue)
+	var over []resource.Amount
+	for _, limit := range usage.Limit {
+		if asked := demand.Of(limit.Name); asked > 0 {
+			over = append(over, resource.Amount{Name: limit.Name, Value: max(usage.Used.Of(limit.Name)+asked-limit.Value, 0)})
+		}
+	}
+	return resource.OfAmounts(over)
+}
+
+// pieceOf is a bit of everything that a waiter may lack for which enough is free in all, but not in one piece. What its queue
+// is not guaranteed it cannot take back.
+func pieceOf(w *Waiter, spec quota.Spec) resource.Vector {
+	var bits []resource.Amount
+	for name := range w.Asks.Demand.Amount.List() {
+		if _, guaranteed := spec.Guaranteed.Of(name); guaranteed || !spec.Reclaim.Enabled {
+			bits = append(bits, resource.Amount{Name: name, Value: 1})
+		}
+	}
+	return resource.OfAmounts(bits)
+}
+
+// utilized tells whether so many percent of what nodes offer that take new pods are in use, of some resource that is lacking.
+func (c *Cluster) utilized(lacking resource.Vector, percent int64) bool {
+	for name := range lacking.List() {
+		if all := c.View.Capacity().Of(name); lacking.Of(name) > 0 && all-c.View.Idle().Of(name) >= all/100*percent {
+			return true
+		}
+	}
+	return percent == 0
+}
+
+// hopeless tells whether nothing would be given whatever runs.
+func (c *Cluster) hopeless(r quota.Request) bool {
+	if r.Preempts {
+		return false
+	}
+	defer c.Queues.Simulate(c.Coming)()
+	return c.Queues.SelectVictims(r, nil, nil).Obstacle != quota.NotEnough
+}
+
+// candidates are what may be taken back for a request, as far as queues may give anything.
+func (c *Cluster) candidates(r quota.Request) []quota.Victim {
+	if c.byQueue == nil {
+		c.list()
+	}
+	var giving [][]quota.Victim
+	for queue, victims := range c.byQueue {
+		if c.Queues.MayGive(r, queue) {
+			giving = append(giving, victims)
+		}
+	}
+	return slices.Concat(giving...)
+}
+
+// list lists what may be taken back from anybody.
+func (c *Cluster) list() {
+	c.byQueue = map[string][]quota.Victim{}
+	for _, h := range c.Holders {
+		if h == nil {
+			continue
+		}
+		queue, budgets := c.Namespaces[h.Key.Namespace], c.Budgets[h.Key.Namespace]
+		for i := range h.victims {
+			v := &h.victims[i]
+			if v.leaves || v.tooEarly(c.Now) {
+				continue
+			}
+			candidate := v.Victim
+			candidate.Queue, candidate.Protected, candidate.Number = queue, v.protected(budgets), len(c.victims)
+			c.byQueue[queue] = append(c.byQueue[queue], candidate)
+			c.victims = append(c.victims, v)
+		}
+	}
+}

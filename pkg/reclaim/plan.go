@@ -1,0 +1,162 @@
+package reclaim
+
+import (
+	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Case is a waiter with what it asks of nodes.
+type Case struct {
+	Waiter
+	// Title is what people call it.
+	Title string
+	// Pods are everything it asks for.
+	Pods inventory.Demand
+	// KeptOn is what is kept for it already: node -> amount.
+	KeptOn map[string]resource.Vector
+}
+
+// Plan is who has to go for a waiter, and where its pods go then.
+type Plan struct {
+	Request quota.Request
+	Victims []*Victim
+	// Chosen are the same as queues see them, in the order in which they were selected.
+	Chosen []quota.Victim
+	Places []Place
+	// Summary says what is taken from whom.
+	Summary string
+	title   string
+}
+
+// Place is room for Count pods of one role of the demand's All, on a node.
+type Place struct {
+	Node  string
+	Role  int
+	Count int
+}
+
+// Plan selects who has to go so that a waiter fits; false if nothing that may be taken makes it fit, or what is leaving
+// already will do. looked is how many were looked through for it.
+func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan Plan, looked int, found bool) {
+	defer c.Queues.Simulate(c.Coming)()
+	t := c.whatIf(solver, w)
+	if t.enough(nil) {
+		return Plan{}, 0, false
+	}
+	candidates := c.candidates(r)
+	looked = len(candidates)
+	plan = Plan{Request: r, Chosen: c.Queues.SelectVictims(r, candidates, t.enough).Victims, title: w.Title}
+	if len(plan.Chosen) == 0 {
+		return Plan{}, looked, false
+	}
+	if plan.Places, found = t.places(plan.Chosen); !found {
+		return Plan{}, looked, false
+	}
+	for _, v := range plan.Chosen {
+		plan.Victims = append(plan.Victims, c.victims[v.Number])
+	}
+	plan.Summary = summary(plan.Chosen)
+	return plan, looked, true
+}
+
+// whatIf is what a waiter would have if some had gone.
+type whatIf struct {
+	cluster *Cluster
+	solver  *placement.Solver
+	waiter  *Case
+	gang    placement.Gang
+	view    *inventory.View
+	// counts are how many pods of each role the nodes take as they are with what is leaving, if they take nothing else.
+	counts []int
+}
+
+func (c *Cluster) whatIf(solver *placement.Solver, w *Case) *whatIf {
+	t := &whatIf{cluster: c, solver: solver, waiter: w, view: c.View.With(w.KeptOn)}
+	t.gang = w.Pods.All().On(t.view)
+	t.counts = make([]int, len(t.gang.Roles))
+	for i := range t.view.Len() {
+		free := *t.view.Free(i)
+		if more, leaves := c.Leaving[t.view.Name(i)]; leaves {
+			free = free.Add(more)
+		}
+		for role := range t.counts {
+			t.counts[role] += t.takes(role, i, free)
+		}
+	}
+	return t
+}
+
+// takes is how many pods of a role a node takes that has so much free.
+func (t *whatIf) takes(role, node int, free resource.Vector) int {
+	asked := &t.gang.Roles[role]
+	n := asked.Request.Count(free, asked.Count)
+	if n == 0 || t.view.Object(node) == nil || !asked.Eligible(node) {
+		return 0
+	}
+	return n
+}
+
+// without is the cluster when some have gone, and what comes free on which nodes by that: node -> amount.
+func (t *whatIf) without(gone []quota.Victim) (*inventory.View, map[string]resource.Vector) {
+	freed := make(map[string]resource.Vector, len(t.cluster.Leaving)+len(gone))
+	for node, amount := range t.cluster.Leaving {
+		freed[node] = amount
+	}
+	for _, victim := range gone {
+		t.cluster.victims[victim.Number].EachRoom(func(node string, amount resource.Vector) { freed[node] = freed[node].Add(amount) })
+	}
+	return t.view.With(freed), freed
+}
+
+// enough tells whether the waiter fits when some have gone: its queue, and the nodes.
+func (t *whatIf) enough(gone []quota.Victim) bool {
+	view, freed := t.without(gone)
+	for role := range t.counts {
+		count := t.counts[role]
+		for node := range freed {
+			if i, known := view.Index(node); known {
+				count += t.takes(role, i, *view.Free(i)) - t.takes(role, i, t.view.Free(i).Add(t.cluster.Leaving[node]))
+			}
+		}
+		if count < t.gang.Roles[role].Count {
+			return false
+		}
+	}
+	if !t.allowed(gone) {
+		return false
+	}
+	_, shortage := t.solver.Fit(view, t.gang)
+	return shortage == nil
+}
+
+// allowed tells whether the queue would let the waiter start. What a gang holds is all charged to its own queue.
+func (t *whatIf) allowed(gone []quota.Victim) bool {
+	defer t.cluster.Queues.Simulate(Released(gone))()
+	return t.cluster.Queues.Fits(t.waiter.Asks.Queue, t.waiter.Asks.Demand).Passes()
+}
+
+// Released is what becomes of queues when some have gone.
+func Released(gone []quota.Victim) []quota.Change {
+	changes := make([]quota.Change, len(gone))
+	for i, v := range gone {
+		changes[i] = quota.Change{Queue: v.Queue, Demand: quota.Demand{Amount: v.Amount}, Charged: -1}
+	}
+	return changes
+}
+
+// places are where the waiter's pods go when the chosen ones have gone.
+func (t *whatIf) places(gone []quota.Victim) ([]Place, bool) {
+	view, _ := t.without(gone)
+	fit, shortage := t.solver.Fit(view, t.gang)
+	if shortage != nil {
+		return nil, false
+	}
+	slots, fits := fit.Plan(placement.NoNode)
+	places := make([]Place, len(slots))
+	for i, s := range slots {
+		places[i] = Place{Node: view.Name(s.Node), Role: s.Role, Count: s.Count}
+	}
+	return places, fits
+}

@@ -1,0 +1,221 @@
+package waiting
+
+import (
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+const (
+	// mostAtOnce bounds how many are tried at once.
+	mostAtOnce = 16
+	// attemptTimeout is how long a scheduling cycle may take until nobody waits for its end any more, because one that ends in an
+	// error of another plugin reports nothing; and how long the scheduler may try nobody until those who were let through count
+	// as missed, because they are not in its queue.
+	attemptTimeout = 5 * time.Second
+	// firstPause is how long a waiter pauses whose attempt has not reported; it doubles with every further one, up to longestPause.
+	firstPause   = time.Second
+	longestPause = 5 * time.Minute
+	// longestPrecheckRest bounds how long those rest who are judged before their attempt.
+	longestPrecheckRest = 2 * time.Second
+)
+
+// passes count how often everybody was tried who was due.
+type passes struct {
+	number uint64
+	// spent is how long those of this pass were judged who had failed before, and rest until when the next pass does not begin
+	// because of those before it.
+	spent time.Duration
+	rest  time.Time
+	// rehearsals is until when nobody is rehearsed again.
+	rehearsals time.Time
+}
+
+// flight is those that are being tried.
+type flight struct {
+	waiters []*Waiter // in the order in which they were let through
+	// window is how many are let through at once.
+	window int
+	// cycle is whose scheduling cycle has begun last, entered when that was; empty if that has reported.
+	cycle   types.UID
+	entered time.Time
+	// number is how many have passed the Gate.
+	number uint64
+}
+
+// Next is who is to be tried, with so much free in all; nil means nobody at present. kept are those whose queues have been found
+// to keep them. It goes on naming the same one until that has Began, or something else happens.
+func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*Waiter) {
+	r.expire(now)
+	if r.flight.atOnce() >= r.flight.window {
+		return nil, nil
+	}
+	if released := r.tree.Released(); len(released) > 0 {
+		r.release(released)
+		r.stirred = true
+	}
+	r.ring(now, free)
+	if r.passOver(now) {
+		r.stirred = true
+	}
+	if !r.stirred {
+		return nil, nil
+	}
+	for _, s := range r.shelves.short.upTo(free.CPU) {
+		r.look(s, now, free)
+	}
+	left := free
+	for _, w := range r.flight.waiters {
+		left = left.Sub(w.Demand)
+	}
+	for {
+		for asks, any := r.tree.Next(); any; asks, any = r.tree.Next() {
+			w := r.waiters[asks.ID]
+			d := demandOf(w)
+			if v := r.tree.Fits(w.Asks.Queue, d); !v.Passes() {
+				if v = r.tree.FitsAlone(w.Asks.Queue, d); v.Passes() {
+					return nil, kept // it is decided when those that are being tried are
+				}
+				r.park(w.group, r.keptBy(v.Queue), v)
+				kept = append(kept, w)
+				continue
+			}
+			if r.look(w.signature, now, free) != inTurn {
+				r.park(w.group, &w.signature.groups, quota.Verdict{})
+				continue
+			}
+			if w.Failed() && len(r.flight.waiters) > 0 && w.Demand.Fits(free) && !w.Demand.Fits(left) {
+				return nil, kept // likewise
+			}
+			return w, kept
+		}
+		if !r.nextPass(now, free) {
+			r.stirred = false
+			return nil, kept
+		}
+	}
+}
+
+// atOnce is how many are being tried, without those that have been missed before: they cost nobody a turn.
+func (f *flight) atOnce() (n int) {
+	for _, w := range f.waiters {
+		if w.missed == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// ring looks at those whose time has come.
+func (r *Room) ring(now time.Time, free resource.Vector) {
+	for s := r.shelves.ringing(now); s != nil; s = r.shelves.ringing(now) {
+		if s.at == asleep {
+			s.due, s.retry = true, time.Time{}
+		}
+		r.look(s, now, free)
+		r.stirred = true
+	}
+}
+
+// passOver tells whether a pass may begin that had to rest.
+func (r *Room) passOver(now time.Time) bool {
+	return !r.passes.rest.IsZero() && !now.Before(r.passes.rest) && len(r.shelves.later) > 0
+}
+
+// nextPass begins another pass, if somebody waits for it and it may begin.
+func (r *Room) nextPass(now time.Time, free resource.Vector) bool {
+	if len(r.shelves.later) == 0 || r.flight.atOnce() > 0 {
+		return false // those that are being tried belong to this one
+	}
+	if r.passes.spent > 0 {
+		r.passes.rest, r.passes.spent = now.Add(min(restFactor*r.passes.spent, longestPrecheckRest)), 0
+	}
+	if now.Before(r.passes.rest) {
+		return false
+	}
+	r.passes.number++
+	r.passes.rest = time.Time{}
+	for _, s := range slices.Clone(r.shelves.later) {
+		r.look(s, now, free)
+	}
+	return true
+}
+
+// Began lets a waiter through. It tells whether the scheduler has to be told.
+func (r *Room) Began(w *Waiter, now time.Time) bool {
+	if w.Trying() {
+		return false
+	}
+	told := w.through
+	w.began, w.since, w.through = now, r.epochs.room, true
+	if !told {
+		w.number = 0
+	}
+	r.flight.waiters = append(r.flight.waiters, w)
+	r.tree.Try(w.ID())
+	return !told
+}
+
+// Passed counts a pod that passes the Gate, for a waiter if it is one's, and returns its number.
+func (r *Room) Passed(id types.UID) uint64 {
+	r.flight.number++
+	if w := r.waiters[id]; w != nil {
+		w.number = r.flight.number
+	}
+	return r.flight.number
+}
+
+// Entered takes that the scheduling cycle of a pod begins, and of a waiter if the pod is one's. As cycles follow one another, the one
+// before it has ended. number is that of the pod if those that have passed the Gate are tried in this order, else zero: who passed
+// it before and has not been tried is not in the scheduler's queue.
+func (r *Room) Entered(id types.UID, number uint64, now time.Time) {
+	former := r.flight.cycle
+	r.flight.cycle, r.flight.entered = id, now
+	for _, w := range slices.Clone(r.flight.waiters) {
+		if w.ID() != id && (w.ID() == former || w.number > 0 && w.number < number) {
+			r.Missed(w.ID(), now)
+		}
+	}
+}
+
+// expire misses those who are tried while the scheduler has nothing to do.
+func (r *Room) expire(now time.Time) {
+	for _, w := range slices.Clone(r.flight.waiters) {
+		if now.Sub(w.began) >= attemptTimeout && now.Sub(r.flight.entered) >= attemptTimeout {
+			r.Missed(w.ID(), now)
+		}
+	}
+}
+
+// land ends an attempt: the waiter waits again.
+func (r *Room) land(w *Waiter) {
+	w.through = false
+	if w.Trying() {
+		w.began = time.Time{}
+		if r.flight.cycle == w.ID() {
+			r.flight.cycle = ""
+		}
+		r.flight.waiters = slices.DeleteFunc(r.flight.waiters, func(other *Waiter) bool { return other == w })
+		r.tree.Return(w.ID())
+		r.stirred = true
+	}
+}
+
+// recall takes back those that were let through after a waiter whose attempt has failed: it was supposed to start. Whoever's turn
+// it is without it as well is let through again at once.
+func (r *Room) recall(after *Waiter) {
+	at := slices.Index(r.flight.waiters, after)
+	if at < 0 {
+		return
+	}
+	for _, w := range slices.Clone(r.flight.waiters[at+1:]) {
+		if w.ID() != r.flight.cycle {
+			r.land(w)
+			w.through = true
+		}
+	}
+}

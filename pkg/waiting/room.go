@@ -1,0 +1,251 @@
+package waiting
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Request is what a gang, or a pod by itself, asks for that has to wait.
+type Request struct {
+	// Asks is what it asks its queue for. ID is that of the leader; Signature is equal for those that ask nodes for exactly the
+	// same, whatever their queues.
+	Asks quota.Waiter
+	// Demand is what has to be free in all.
+	Demand resource.Vector
+	// Pods are what its pods ask for, each size once; empty counts as the Demand.
+	Pods []resource.Vector
+	// Turn is its place where queues do not matter.
+	Turn Turn
+	// NeverPreempts as in its pod's preemptionPolicy.
+	NeverPreempts bool
+}
+
+// Waiter is a gang or a pod by itself that waits, for room or for its turn.
+type Waiter struct {
+	Request
+	// Since when it waits.
+	Since time.Time
+	// Claimed is when it was last tried to take something back for it; zero means never.
+	Claimed time.Time
+	// Passed is when room was last collected for it in vain; zero means never.
+	Passed time.Time
+	// Told is the reason that its user has heard last; empty means none.
+	Told gang.Reason
+	// Foretold is the same for what would be taken back for it where nothing is.
+	Foretold gang.Reason
+
+	signature *signature
+	group     *quota.Group
+	// failed means that it was tried itself, and not only another of its signature.
+	failed bool
+	// Promised means that others leave for it, and that its queue keeps what it asks for.
+	Promised bool
+	// missed is how many of its attempts in a row have not reported an end.
+	missed int
+	// began is when it was let through, and since in which epoch; zero while it is not tried.
+	began time.Time
+	since uint64
+	// through means that the scheduler has been told of its turn, and that nothing has come of it yet.
+	through bool
+	// number is its place among all that have passed the Gate, since it was let through last; zero means that it has not.
+	number uint64
+}
+
+// ID of the leader, or of the pod by itself.
+func (w *Waiter) ID() types.UID { return w.Asks.ID }
+
+// Trying tells whether it is being tried.
+func (w *Waiter) Trying() bool { return !w.began.IsZero() }
+
+// Began is when it was let through to be tried; zero while it is not.
+func (w *Waiter) Began() time.Time { return w.began }
+
+// Failed tells whether it, or one of its signature, was tried in vain.
+func (w *Waiter) Failed() bool { return !w.signature.failed.IsZero() }
+
+// Rehearsed tells whether the framework's filters have refused it.
+func (w *Waiter) Rehearsed() bool { return w.signature.rehearsed }
+
+// LacksRoom tells whether it lacks nothing but room, as far as the last attempt has shown.
+func (w *Waiter) LacksRoom() bool { return !w.signature.rehearsed && w.signature.lacksRoom() }
+
+// Verdict of the last attempt of its signature; zero if there was none.
+func (w *Waiter) Verdict() gang.Verdict { return w.signature.verdict }
+
+// Room holds all that wait. It is not safe for concurrent use.
+type Room struct {
+	tree    *quota.Tree
+	waiters map[types.UID]*Waiter
+	// signatures are the signatures of waiters: key -> signature. Those without waiters do not exist.
+	signatures map[string]*signature
+	// priorities counts the waiters.
+	priorities counts
+	// parked are the groups that Next passes over, and why.
+	parked map[*quota.Group]*place
+	// blocked are those of them that a queue keeps: queue -> groups.
+	blocked map[string]*list
+
+	epochs epochs
+	// stirred means that something has happened since Next found nobody: there may be somebody now.
+	stirred bool
+
+	shelves shelves
+	passes  passes
+	flight  flight
+}
+
+// epochs count how often something happened that may let a waiter start; 0 is before anything did.
+type epochs struct {
+	room  uint64 // the present one: it began when room came back, or a node changed
+	nodes uint64 // the latest that began when a node changed
+}
+
+// New is a Room without waiters.
+func New(tree *quota.Tree) *Room {
+	return &Room{
+		tree: tree, waiters: map[types.UID]*Waiter{}, signatures: map[string]*signature{}, priorities: counts{},
+		parked: map[*quota.Group]*place{}, blocked: map[string]*list{},
+		shelves: shelves{}, passes: passes{number: 1}, flight: flight{window: 1}, stirred: true,
+	}
+}
+
+// Of is a waiter by its ID; nil if nobody waits under it.
+func (r *Room) Of(id types.UID) *Waiter { return r.waiters[id] }
+
+// All waiters, in no order.
+func (r *Room) All() iter.Seq[*Waiter] { return maps.Values(r.waiters) }
+
+// Len is how many wait.
+func (r *Room) Len() int { return len(r.waiters) }
+
+// Known tells whether somebody of a signature waits.
+func (r *Room) Known(signature string) bool { return r.signatures[signature] != nil }
+
+// Highest is the highest priority of those that wait; where nobody does, the lowest that there can be.
+func (r *Room) Highest() int32 { return r.priorities.highest() }
+
+// Epoch counts how often room came back.
+func (r *Room) Epoch() uint64 { return r.epochs.room }
+
+// Same tells whether a waiter asks for what it asked for already: then Put keeps its place.
+func (w *Waiter) Same(asked Request) bool {
+	return w.Request.Asks.Signature == asked.Asks.Signature && w.Asks.Rank == asked.Asks.Rank && equalDemands(w.Asks.Demand, asked.Asks.Demand)
+}
+
+func equalDemands(a, b quota.Demand) bool {
+	return a.User == b.User && a.Gangs == b.Gangs && a.Amount.Equal(b.Amount) && a.Leader.Equal(b.Leader)
+}
+
+// Put makes a gang or pod wait. One that waits already keeps its place; if it asks for something else now, it has to be
+// dropped before.
+func (r *Room) Put(now time.Time, asked Request) *Waiter {
+	if known := r.waiters[asked.Asks.ID]; known != nil {
+		return known
+	}
+	if len(asked.Pods) == 0 {
+		asked.Pods = []resource.Vector{asked.Demand}
+	}
+	w := &Waiter{Request: asked, Since: now}
+	r.waiters[w.ID()] = w
+	r.priorities.add(w.Asks.Priority)
+	r.join(w, asked.Asks.Signature)
+	return w
+}
+
+// Drop ends a wait; for what does not wait it does nothing.
+func (r *Room) Drop(id types.UID) {
+	w := r.waiters[id]
+	if w == nil {
+		return
+	}
+	if w.Trying() {
+		r.recall(w)
+		r.land(w)
+	}
+	r.leave(w)
+	delete(r.waiters, id)
+	r.priorities.remove(w.Asks.Priority)
+}
+
+// join puts a waiter among those of a signature, and into the tree.
+func (r *Room) join(w *Waiter, key string) {
+	s := r.signatures[key]
+	if s == nil {
+		s = &signature{key: key, demand: w.Demand, pods: w.Pods, due: true, standing: standing{rung: absent}}
+		r.signatures[key] = s
+		r.shelves.put(s, inTurn)
+	}
+	s.waiters++
+	w.signature = s
+	asks := w.Asks
+	asks.Signature = key
+	w.group = r.tree.Push(asks)
+	r.stirred = true
+}
+
+// leave is the inverse of join.
+func (r *Room) leave(w *Waiter) {
+	r.tree.Remove(w.ID())
+	r.stirred = true
+	if w.group.Gone() {
+		r.unpark(w.group)
+	}
+	s := w.signature
+	if s.waiters--; s.waiters == 0 {
+		delete(r.signatures, s.key)
+		r.shelves.drop(s)
+	}
+}
+
+// move gives a waiter another signature, of which it brings what it knows.
+func (r *Room) move(w *Waiter, key string) *signature {
+	former := w.signature
+	if former.key == key {
+		return former
+	}
+	r.leave(w)
+	r.join(w, key)
+	s := w.signature
+	s.gained = max(s.gained, former.gained)
+	if s.waiters == 1 && w.failed {
+		s.verdict, s.failed, s.tried, s.pass = former.verdict, former.failed, former.tried, former.pass
+	}
+	return s
+}
+
+// own is the signature of a waiter that shares none.
+func (w *Waiter) own() string { return fmt.Sprintf("%s of %s alone", w.Request.Asks.Signature, w.ID()) }
+
+// Arrange takes another tree, in which everything runs that ran: everybody waits in it, in the queue that queueOf says. Who is being
+// tried goes on.
+func (r *Room) Arrange(tree *quota.Tree, queueOf func(*Waiter) string) {
+	r.tree = tree
+	clear(r.parked)
+	clear(r.blocked)
+	for _, s := range r.signatures {
+		s.groups = nil
+	}
+	for _, w := range r.waiters {
+		w.Asks.Queue = queueOf(w)
+		asks := w.Asks
+		asks.Signature = w.signature.key
+		w.group = tree.Push(asks)
+	}
+	for _, w := range r.flight.waiters {
+		tree.Try(w.ID())
+	}
+	r.stirred = true
+}
+
+// Fits asks a waiter's queue whether it may start: what is supposed of itself does not stand in its own way.
+func (r *Room) Fits(id types.UID, queue string, d quota.Demand) quota.Verdict {
+	return r.tree.FitsIfTried(id, queue, d)
+}

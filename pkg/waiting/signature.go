@@ -1,0 +1,166 @@
+package waiting
+
+import (
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+const (
+	// retryPeriod is after how long a signature is due again although nothing has happened that the Room hears of, if the
+	// framework's filters have refused it: pods come and go, claims, volumes and namespaces change, and the scheduler's snapshot
+	// may not have known yet what the ledger knew. Up to half as long again is added, so that not all are due at once.
+	retryPeriod = 10 * time.Second
+	// restFactor is how many times as long as a rehearsal took nobody who waits is rehearsed after it: those who fail again
+	// and again keep the scheduler from everybody else for a twentieth of the time at most.
+	restFactor = 19
+)
+
+// signature is the waiters that ask nodes for exactly the same, whatever their queues.
+type signature struct {
+	key    string
+	demand resource.Vector   // of a whole gang
+	pods   []resource.Vector // what its pods ask for, each size once
+	// waiters are how many, and groups those of them that are passed over because of the signature.
+	waiters int
+	groups  list
+
+	// tried is the latest epoch by which an attempt was judged that has failed, failed when it was told; zero means none.
+	tried  uint64
+	failed time.Time
+	// pass in which that was.
+	pass uint64
+	// gained is the latest epoch in which something happened that may change the verdict, as far as it was looked for.
+	gained    uint64
+	verdict   gang.Verdict
+	rehearsed bool
+	// due means that another attempt may end otherwise.
+	due bool
+	// retry is when it is due although nothing happens; zero means never.
+	retry time.Time
+	// notBefore is until when it is not tried, whatever happens; zero means that it may be.
+	notBefore time.Time
+
+	standing
+}
+
+// lacksRoom tells whether the signature lacks nothing but room on nodes.
+func (s *signature) lacksRoom() bool {
+	return s.verdict.Reason == gang.ClusterFull || s.verdict.Reason == gang.Fragmented
+}
+
+// helped tells whether another attempt may end otherwise because some nodes have gained, of which none has more free than most.
+func (s *signature) helped(kind Change, most resource.Vector) bool {
+	switch {
+	case s.verdict.Permanent():
+		return kind == Nodes
+	case kind == Nodes && !s.lacksRoom():
+		return true
+	default:
+		return slices.ContainsFunc(s.pods, func(pod resource.Vector) bool { return pod.Fits(most) })
+	}
+}
+
+// affordable tells whether it may be worth while to try a due signature with so much free in all: its demand fits that, which is
+// necessary though not sufficient. One that lacked something else than room on the nodes as they were is tried anyway: others
+// make room only for who lacks nothing but that.
+func (s *signature) affordable(free resource.Vector, nodes uint64) bool {
+	return s.demand.Fits(free) || !s.lacksRoom() && s.tried < nodes
+}
+
+// jitter is between 0 and half of the retryPeriod, always the same for a signature.
+func (s *signature) jitter() time.Duration {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(s.key))
+	return time.Duration(hash.Sum32()) % (retryPeriod / 2)
+}
+
+// Change is what has happened.
+type Change int
+
+const (
+	// Sums: what is free in all may be more than it was, though no node has gained.
+	Sums Change = iota
+	// Freed: room came back on some nodes.
+	Freed
+	// Nodes: some have changed.
+	Nodes
+)
+
+// soon is a time that has come.
+var soon = time.Unix(0, 0)
+
+// Changed takes what has happened. most is, of every resource, the most that is free on any of the nodes that have gained.
+func (r *Room) Changed(kind Change, most resource.Vector) {
+	r.stirred = true
+	if kind == Sums {
+		return
+	}
+	r.epochs.room++
+	if kind == Nodes {
+		r.epochs.nodes = r.epochs.room
+	}
+	helped := func(s *signature) {
+		if s.helped(kind, most) {
+			s.gained = r.epochs.room
+		}
+	}
+	for _, w := range r.flight.waiters {
+		helped(w.signature)
+	}
+	for _, s := range r.shelves.sleepers(most.CPU, kind == Nodes) {
+		if helped(s); s.gained == r.epochs.room {
+			s.due = true
+			r.shelves.put(s, short) // until somebody looks
+		}
+	}
+	if kind == Nodes {
+		for _, s := range r.shelves.short.upTo(maxCPU) {
+			if !s.lacksRoom() {
+				r.shelves.set(s, soon) // whatever is free
+			}
+		}
+	}
+}
+
+// look puts a signature where it belongs now.
+func (r *Room) look(s *signature, now time.Time, free resource.Vector) shelf {
+	at := inTurn
+	switch {
+	case !s.due:
+		at = asleep
+	case now.Before(r.earliest(s)):
+		at = resting
+	case s.failed.IsZero(): // its users are to hear what it lacks, whatever is free
+	case !s.affordable(free, r.epochs.nodes):
+		at = short
+	case s.pass == r.passes.number:
+		at = later
+	}
+	r.shelves.put(s, at)
+	switch at {
+	case asleep:
+		r.shelves.set(s, s.retry)
+	case resting:
+		r.shelves.set(s, r.earliest(s))
+	default:
+		r.shelves.set(s, time.Time{})
+	}
+	if at == inTurn {
+		for len(s.groups) > 0 {
+			r.unpark(s.groups[len(s.groups)-1])
+		}
+	}
+	return at
+}
+
+// earliest is when a signature may be tried.
+func (r *Room) earliest(s *signature) time.Time {
+	if s.rehearsed && r.passes.rehearsals.After(s.notBefore) {
+		return r.passes.rehearsals
+	}
+	return s.notBefore
+}
