@@ -115,9 +115,7 @@ func (l *Ledger) refuseLocked(r Refused) {
 	} else {
 		w = l.parkAloneLocked(p)
 	}
-	if r.Verdict.Reason != gang.BehindOthers {
-		w.Told = r.Verdict.Reason // the scheduler tells of an attempt that has failed
-	}
+	w.Hears(r.Verdict.Reason) // the scheduler tells of an attempt that has failed, and of one that was not made
 	l.waiting.Failed(w, waiting.Failure{Epoch: r.Epoch, Verdict: r.Verdict, Alone: r.Alone, Rehearsed: r.Rehearsed, Took: r.Took}, l.now)
 	switch {
 	case r.Verdict.Reason == gang.BehindOthers: // nothing was tried

@@ -282,21 +282,25 @@ func (l *Ledger) whyLaterLocked(w *waiting.Waiter) string {
 
 // tellLocked lets the user of a waiter know why it waits, if that is another reason than before.
 func (l *Ledger) tellLocked(w *waiting.Waiter, verdict gang.Verdict) {
-	told := &w.Told
-	if verdict.Reason == gang.WouldReclaim {
-		told = &w.Foretold // it goes on waiting for what it was told
+	switch {
+	case verdict.Reason == gang.WouldReclaim: // it goes on waiting for what it was told
+		if w.Foretold == verdict.Reason {
+			return
+		}
+		w.Foretold = verdict.Reason
+	case w.Outdated(verdict.Reason):
+		w.Hears(verdict.Reason)
+	default:
+		return
 	}
-	if *told != verdict.Reason {
-		*told = verdict.Reason
-		l.effects = append(l.effects, Tell{l.objectLocked(w.ID()), verdict})
-	}
+	l.effects = append(l.effects, Tell{l.objectLocked(w.ID()), verdict})
 }
 
 // sweepTellsLocked tells those who wait for something else now than they were told, the first in turn first.
 func (l *Ledger) sweepTellsLocked() {
 	var stale []*waiting.Waiter
 	for w := range l.waiting.All() {
-		if !w.Trying() && l.reasonLocked(w) != w.Told {
+		if !w.Trying() && w.Outdated(l.reasonLocked(w)) {
 			stale = append(stale, w)
 		}
 	}

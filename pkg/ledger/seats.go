@@ -97,7 +97,10 @@ func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Ef
 	attempt := l.attemptLocked(p, waiter, limit)
 	inTurn := attempt.Gang || l.queued() && !l.claimsLocked(p) // others pass the Gate out of turn
 	if w := l.waiting.Of(waiter); w != nil && !w.Trying() && inTurn {
-		later := gang.Verdict{Reason: gang.BehindOthers, Message: l.whyLaterLocked(w)}
+		later := l.verdictLocked(w)
+		if later.Reason != gang.BehindOthers { // its own reason is told again when this one is not true any more
+			later = gang.Verdict{Reason: gang.BehindOthers, Message: l.whyLaterLocked(w)}
+		}
 		attempt.Demand.Verdict, attempt.Seats.Verdict = later, later
 	}
 	return attempt, l.settleLocked()

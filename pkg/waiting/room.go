@@ -39,6 +39,8 @@ type Waiter struct {
 	Passed time.Time
 	// Told is the reason that its user has heard last; empty means none.
 	Told gang.Reason
+	// ToldUntried means that this was before anybody of its signature was tried: then nothing was known of those before it.
+	ToldUntried bool
 	// Foretold is the same for what would be taken back for it where nothing is.
 	Foretold gang.Reason
 
@@ -70,6 +72,14 @@ func (w *Waiter) Began() time.Time { return w.began }
 
 // Failed tells whether it, or one of its signature, was tried in vain.
 func (w *Waiter) Failed() bool { return !w.signature.failed.IsZero() }
+
+// Hears takes that its user is told a reason.
+func (w *Waiter) Hears(reason gang.Reason) { w.Told, w.ToldUntried = reason, !w.Failed() }
+
+// Outdated tells whether its user has heard something else than that reason, or less than is known of it now.
+func (w *Waiter) Outdated(reason gang.Reason) bool {
+	return w.Told != reason || reason == gang.BehindOthers && w.ToldUntried && w.Failed()
+}
 
 // Rehearsed tells whether the framework's filters have refused it.
 func (w *Waiter) Rehearsed() bool { return w.signature.rehearsed }
