@@ -216,11 +216,11 @@ e2e-inference: ## Compare inferred gangs with the pods of real Spark versions (U
 	go build -o $(BIN)/inference ./test/inference
 	$(BIN)/inference $(if $(UPDATE),--all --update=docs/spark.md) $(INFERENCE_FLAGS)
 
-# From which functions, as Ledger.losePodLocked; empty means those with a target.
+# From which functions, as lifecycle.lose; empty means those with a target.
 WALKS ?=
 
 .PHONY: walks
-walks: ## Count how often who reads the code comes back to a file he has left (WALKS=Ledger.losePodLocked, WALKS='-v spark.Infer').
+walks: ## Count how often who reads the code comes back to a file he has left (WALKS=lifecycle.lose, WALKS='-v spark.Infer').
 	go run ./test/walks $(WALKS)
 
 FUZZ_TIME ?= 60s

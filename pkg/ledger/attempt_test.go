@@ -10,20 +10,20 @@ import (
 func (l *Ledger) ViewFor(uid types.UID) *inventory.View {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p := l.pods[uid]; p != nil {
-		uid = l.waiterOfLocked(p)
+	if p := l.members.pods[uid]; p != nil {
+		uid = l.members.waiterOf(p)
 	}
-	return l.viewForLocked(uid)
+	return l.waits.viewFor(uid)
 }
 
 func (l *Ledger) Demand(uid types.UID) (Demand, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.demandLocked(uid)
+	return l.gate.demand(uid)
 }
 
 func (l *Ledger) Seats(uid types.UID, limit int) Seats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.seatsLocked(uid, limit)
+	return l.gate.seats(uid, limit)
 }

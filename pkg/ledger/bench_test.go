@@ -340,7 +340,7 @@ func BenchmarkReclaim(b *testing.B) {
 					s.tell(Tick{})
 					b.StopTimer()
 					for _, c := range slices.Clone(s.collections.list) {
-						s.endCollectionLocked(c)
+						s.waits.endCollection(c)
 					}
 					b.StartTimer()
 				}

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -27,7 +28,7 @@ func (l *Ledger) Gangs() []Standing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var standings []Standing
-	for uid, e := range l.gangs {
+	for uid, e := range l.members.gangs {
 		standings = append(standings, Standing{e.Key, uid, e.Phase, e.Gang.Definition, slices.Clone(e.Slots), e.Live()})
 	}
 	slices.SortFunc(standings, func(a, b Standing) int {
@@ -47,7 +48,7 @@ type Census struct {
 func (l *Ledger) Census() Census {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Census{len(l.pods), len(l.gangs), len(l.apps), l.waiting.Len(), len(l.degraded), l.synced}
+	return Census{len(l.members.pods), len(l.members.gangs), len(l.members.apps), l.waiting.Len(), len(l.slots.degraded), l.members.synced}
 }
 
 // Collected is what is kept for waiters for which room is collected: node -> sum; nil when there are none.
@@ -64,4 +65,56 @@ func (l *Ledger) Collected() map[string]resource.Vector {
 		}
 	}
 	return collected
+}
+
+// QueueStanding is how a queue stands, for its status and for checks.
+type QueueStanding struct {
+	Name string
+	quota.Usage
+	// Reasons are why those who wait in it and below it do: reason -> gangs and pods.
+	Reasons map[gang.Reason]int
+}
+
+// Shares are what every queue, with all below it, would hold if everything could be divided at will.
+func (l *Ledger) Shares() map[string]resource.Vector {
+	l.mu.Lock()
+	specs, capacity, wanted := l.accounts.layout.Specs, l.nodes.Capacity(), map[string]resource.Vector{}
+	for _, name := range l.accounts.queues.Names() {
+		usage, _ := l.accounts.queues.Usage(name)
+		wanted[name] = usage.Own
+	}
+	for w := range l.waiting.All() {
+		wanted[w.Asks.Queue] = wanted[w.Asks.Queue].Add(w.Asks.Demand.Amount)
+	}
+	l.mu.Unlock()
+
+	tree := quota.New(specs) // of its own: it takes milliseconds
+	tree.SetCapacity(capacity)
+	return tree.Shares(wanted)
+}
+
+// Queues are all queues, by name, and what is wrong with what was said of them. The Unassigned one is among them.
+func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reasons := map[string]map[gang.Reason]int{} // queue -> reason -> waiters
+	for w := range l.waiting.All() {
+		reason := l.waits.reason(w)
+		for name := w.Asks.Queue; ; {
+			if reasons[name] == nil {
+				reasons[name] = map[gang.Reason]int{}
+			}
+			reasons[name][reason]++
+			spec, _ := l.accounts.queues.Spec(name)
+			if name = spec.Parent; name == "" {
+				break
+			}
+		}
+	}
+	var standings []QueueStanding
+	for _, name := range l.accounts.queues.Names() {
+		usage, _ := l.accounts.queues.Usage(name)
+		standings = append(standings, QueueStanding{name, usage, reasons[name]})
+	}
+	return standings, l.accounts.queues.Problems()
 }

@@ -16,31 +16,31 @@ import (
 	"retinue.dev/retinue/pkg/waiting"
 )
 
-// tickCollectionLocked begins to collect for the first in turn of those that have waited longer than after for want of
+// tickCollection begins to collect for the first in turn of those that have waited longer than after for want of
 // room. Where nothing has come back for as long, other nodes are chosen, and when there are no others, somebody else's
 // turn comes. When all was collected and the waiter does not fit all the same, all is given back and everybody tried
 // again: so that this does not go on all the time, nothing is collected for as long after it.
-func (l *Ledger) tickCollectionLocked(after time.Duration) {
+func (ws *waits) tickCollection(after time.Duration) {
 	taken := map[string]bool{} // queue -> collects already
-	for _, c := range l.collections.patient() {
+	for _, c := range ws.collections.patient() {
 		taken[c.queue] = true
 	}
-	for _, c := range slices.Clone(l.collections.list) {
-		if !l.readyLocked(c) && l.now.Sub(c.progressed) >= c.after {
-			l.chooseOthersLocked(c)
+	for _, c := range slices.Clone(ws.collections.list) {
+		if !ws.ready(c) && ws.outcome.now.Sub(c.progressed) >= c.after {
+			ws.chooseOthers(c)
 		}
 	}
-	if len(l.degraded) > 0 || l.now.Before(l.collections.vainUntil) {
+	if len(ws.slots.degraded) > 0 || ws.outcome.now.Before(ws.collections.vainUntil) {
 		return
 	}
 	first := map[string]*waiting.Waiter{} // queue -> the first of those who may collect for it
-	for w := range l.waiting.All() {
-		waited, lately := l.now.Sub(w.Turn.Created) >= after, l.now.Sub(w.Passed) < after
-		if !waited || lately || !l.wantsRoomLocked(w) || l.collections.of(w.ID()) != nil {
+	for w := range ws.waiting.All() {
+		waited, lately := ws.outcome.now.Sub(w.Turn.Created) >= after, ws.outcome.now.Sub(w.Passed) < after
+		if !waited || lately || !ws.wantsRoom(w) || ws.collections.of(w.ID()) != nil {
 			continue
 		}
 		queue := quota.Unassigned
-		if l.queues.WithinGuarantee(w.Asks.Queue, w.Asks.Demand) {
+		if ws.accounts.queues.WithinGuarantee(w.Asks.Queue, w.Asks.Demand) {
 			queue = w.Asks.Queue
 		}
 		if best := first[queue]; !taken[queue] && (best == nil || cmp.Or(w.Passed.Compare(best.Passed), w.Turn.Compare(best.Turn)) < 0) {
@@ -48,113 +48,113 @@ func (l *Ledger) tickCollectionLocked(after time.Duration) {
 		}
 	}
 	for _, queue := range slices.Sorted(maps.Keys(first)) {
-		l.collectForLocked(first[queue], queue, after)
+		ws.collectFor(first[queue], queue, after)
 	}
 }
 
-// collectForLocked begins to collect for a waiter.
-func (l *Ledger) collectForLocked(w *waiting.Waiter, queue string, after time.Duration) {
-	c := newCollection(w.ID(), l.wantsLocked(w.ID()), l.now)
+// collectFor begins to collect for a waiter.
+func (ws *waits) collectFor(w *waiting.Waiter, queue string, after time.Duration) {
+	c := newCollection(w.ID(), ws.wants(w.ID()), ws.outcome.now)
 	c.queue, c.after = queue, after
-	if l.strategyLocked(w.Turn.Gang.Namespace) == placement.SingleZone {
+	if ws.accounts.strategyOf(w.Turn.Gang.Namespace) == placement.SingleZone {
 		c.left = map[string]bool{}
-		if c.domain = l.collections.roomiest(w.Demand, c.left); c.domain == "" {
-			w.Passed = l.now
+		if c.domain = ws.collections.roomiest(w.Demand, c.left); c.domain == "" {
+			w.Passed = ws.outcome.now
 			return
 		}
 	}
-	l.collections.add(c)
-	l.effects = append(l.effects, Tell{l.objectLocked(w.ID()), gang.Verdict{Reason: gang.Collecting,
+	ws.collections.add(c)
+	ws.outcome.effects = append(ws.outcome.effects, Tell{ws.members.object(w.ID()), gang.Verdict{Reason: gang.Collecting,
 		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, w.Verdict())}})
 }
 
-// wantsRoomLocked tells whether a waiter lacks nothing but room.
-func (l *Ledger) wantsRoomLocked(w *waiting.Waiter) bool {
+// wantsRoom tells whether a waiter lacks nothing but room.
+func (ws *waits) wantsRoom(w *waiting.Waiter) bool {
 	if !w.LacksRoom() {
 		return false
 	}
-	return l.queues.Fits(w.Asks.Queue, w.Asks.Demand).Passes()
+	return ws.accounts.queues.Fits(w.Asks.Queue, w.Asks.Demand).Passes()
 }
 
-// wantsLocked is everything a waiter asks for, in the order of its demand's All.
-func (l *Ledger) wantsLocked(waiter types.UID) []want {
+// wants is everything a waiter asks for, in the order of its demand's All.
+func (ws *waits) wants(waiter types.UID) []want {
 	var wants []want
-	for _, pods := range l.asksLocked(waiter).All().Roles {
+	for _, pods := range ws.asks(waiter).All().Roles {
 		wants = append(wants, want{pods.Requests, placement.Eligibility(pods.Pod), pods.Count})
 	}
 	return wants
 }
 
-// chooseOthersLocked leaves the nodes on which the collection does not grow, or its domain. Those that others were to leave
+// chooseOthers leaves the nodes on which the collection does not grow, or its domain. Those that others were to leave
 // are not exchanged: who did not leave in time will not.
-func (l *Ledger) chooseOthersLocked(c *collection) {
+func (ws *waits) chooseOthers(c *collection) {
 	others := false
 	for k := range c.kept {
 		switch node := c.kept[k].node; {
 		case node == "":
 		case c.preemption != nil:
 		case c.domain != "":
-			l.collections.giveBack(c, k)
+			ws.collections.giveBack(c, k)
 		case c.lacks(k):
 			others, c.avoided[node] = true, true
-			l.collections.giveBack(c, k)
+			ws.collections.giveBack(c, k)
 		}
 	}
 	if c.domain != "" {
 		c.left[c.domain] = true
-		c.domain = l.collections.roomiest(l.waiting.Of(c.waiter).Demand, c.left)
+		c.domain = ws.collections.roomiest(ws.waiting.Of(c.waiter).Demand, c.left)
 		others = c.domain != ""
 	}
-	c.progressed = l.now
+	c.progressed = ws.outcome.now
 	if !others {
-		l.waiting.Of(c.waiter).Passed = l.now
-		l.endCollectionLocked(c)
+		ws.waiting.Of(c.waiter).Passed = ws.outcome.now
+		ws.endCollection(c)
 	}
 }
 
-// readyLocked tells whether a waiter has all that is collected for it. For one that takes something back that is also what its
+// ready tells whether a waiter has all that is collected for it. For one that takes something back that is also what its
 // queue lacks: those who have to go may hold nothing that it wants on nodes, and until they have gone an attempt would fail
 // and call them off. One that waits for what comes is tried, and gives back what is kept for it if its queue is full by now.
-func (l *Ledger) readyLocked(c *collection) bool {
+func (ws *waits) ready(c *collection) bool {
 	if !c.complete() || c.preemption == nil {
 		return c.complete()
 	}
-	asks := l.waiting.Of(c.waiter).Asks
-	return l.fitsLocked(asks.ID, asks.Queue, asks.Demand).Passes()
+	asks := ws.waiting.Of(c.waiter).Asks
+	return ws.fits(asks.ID, asks.Queue, asks.Demand).Passes()
 }
 
-// disappointLocked gives up a complete collection with which the attempt has failed all the same.
-func (l *Ledger) disappointLocked(w *waiting.Waiter) {
-	if c := l.collections.of(w.ID()); c != nil && c.complete() {
+// disappoint gives up a complete collection with which the attempt has failed all the same.
+func (ws *waits) disappoint(w *waiting.Waiter) {
+	if c := ws.collections.of(w.ID()); c != nil && c.complete() {
 		if c.preemption == nil {
-			w.Passed, l.collections.vainUntil = l.now, l.now.Add(c.after)
+			w.Passed, ws.collections.vainUntil = ws.outcome.now, ws.outcome.now.Add(c.after)
 		}
-		l.endCollectionLocked(c)
+		ws.endCollection(c)
 	}
 }
 
-// endCollectionOfLocked ends the collection for a waiter.
-func (l *Ledger) endCollectionOfLocked(waiter types.UID) {
-	if c := l.collections.of(waiter); c != nil {
-		l.endCollectionLocked(c)
+// endCollectionOf ends the collection for a waiter.
+func (ws *waits) endCollectionOf(waiter types.UID) {
+	if c := ws.collections.of(waiter); c != nil {
+		ws.endCollection(c)
 	}
 }
 
-// endCollectionLocked gives everything back that is collected for one waiter: because it starts, or in vain.
-func (l *Ledger) endCollectionLocked(c *collection) {
+// endCollection gives everything back that is collected for one waiter: because it starts, or in vain.
+func (ws *waits) endCollection(c *collection) {
 	for k := range c.kept {
 		if c.kept[k].node != "" {
-			l.collections.giveBack(c, k)
+			ws.collections.giveBack(c, k)
 		}
 	}
-	l.collections.remove(c)
-	l.endPreemptionLocked(c)
+	ws.collections.remove(c)
+	ws.endPreemption(c)
 }
 
-// viewForLocked is a view as a waiter may use it.
-func (l *Ledger) viewForLocked(waiter types.UID) *inventory.View {
-	view := l.nodes.View(l.waiting.Epoch())
-	if c := l.collections.of(waiter); c != nil {
+// viewFor is a view as a waiter may use it.
+func (ws *waits) viewFor(waiter types.UID) *inventory.View {
+	view := ws.nodes.View(ws.waiting.Epoch())
+	if c := ws.collections.of(waiter); c != nil {
 		return view.With(c.amounts())
 	}
 	return view

@@ -7,8 +7,21 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/waiting"
 )
+
+// gate tells who may be tried: whoever passes claims a slot, is one of those whose turn it is, or never waited. It remembers nothing but
+// what it has said to pods that belong to nobody.
+type gate struct {
+	nodes    *inventory.Nodes
+	members  *members
+	outcome  *outcome
+	accounts *accounts
+	waits    *waits
+	waiting  *waiting.Room
+	upfronts *upfronts
+}
 
 // Gate tells whether a pod may be tried now; the zero Verdict lets it through. A pod that is refused is activated when
 // its time has come. It takes the pod's state as PodSeen does, because it may be the first to see the pod.
@@ -17,26 +30,18 @@ import (
 func (l *Ledger) Gate(now time.Time, seen Pod) (verdict gang.Verdict, number uint64, effects []Effect) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now = now
-	l.seePodLocked(seen)
-	p := l.pods[seen.UID]
+	l.outcome.now = now
+	l.lifecycle.see(seen)
+	p := l.members.pods[seen.UID]
 	if p == nil {
 		return gang.Verdict{Reason: gang.Terminating, Message: "it is being deleted: it is not scheduled any more"}, 0, l.settleLocked()
 	}
-	verdict = l.gateLocked(p)
-	l.explainLocked(p, verdict)
-	if p.number = 0; verdict.Passes() && l.queued() {
-		p.number = l.waiting.Passed(l.waiterOfLocked(p))
+	verdict = l.gate.judge(p)
+	l.gate.explain(p, verdict)
+	if p.number = 0; verdict.Passes() && l.accounts.queued() {
+		p.number = l.waiting.Passed(l.members.waiterOf(p))
 	}
 	return verdict, p.number, l.settleLocked()
-}
-
-// waiterOfLocked is under whose ID a pod waits: the leader of an up-front gang waits for the one that is tried for all.
-func (l *Ledger) waiterOfLocked(p *pod) types.UID {
-	if e := l.gangOfLocked(p); e != nil && e.tries(p) {
-		return e.leader.UID
-	}
-	return p.UID
 }
 
 // Waits tells whether a pod waits for its turn: then nobody but the Gate lets it through.
@@ -46,45 +51,45 @@ func (l *Ledger) Waits(uid types.UID) bool {
 	return l.waiting.Of(uid) != nil
 }
 
-// explainLocked tells the user of a pod that claims a gang in vain why it stays at the Gate: kube-scheduler says nothing of
+// explain tells the user of a pod that claims a gang in vain why it stays at the Gate: kube-scheduler says nothing of
 // pods that it has not tried. What has been told is not told again.
-func (l *Ledger) explainLocked(p *pod, verdict gang.Verdict) {
-	if !verdict.Permanent() || l.gangOfLocked(p) != nil {
+func (g *gate) explain(p *pod, verdict gang.Verdict) {
+	if !verdict.Permanent() || g.members.gangOf(p) != nil {
 		verdict = gang.Verdict{}
 	}
 	if verdict != p.told && !verdict.Passes() {
-		l.effects = append(l.effects, Tell{p.Object, verdict})
+		g.outcome.effects = append(g.outcome.effects, Tell{p.Object, verdict})
 	}
 	p.told = verdict
 }
 
-func (l *Ledger) gateLocked(p *pod) gang.Verdict {
-	if !l.synced {
+func (g *gate) judge(p *pod) gang.Verdict {
+	if !g.members.synced {
 		return gang.Verdict{Reason: gang.NotSynced, Message: "the scheduler has just started and is still reading the cluster"}
 	}
 	switch p.Kind {
 	case Leader:
-		return l.gateLeaderLocked(p)
+		return g.leader(p)
 	case Worker:
-		verdict := l.gateWorkerLocked(p)
-		if e := l.gangOfLocked(p); !verdict.Passes() || e != nil && e.tries(p) {
+		verdict := g.worker(p)
+		if e := g.members.gangOf(p); !verdict.Passes() || e != nil && e.tries(p) {
 			// It does not wait by itself any more, so it must not be tried for itself when its turn would come.
-			l.endWaitLocked(p.UID)
+			g.waits.endWait(p.UID)
 			return verdict
 		}
-		if l.claimsLocked(p) {
+		if g.members.claims(p) {
 			return gang.Verdict{}
 		}
-		return l.gateAloneLocked(p)
+		return g.alone(p)
 	default:
-		return l.gateAloneLocked(p)
+		return g.alone(p)
 	}
 }
 
-func (l *Ledger) gateLeaderLocked(p *pod) gang.Verdict {
-	e := l.gangOfLocked(p)
+func (g *gate) leader(p *pod) gang.Verdict {
+	e := g.members.gangOf(p)
 	if e == nil {
-		owner := l.apps[p.Gang].leaders[0].leader
+		owner := g.members.apps[p.Gang].leaders[0].leader
 		return gang.Verdict{Reason: gang.InvalidGang,
 			Message: fmt.Sprintf("pod %s leads application %s already; this one waits until it has ended", owner.Object.Name, p.Gang)}
 	}
@@ -94,49 +99,36 @@ func (l *Ledger) gateLeaderLocked(p *pod) gang.Verdict {
 	case gang.Invalid:
 		return gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}
 	case gang.Waiting:
-		return l.gateWaitingLocked(e)
+		return g.starting(e)
 	default:
 		return gang.Verdict{}
 	}
 }
 
-// gateWaitingLocked parks a gang behind those of its signature, unless it is being tried. Where there are queues, it is
+// starting parks a gang behind those of its signature, unless it is being tried. Where there are queues, it is
 // their order that decides, for everybody.
-func (l *Ledger) gateWaitingLocked(e *entry) gang.Verdict {
-	if !l.queued() && l.waiting.Of(e.leader.UID) == nil && !l.waiting.Known(signatureOf(e)) {
+func (g *gate) starting(e *entry) gang.Verdict {
+	if !g.accounts.queued() && g.waiting.Of(e.leader.UID) == nil && !g.waiting.Known(signatureOf(e)) {
 		return gang.Verdict{}
 	}
-	return l.turnLocked(l.parkLocked(e))
+	return g.waits.turn(g.waits.park(e))
 }
 
-// gateAloneLocked lets a pod that claims no slot through when it is its turn.
-func (l *Ledger) gateAloneLocked(p *pod) gang.Verdict {
-	if !l.queued() || p.placed != "" {
+// alone lets a pod that claims no slot through when it is its turn.
+func (g *gate) alone(p *pod) gang.Verdict {
+	if !g.accounts.queued() || p.placed != "" {
 		return gang.Verdict{}
 	}
-	return l.turnLocked(l.parkAloneLocked(p))
+	return g.waits.turn(g.waits.parkAlone(p))
 }
 
-// turnLocked lets a waiter that is at the Gate through if it is one of those to be tried.
-func (l *Ledger) turnLocked(w *waiting.Waiter) gang.Verdict {
-	l.callNextLocked(w.ID())
-	if w.Trying() {
-		return gang.Verdict{}
-	}
-	verdict := l.verdictLocked(w)
-	if verdict.Reason != gang.BehindOthers || !w.Verdict().Passes() {
-		l.tellLocked(w, verdict) // else its turn may come before it could be written down
-	}
-	return verdict
-}
-
-func (l *Ledger) gateWorkerLocked(p *pod) gang.Verdict {
-	e := l.gangOfLocked(p)
+func (g *gate) worker(p *pod) gang.Verdict {
+	e := g.members.gangOf(p)
 	switch {
 	case e != nil && e.preemptor != "":
 		return gang.Verdict{Reason: gang.Reclaimed, Message: "what its gang holds is being taken back"}
 	case e != nil && e.upfront != nil && !e.Phase.Admitted():
-		return l.gateMemberLocked(e, p)
+		return g.member(e, p)
 	case e != nil && (e.Phase.Admitted() || e.leader.bound):
 		// A leader that another scheduler bound may run although its gang is not known: its workers are all elastic.
 		return gang.Verdict{}
@@ -145,9 +137,9 @@ func (l *Ledger) gateWorkerLocked(p *pod) gang.Verdict {
 	case p.Leader == "":
 		// Nobody claims the worker: its leader runs outside the cluster or was started by hand.
 		return gang.Verdict{}
-	case l.pods[p.Leader] == nil:
+	case g.members.pods[p.Leader] == nil:
 		return leaderGone(p)
-	case l.pods[p.Leader].Kind == Leader:
+	case g.members.pods[p.Leader].Kind == Leader:
 		return gang.Verdict{Reason: gang.InvalidGang, Message: fmt.Sprintf("its leader does not lead application %s", p.Gang)}
 	default:
 		return gang.Verdict{}
@@ -156,4 +148,36 @@ func (l *Ledger) gateWorkerLocked(p *pod) gang.Verdict {
 
 func leaderGone(worker *pod) gang.Verdict {
 	return gang.Verdict{Reason: gang.LeaderGone, Message: fmt.Sprintf("the leader of application %s has ended; its workers are not started any more", worker.Gang)}
+}
+
+// member lets only one pod of an up-front gang through, which is tried for all of them.
+func (g *gate) member(e *entry, p *pod) gang.Verdict {
+	_, rests := g.upfronts.resting[e]
+	switch u := e.upfront; {
+	case p.Problem != "":
+		return gang.Verdict{Reason: gang.InvalidGang, Message: p.Problem}
+	case p.Leader != "" && g.members.pods[p.Leader] == nil:
+		return leaderGone(p)
+	case e.Phase == gang.Invalid:
+		return gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}
+	case e.Phase == gang.Forming:
+		verdict := gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist", p.Gang)}
+		if u.group.Minimum > 0 {
+			verdict.Message = fmt.Sprintf("%d of %d pods that start together are there", g.members.apps[e.Key].upfront, u.group.Minimum)
+		}
+		if !u.told {
+			u.told = true
+			g.outcome.effects = append(g.outcome.effects, Tell{p.Object, verdict})
+		}
+		return verdict
+	case rests:
+		return gang.Verdict{Reason: gang.GangTimeout,
+			Message: fmt.Sprintf("its pods have waited for one another in vain %d times; the next attempt is in %s", u.vain, u.rested.Sub(g.outcome.now).Round(time.Second))}
+	case u.first == p:
+		return g.starting(e)
+	}
+	if w := g.waiting.Of(e.leader.UID); w != nil {
+		return g.waits.verdict(w)
+	}
+	return gang.Verdict{Reason: gang.BehindOthers, Message: "its gang is tried as a whole, with another of its pods"}
 }

@@ -50,9 +50,9 @@ func TestPodsAreFoundByTheirLabels(t *testing.T) {
 					}
 				}
 				got := map[types.UID]bool{}
-				for uid, p := range s.selectors.labelled["app"][at] {
+				for uid, p := range s.members.selectors.labelled["app"][at] {
 					got[uid] = true
-					require.Same(t, s.pods[uid], p)
+					require.Same(t, s.members.pods[uid], p)
 				}
 				if step > 20 {
 					require.Equal(t, want, got, "seed %d, step %d, %v", seed, step, at)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -19,123 +18,46 @@ import (
 	"retinue.dev/retinue/pkg/waiting"
 )
 
-// Ledger is the record. It is safe for concurrent use.
+// Ledger is the record. It is safe for concurrent use. What it remembers is in its rooms, each of which keeps an invariant of its
+// own; a room knows those above it in this list, and the two that give pods their gangs know each other. Ledger itself answers, and
+// carries an event through the rooms.
 type Ledger struct {
 	mu lock // guards everything below
 
-	nodes *inventory.Nodes
-	pods  map[types.UID]*pod   // every pod that has not ended
-	gangs map[types.UID]*entry // leader -> its gang
-	apps  map[gang.Key]*app    // gang key -> who claims it
-	// groups are the declarations of up-front gangs.
-	groups map[gang.Key]Group
-	// barred are the up-front gangs whose pods wait for one another, or may still do so.
-	barred map[*entry]struct{}
-	// resting are the up-front gangs whose pods have waited for one another in vain, until they are tried again.
-	resting map[*entry]struct{}
-	// selectors are the roles of defined gangs that select pods.
-	selectors selectors
-	// layout is what is known of queues, and queues is what they use and in which order they are next.
-	layout Queues
-	queues *quota.Tree
-	// victims is what may be taken back, and by whom.
-	victims victims
-	// waiting holds gangs and pods by themselves that have to wait, in the order of queues.
-	waiting *waiting.Room
-	synced  bool
-	// strategy is how gangs are laid out whose queues say nothing else.
-	strategy placement.Strategy
-
-	collections collections
-
-	// degraded gangs have slots without a home -> whether their users have been told.
-	degraded map[*entry]bool
-
-	// What follows belongs to the event being applied.
-	now     time.Time
-	effects []Effect
-	// unsettled gangs have slots that the event has opened or resized.
-	unsettled map[*entry]struct{}
-}
-
-// pod is a Pod and where the ledger counts it.
-type pod struct {
-	Pod
-	placed string // node it is counted on; empty means none
-	bound  bool   // placed by the API server's word, not only assumed
-	shown  part   // what the pod itself shows to be; Pod may differ if a role selects it
-	// number is its place among all that have passed the Gate, where there are queues.
-	number uint64
-	// roams means that its slots' nodes refused the worker: it may go wherever it fits.
-	roams bool
-	// told is why it was last refused at the Gate without belonging to a gang; zero when it was not.
-	told gang.Verdict
-	// charged is what its queue was charged for it.
-	charged charge
-	// preemptor is the waiter for which it has to go; empty means that it may stay.
-	preemptor types.UID
-	// tallied tells whether it counts among priorities, and talliedAs as which of them.
-	tallied   bool
-	talliedAs int32
-}
-
-// entry is a gang with its leader.
-type entry struct {
-	*gang.Gang
-	// leader of an up-front gang is no pod of its own: it stands in for the first of them.
-	leader *pod
-	// upfront is nil for a gang with a leader.
-	upfront *upfront
-	// progress is when the leader became ready or a worker last came or went.
-	progress time.Time
-	// handles are the labels under which its roles are found in Ledger.selectors.
-	handles []label
-	// charged is what its queue was charged for it besides its pods; open is what of that its open slots are.
-	charged charge
-	open    resource.Vector
-	// preemptor is the waiter for which the whole gang has to go; empty means that it may stay.
-	preemptor types.UID
-	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
-	eligibility []func(*v1.Node) bool
-	// surprise is what the first real worker needs that its prediction did not have, in words; empty means nothing.
-	surprise string
-}
-
-// app is everything that carries one gang key.
-type app struct {
-	// leaders claim the key in the order of their right to it: the first owns it, others are refused.
-	leaders []*entry
-	workers map[types.UID]*pod
-	// upfront is how many of the workers say that they have no leader, and together the largest number of them that any
-	// has said to start together.
-	upfront, together int
-	// bound is how many of those are bound.
-	bound int
+	nodes       *inventory.Nodes // what nodes have, use and hold
+	members     *members         // which pods there are, and which of them make a gang
+	outcome     *outcome         // the event that is being applied
+	victims     *victims         // who may have to go, and for whom
+	accounts    *accounts        // what queues are charged
+	slots       *slots           // the slots of gangs
+	waiting     *waiting.Room    // who waits, why, and when to try again
+	collections *collections     // what is kept for those who wait
+	waits       *waits           // what they ask for and have been told
+	lifecycle   *lifecycle       // the way of a pod and a gang from the first sight to the end
+	upfronts    *upfronts        // gangs without a leader
+	gate        *gate            // who may be tried now
+	reclaims    *reclaims        // who takes something back
 }
 
 // New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement; empty
 // means no domains. strategy is how gangs are laid out unless their queue says it.
 func New(topologyKey string, strategy placement.Strategy) *Ledger {
 	nodes, queues := inventory.New(topologyKey), quota.New(nil)
+	room, o, m := waiting.New(queues), &outcome{}, newMembers()
+	kept := &collections{nodes: nodes, byWaiter: map[types.UID]*collection{}}
+	vs := &victims{
+		reclaims: map[string]bool{}, budgets: map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{}, holders: reclaim.NewIndex(), members: m,
+	}
+	acc := &accounts{strategy: strategy, queues: queues, members: m, victims: vs}
+	sl := &slots{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, degraded: map[*entry]bool{}, unsettled: map[*entry]struct{}{}}
+	ws := &waits{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept}
+	us := &upfronts{nodes: nodes, members: m, outcome: o, victims: vs, slots: sl, waits: ws, groups: map[gang.Key]Group{}, barred: map[*entry]struct{}{}, resting: map[*entry]struct{}{}}
+	lc := &lifecycle{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, upfronts: us}
+	us.lifecycle = lc
+	g := &gate{nodes: nodes, members: m, outcome: o, accounts: acc, waits: ws, waiting: room, upfronts: us}
+	rs := &reclaims{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, collections: kept}
 	return &Ledger{
-		strategy:    strategy,
-		nodes:       nodes,
-		collections: collections{nodes: nodes, byWaiter: map[types.UID]*collection{}},
-		pods:        map[types.UID]*pod{},
-		gangs:       map[types.UID]*entry{},
-		apps:        map[gang.Key]*app{},
-		groups:      map[gang.Key]Group{},
-		barred:      map[*entry]struct{}{},
-		resting:     map[*entry]struct{}{},
-		selectors:   newSelectors(),
-		waiting:     waiting.New(queues),
-		queues:      queues,
-		victims: victims{
-			reclaims: map[string]bool{}, budgets: map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{}, holders: reclaim.NewIndex(),
-		},
-
-		degraded:  map[*entry]bool{},
-		unsettled: map[*entry]struct{}{},
+		nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, waits: ws, lifecycle: lc, upfronts: us, gate: g, reclaims: rs,
 	}
 }
 
@@ -148,7 +70,7 @@ func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now = now
+	l.outcome.now = now
 	err := l.applyLocked(event)
 	return append(effects, l.settleLocked()...), err
 }
@@ -169,17 +91,17 @@ func (l *Ledger) applyLocked(event Event) error {
 	case Uncounted:
 		l.nodes.Uncount(e.Resources)
 	case PodSeen:
-		l.seePodLocked(e.Pod)
+		l.lifecycle.see(e.Pod)
 	case PodGone:
-		l.losePodLocked(e.UID)
+		l.lifecycle.lose(e.UID)
 	case GroupSeen:
-		if former, known := l.groups[e.Group.Key]; !known || !former.equal(e.Group) {
-			l.groups[e.Group.Key] = e.Group
-			l.musterLocked(e.Group.Key)
+		if former, known := l.upfronts.groups[e.Group.Key]; !known || !former.equal(e.Group) {
+			l.upfronts.groups[e.Group.Key] = e.Group
+			l.upfronts.muster(e.Group.Key)
 		}
 	case GroupGone:
-		delete(l.groups, e.Key)
-		l.musterLocked(e.Key)
+		delete(l.upfronts.groups, e.Key)
+		l.upfronts.muster(e.Key)
 	case QueuesSeen:
 		l.arrangeLocked(e.Queues)
 	case BudgetSeen:
@@ -188,29 +110,29 @@ func (l *Ledger) applyLocked(event Event) error {
 	case BudgetGone:
 		l.victims.forgetBudget(e.Namespace, e.Name)
 	case Defined:
-		l.defineLocked(e.Leader, gang.Defined{Definition: e.Definition})
+		l.lifecycle.define(e.Leader, gang.Defined{Definition: e.Definition})
 	case Refuted:
-		l.defineLocked(e.Leader, gang.Refuted{Problem: e.Problem})
+		l.lifecycle.define(e.Leader, gang.Refuted{Problem: e.Problem})
 	case Admitted:
-		return l.admitLocked(e)
+		return l.lifecycle.admit(e)
 	case Placed:
 		// What is bound stays where it is: an attempt that has not heard of the binding will fail.
-		if p := l.pods[e.UID]; p != nil && !p.bound {
-			if !l.allowsLocked(p).Passes() {
+		if p := l.members.pods[e.UID]; p != nil && !p.bound {
+			if !l.waits.allows(p).Passes() {
 				return ErrOverQuota
 			}
-			l.placeLocked(p, e.Node, false)
+			l.lifecycle.place(p, e.Node, false)
 		}
 	case Unplaced:
-		switch p := l.pods[e.UID]; {
+		switch p := l.members.pods[e.UID]; {
 		case p == nil || p.bound:
 		case p.placed == "":
-			l.waiting.Missed(l.waiterOfLocked(p), l.now)
+			l.waiting.Missed(l.members.waiterOf(p), l.outcome.now)
 		default:
-			l.unplaceLocked(p)
+			l.lifecycle.unplace(p)
 		}
 	case Refused:
-		l.refuseLocked(e)
+		l.lifecycle.refuse(e)
 	case Tick:
 		l.tickLocked(e)
 	case Synced:
@@ -224,16 +146,16 @@ func (l *Ledger) applyLocked(event Event) error {
 // openLocked ends the reading of what existed at the start: slots on nodes that do not exist lose their room, and the
 // pods that were kept at the Gate pass it again.
 func (l *Ledger) openLocked() {
-	l.synced = true
+	l.members.synced = true
 	l.nodes.Reconsider()
-	for e := range l.admittedLocked() {
-		l.unsettled[e] = struct{}{}
+	for e := range l.members.admitted() {
+		l.slots.unsettled[e] = struct{}{}
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(l.apps), compareKeys) {
-		l.musterLocked(key)
+	for _, key := range slices.SortedFunc(maps.Keys(l.members.apps), compareKeys) {
+		l.upfronts.muster(key)
 	}
-	for _, p := range sorted(l.pods) {
-		l.reviseLocked(p)
+	for _, p := range sorted(l.members.pods) {
+		l.outcome.revise(p)
 	}
 }
 
@@ -247,17 +169,18 @@ func sorted(pods map[types.UID]*pod) []*pod {
 // settleLocked ends an event: slots leave nodes that cannot keep them, room that came back goes to slots without a home
 // first and then opens a new epoch, and the next waiter gets its try.
 func (l *Ledger) settleLocked() []Effect {
-	l.queues.SetCapacity(l.nodes.Capacity())
-	if l.synced {
-		l.repairLocked()
+	l.accounts.queues.SetCapacity(l.nodes.Capacity())
+	if l.members.synced {
+		l.collections.check()
+		l.slots.repair()
 		most, gained := l.nodes.Gained()
-		if len(l.degraded) > 0 {
+		if len(l.slots.degraded) > 0 {
 			for _, patient := range l.collections.patient() {
-				l.endCollectionLocked(patient) // those that are admitted go first
+				l.waits.endCollection(patient) // those that are admitted go first
 			}
 		}
-		l.rehomeLocked()
-		l.collections.collect(l.now)
+		l.slots.rehome()
+		l.collections.collect(l.outcome.now)
 		l.callLocked()
 		left, still := l.nodes.Gained()
 		switch {
@@ -266,12 +189,12 @@ func (l *Ledger) settleLocked() []Effect {
 		case gained || still:
 			l.waiting.Changed(waiting.Freed, most.Max(left))
 		}
-		l.callNextLocked("")
+		l.waits.callNext("")
 	}
 	l.nodes.Settle()
-	clear(l.unsettled)
-	effects := l.effects
-	l.effects = nil
+	clear(l.slots.unsettled)
+	effects := l.outcome.effects
+	l.outcome.effects = nil
 	return effects
 }
 
@@ -279,13 +202,13 @@ func (l *Ledger) settleLocked() []Effect {
 // to everybody else that room is as taken as before, so no epoch begins. As many are called as there are slots, the
 // oldest first.
 func (l *Ledger) callLocked() {
-	for _, e := range slices.SortedFunc(maps.Keys(l.unsettled), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
-		if _, open := e.Counts(); open == 0 || l.apps[e.Key] == nil {
+	for _, e := range slices.SortedFunc(maps.Keys(l.slots.unsettled), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
+		if _, open := e.Counts(); open == 0 || l.members.apps[e.Key] == nil {
 			continue
 		}
 		waiting := map[types.UID]*pod{}
-		for uid, p := range l.apps[e.Key].workers {
-			if p.placed == "" && l.gangOfLocked(p) == e {
+		for uid, p := range l.members.apps[e.Key].workers {
+			if p.placed == "" && l.members.gangOf(p) == e {
 				waiting[uid] = p
 			}
 		}
@@ -294,67 +217,59 @@ func (l *Ledger) callLocked() {
 			if called[p.Role] < e.Open(p.Role) {
 				called[p.Role]++
 				p.roams = false
-				l.reviseLocked(p)
+				l.outcome.revise(p)
 			}
 		}
 	}
 }
 
-// callNextLocked lets those through the Gate whose turn it is: first those for whom everything has been collected. One that is at
-// the Gate need not be called.
-func (l *Ledger) callNextLocked(atGate types.UID) {
-	if !l.synced {
-		return
-	}
-	begin := func(w *waiting.Waiter) {
-		if l.waiting.Began(w, l.now) && w.ID() != atGate {
-			l.effects = append(l.effects, Activate{Pod: l.objectLocked(w.ID()), Waits: w.Told})
+// loseNodeLocked takes a node out; its slots move elsewhere when the event settles.
+func (l *Ledger) loseNodeLocked(name string) {
+	l.nodes.Remove(name)
+	l.waiting.Changed(waiting.Sums, resource.Vector{}) // without an overbooked node more may be free in all
+}
+
+// arrangeLocked takes new queues. Nothing that runs ends by it: it is charged to the queues it belongs to now, which may
+// then hold more than they may.
+func (l *Ledger) arrangeLocked(layout Queues) {
+	l.accounts.layout = layout
+	l.accounts.queues = quota.New(layout.Specs)
+	clear(l.victims.reclaims)
+	for _, spec := range layout.Specs {
+		if spec.Reclaim.Enabled {
+			l.victims.reclaims[spec.Name] = true
 		}
 	}
+	l.accounts.queues.SetCapacity(l.nodes.Capacity())
+	recharge := func(c *charge, namespace string) {
+		if !c.nothing() {
+			c.queue = l.accounts.queueOf(namespace)
+			l.accounts.queues.Charge(c.queue, c.demand)
+		}
+	}
+	for _, p := range l.members.pods {
+		recharge(&p.charged, p.Namespace)
+	}
+	for _, e := range l.members.gangs {
+		recharge(&e.charged, e.Key.Namespace)
+	}
+	l.waiting.Arrange(l.accounts.queues, func(w *waiting.Waiter) string { return l.accounts.queueOf(w.Turn.Gang.Namespace) })
 	for _, c := range l.collections.list {
-		if l.readyLocked(c) {
-			begin(l.waiting.Of(c.waiter))
-		}
-	}
-	for {
-		next, kept := l.waiting.Next(l.now, l.nodes.Total())
-		for _, w := range kept {
-			l.tellLocked(w, l.verdictLocked(w))
-		}
-		if next == nil {
-			return
-		}
-		begin(next)
-	}
-}
-
-// objectLocked is the pod that is tried for a waiter: for an up-front gang, the first of its pods.
-func (l *Ledger) objectLocked(waiter types.UID) *v1.Pod {
-	if e := l.gangs[waiter]; e != nil {
-		return e.leader.Object
-	}
-	return l.pods[waiter].Object
-}
-
-// endWaitLocked ends a pod's wait, and what is collected for it.
-func (l *Ledger) endWaitLocked(uid types.UID) {
-	l.waiting.Drop(uid)
-	l.endCollectionOfLocked(uid)
-}
-
-// holdLocked changes what is held on nodes.
-func (l *Ledger) holdLocked(changes []gang.Change) {
-	for _, change := range changes {
-		if change.Node != "" {
-			l.nodes.Hold(change.Node, change.Amount)
+		if c.preemption != nil {
+			c.preemption.queue = l.waiting.Of(c.waiter).Asks.Queue
+			l.accounts.queues.Promise(c.preemption.queue, c.preemption.demand)
 		}
 	}
 }
 
-// stepLocked lets an event happen to a gang and keeps the sums of nodes and queues in step.
-func (l *Ledger) stepLocked(e *entry, event gang.Event) {
-	l.victims.holders.Touch(e.leader.UID)
-	changes := e.Step(event)
-	l.holdLocked(changes)
-	l.chargeGangLocked(e, changes)
+// tickLocked does what has become due.
+func (l *Ledger) tickLocked(tick Tick) {
+	l.upfronts.tickBarriers()
+	if tick.Unclaimed > 0 {
+		l.slots.release(tick.Unclaimed)
+	}
+	if tick.Collect > 0 {
+		l.waits.tickCollection(tick.Collect)
+		l.waits.sweepTells()
+	}
 }

@@ -146,8 +146,8 @@ func (w *world) charges() (charges []charge) {
 			continue
 		}
 		d := quota.Demand{User: p.User, Amount: p.Requests}
-		known := w.Ledger.pods[uid]
-		if e := w.gangOfLocked(known); e != nil && e.upfront == nil {
+		known := w.Ledger.members.pods[uid]
+		if e := w.members.gangOf(known); e != nil && e.upfront == nil {
 			d.User = e.leader.User
 		}
 		if known.Kind == Lone && !p.Foreign {
@@ -155,7 +155,7 @@ func (w *world) charges() (charges []charge) {
 		}
 		charges = append(charges, charge{w.way(p.Namespace)[0].Name, d})
 	}
-	for _, e := range w.gangs {
+	for _, e := range w.members.gangs {
 		if !w.counts(e) {
 			continue
 		}
@@ -222,7 +222,7 @@ func (w *world) checkQueues(t require.TestingT) {
 func (w *world) auditor(event Event) func() {
 	switch event := event.(type) {
 	case Admitted:
-		e := w.gangs[event.Leader]
+		e := w.members.gangs[event.Leader]
 		if e == nil {
 			break
 		}
@@ -233,12 +233,12 @@ func (w *world) auditor(event Event) func() {
 			}
 		}
 	case Placed:
-		p := w.Ledger.pods[event.UID]
+		p := w.Ledger.members.pods[event.UID]
 		if p == nil || p.placed != "" {
 			break
 		}
 		return func() {
-			e := w.gangOfLocked(p)
+			e := w.members.gangOf(p)
 			if e != nil {
 				for _, slot := range e.Slots {
 					if slot.Worker == p.UID {
@@ -265,7 +265,7 @@ func (w *world) audit(what, namespace string, d quota.Demand) {
 	}
 	way := w.way(namespace)
 	for i, spec := range way {
-		u, _ := w.Ledger.queues.Usage(spec.Name)
+		u, _ := w.Ledger.accounts.queues.Usage(spec.Name)
 		if spec.State == quota.Stopped || spec.State == quota.Draining && d.Gangs > 0 {
 			trespass("queue %s is %s", spec.Name, spec.State)
 		}
@@ -301,7 +301,7 @@ func (w *world) audit(what, namespace string, d quota.Demand) {
 
 // leading is how many gangs with a leader a queue and all below it run.
 func (w *world) leading(queue string) (count int) {
-	for _, e := range w.gangs {
+	for _, e := range w.members.gangs {
 		if e.upfront == nil && w.counts(e) && slices.ContainsFunc(w.way(e.Key.Namespace), func(s quota.Spec) bool { return s.Name == queue }) {
 			count++
 		}
@@ -311,9 +311,9 @@ func (w *world) leading(queue string) (count int) {
 
 // allows tells whether its queue would let a pod, or the gang that it is tried for, start if so much were charged.
 func (w *world) allows(p Pod, charges []charge) bool {
-	known := w.Ledger.pods[p.UID]
-	asks := w.demandOfPodLocked(known)
-	if e := w.gangOfLocked(known); e != nil && e.Phase == gang.Waiting {
+	known := w.Ledger.members.pods[p.UID]
+	asks := w.accounts.demandOfPod(known)
+	if e := w.members.gangOf(known); e != nil && e.Phase == gang.Waiting {
 		asks = demandOnQueue(e)
 	}
 	return w.tree(charges).Fits(w.way(p.Namespace)[0].Name, asks).Passes()
@@ -335,13 +335,13 @@ func (w *world) tree(charges []charge) *quota.Tree {
 // Seen failing when those that are being tried were not charged, and when those let through after one that failed were not
 // taken back.
 func (w *world) checkNext(t require.TestingT) {
-	if !w.synced {
+	if !w.members.synced {
 		return
 	}
 	charges := w.charges()
 	var before []types.UID
 	for _, next := range w.waiting.Trying() {
-		if collects := w.collects(next); !collects && next.Began().Equal(w.now) {
+		if collects := w.collects(next); !collects && next.Began().Equal(w.outcome.now) {
 			require.Equal(t, next.ID(), w.naiveNext(charges, before, next.ID()), "who is tried next, after %v", before)
 		}
 		before = append(before, next.ID())
@@ -352,7 +352,7 @@ func (w *world) checkNext(t require.TestingT) {
 // collects tells whether everything has been collected for a waiter: it is tried out of turn.
 func (w *world) collects(waiter *waiting.Waiter) bool {
 	c := w.collections.of(waiter.ID())
-	return c != nil && w.readyLocked(c)
+	return c != nil && w.waits.ready(c)
 }
 
 // naiveNext is the first of those who may start and are worth a try, or are the one asked for.
@@ -368,7 +368,7 @@ func (w *world) naiveNext(charges []charge, before []types.UID, asked types.UID)
 		}
 	}
 	for asks, any := tree.Next(); any; asks, any = tree.Next() {
-		worth := asks.ID == asked || w.waiting.Worth(w.waiting.Of(asks.ID), w.now, w.Ledger.nodes.Total())
+		worth := asks.ID == asked || w.waiting.Worth(w.waiting.Of(asks.ID), w.outcome.now, w.Ledger.nodes.Total())
 		if worth && tree.Fits(asks.Queue, asks.Demand).Passes() {
 			return asks.ID
 		}

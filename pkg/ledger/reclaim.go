@@ -46,6 +46,22 @@ type victims struct {
 	// solver works for one plan at a time, and busy means that it does: not under the lock.
 	solver placement.Solver
 	busy   bool
+
+	members *members
+}
+
+// reclaims carries out what plans ask for. A pod has to go only while somebody is promised the room, and a plan that no longer stands
+// changes nothing.
+type reclaims struct {
+	nodes       *inventory.Nodes
+	members     *members
+	outcome     *outcome
+	victims     *victims
+	accounts    *accounts
+	slots       *slots
+	waits       *waits
+	waiting     *waiting.Room
+	collections *collections
 }
 
 // preemption is what others give back for one waiter. The room is kept for it in the collection that it belongs to.
@@ -85,22 +101,22 @@ func (l *Ledger) reclaim(now time.Time) []Effect {
 func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now = now
-	if !l.synced || l.victims.busy {
+	l.outcome.now = now
+	if !l.members.synced || l.victims.busy {
 		return nil, nil
 	}
 	var effects []Effect
 	for _, c := range slices.Clone(l.collections.list) {
-		if c.preemption != nil && !l.readyLocked(c) && !c.preemption.comes() {
+		if c.preemption != nil && !l.waits.ready(c) && !c.preemption.comes() {
 			l.waiting.Of(c.waiter).Claimed = time.Time{}
-			l.endCollectionLocked(c)
+			l.waits.endCollection(c)
 			effects = append(effects, l.settleLocked()...)
 		}
 	}
 	var candidates []candidate
 	lowest := l.victims.priorities.lowest()
 	if len(l.victims.reclaims) > 0 || l.waiting.Highest() > lowest { // else nobody may take anything back, however many wait
-		for _, first := range l.queues.Firsts(func(asks quota.Waiter) bool { return l.mayReclaimLocked(asks, lowest) }) {
+		for _, first := range l.accounts.queues.Firsts(func(asks quota.Waiter) bool { return l.reclaims.may(asks, lowest) }) {
 			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.Of(first.ID), l.collections.of(first.ID))})
 		}
 	}
@@ -149,13 +165,13 @@ func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Ef
 func (l *Ledger) refreshHolders() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.victims.holders.Refresh(refreshedAtOnce, l.holderLocked)
+	return l.victims.holders.Refresh(refreshedAtOnce, l.victims.holder)
 }
 
-// holderLocked is what a gang that runs, or a pod by itself, holds; nil for everybody else.
-func (l *Ledger) holderLocked(id types.UID) *reclaim.Holder {
-	if p := l.pods[id]; p != nil && p.Kind != Leader {
-		if p.placed == "" || p.Foreign || inventory.Permanent(p.Object) || l.gangOfLocked(p) != nil {
+// holder is what a gang that runs, or a pod by itself, holds; nil for everybody else.
+func (vs *victims) holder(id types.UID) *reclaim.Holder {
+	if p := vs.members.pods[id]; p != nil && p.Kind != Leader {
+		if p.placed == "" || p.Foreign || inventory.Permanent(p.Object) || vs.members.gangOf(p) != nil {
 			return nil
 		}
 		h := reclaim.Holder{
@@ -166,7 +182,7 @@ func (l *Ledger) holderLocked(id types.UID) *reclaim.Holder {
 		}
 		return h.With([]reclaim.Pod{p.held()})
 	}
-	e := l.gangs[id]
+	e := vs.members.gangs[id]
 	if e == nil || e.Phase != gang.Running {
 		return nil
 	}
@@ -175,8 +191,8 @@ func (l *Ledger) holderLocked(id types.UID) *reclaim.Holder {
 		Gang: true, Leaves: e.preemptor != "", Needed: map[string]int{}, Amount: e.open,
 	}
 	var pods []reclaim.Pod
-	for _, p := range l.apps[e.Key].workers {
-		if p.placed != "" && l.gangOfLocked(p) == e {
+	for _, p := range vs.members.apps[e.Key].workers {
+		if p.placed != "" && vs.members.gangOf(p) == e {
 			pods = append(pods, p.held())
 		}
 	}
@@ -211,9 +227,9 @@ func (p *pod) leaves() bool { return p.preemptor != "" || p.Object.DeletionTimes
 func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.victims.holders.Refresh(refreshedAtOnce, l.holderLocked) // what has happened since
+	l.victims.holders.Refresh(refreshedAtOnce, l.victims.holder) // what has happened since
 	c := &reclaim.Cluster{
-		Now: now, View: l.nodes.View(l.waiting.Epoch()), Queues: l.queues.Snapshot(), Namespaces: l.layout.Namespaces, Holders: l.victims.holders.Holders(),
+		Now: now, View: l.nodes.View(l.waiting.Epoch()), Queues: l.accounts.queues.Snapshot(), Namespaces: l.accounts.layout.Namespaces, Holders: l.victims.holders.Holders(),
 		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(l.victims.leaving, l.collections.list),
 		Taken: map[string]resource.Vector{}, Lowest: l.victims.priorities.lowest(),
 	}
@@ -259,18 +275,18 @@ func (r *preemption) comes() bool {
 	return slices.ContainsFunc(r.pods, func(p *pod) bool { return p.placed != "" })
 }
 
-// mayReclaimLocked tells whether somebody may have to leave for a waiter, whatever it lacks.
-func (l *Ledger) mayReclaimLocked(asks quota.Waiter, lowest int32) bool {
-	w := l.waiting.Of(asks.ID)
-	if asks.Elastic || !w.Claimed.IsZero() && l.now.Sub(w.Claimed) < reclaimPause {
+// may tells whether somebody may have to leave for a waiter, whatever it lacks.
+func (rs *reclaims) may(asks quota.Waiter, lowest int32) bool {
+	w := rs.waiting.Of(asks.ID)
+	if asks.Elastic || !w.Claimed.IsZero() && rs.outcome.now.Sub(w.Claimed) < reclaimPause {
 		return false
 	}
-	return (asks.Priority > lowest && !w.NeverPreempts || l.victims.reclaims[asks.Queue]) && !l.reclaimsLocked(asks.ID)
+	return (asks.Priority > lowest && !w.NeverPreempts || rs.victims.reclaims[asks.Queue]) && !rs.waits.reclaims(asks.ID)
 }
 
-// reclaimsLocked tells whether somebody leaves for a waiter already.
-func (l *Ledger) reclaimsLocked(waiter types.UID) bool {
-	c := l.collections.of(waiter)
+// reclaims tells whether somebody leaves for a waiter already.
+func (ws *waits) reclaims(waiter types.UID) bool {
+	c := ws.collections.of(waiter)
 	return c != nil && c.preemption != nil
 }
 
@@ -290,12 +306,12 @@ func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.waiting.Of(id)
-	if w == nil || l.reclaimsLocked(id) {
+	if w == nil || l.waits.reclaims(id) {
 		return reclaim.Case{}, false
 	}
 	w.Claimed = now
-	looked := reclaim.Case{Waiter: reclaimerOf(w, l.collections.of(id)), Title: w.Turn.Gang.String(), Pods: l.asksLocked(id)}
-	if object := l.objectLocked(id); object != nil {
+	looked := reclaim.Case{Waiter: reclaimerOf(w, l.collections.of(id)), Title: w.Turn.Gang.String(), Pods: l.waits.asks(id)}
+	if object := l.members.object(id); object != nil {
 		looked.Title = object.Namespace + "/" + object.Name
 	}
 	if c := l.collections.of(id); c != nil {
@@ -308,56 +324,56 @@ func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (bool, []Effect) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now = now
+	l.outcome.now = now
 	w := l.waiting.Of(id)
-	if w == nil || l.reclaimsLocked(id) {
+	if w == nil || l.waits.reclaims(id) {
 		return false, nil
 	}
-	if !l.holdsLocked(w, &plan) {
+	if !l.reclaims.valid(w, &plan) {
 		w.Claimed = time.Time{} // to be planned anew
 		return false, nil
 	}
-	spec, _ := l.queues.Spec(w.Asks.Queue)
+	spec, _ := l.accounts.queues.Spec(w.Asks.Queue)
 	if spec.Reclaim.DryRun {
-		l.tellLocked(w, gang.Verdict{Reason: gang.WouldReclaim, Message: "would take back " + plan.Summary})
+		l.waits.tell(w, gang.Verdict{Reason: gang.WouldReclaim, Message: "would take back " + plan.Summary})
 		return false, l.settleLocked()
 	}
-	l.takeLocked(w, &plan, spec.Reclaim.Grace)
+	l.reclaims.take(w, &plan, spec.Reclaim.Grace)
 	return true, l.settleLocked()
 }
 
-// holdsLocked tells whether a plan still holds: the waiter asks for the same, nothing has become of anybody who has to go, their
+// valid tells whether a plan still holds: the waiter asks for the same, nothing has become of anybody who has to go, their
 // queues still give it and that of the waiter lets it in, and the nodes have the room.
-func (l *Ledger) holdsLocked(w *waiting.Waiter, plan *reclaim.Plan) bool {
+func (rs *reclaims) valid(w *waiting.Waiter, plan *reclaim.Plan) bool {
 	if w.Asks.Queue != plan.Request.Queue || !w.Asks.Demand.Amount.Equal(plan.Request.Demand) {
 		return false
 	}
 	freed := map[string]resource.Vector{} // node -> what comes free
 	for at, v := range plan.Victims {
-		if !l.victims.holders.Is(v.Holder) || l.queueOfLocked(v.Holder.Key.Namespace) != plan.Chosen[at].Queue {
+		if !rs.victims.holders.Is(v.Holder) || rs.accounts.queueOf(v.Holder.Key.Namespace) != plan.Chosen[at].Queue {
 			return false
 		}
 		v.EachRoom(func(node string, amount resource.Vector) { freed[node] = freed[node].Add(amount) })
 	}
-	defer l.queues.Simulate(coming(l.victims.leaving, l.collections.list))()
-	if !l.queues.Allows(plan.Request, plan.Chosen) {
+	defer rs.accounts.queues.Simulate(coming(rs.victims.leaving, rs.collections.list))()
+	if !rs.accounts.queues.Allows(plan.Request, plan.Chosen) {
 		return false
 	}
-	defer l.queues.Simulate(reclaim.Released(plan.Chosen))()
-	if !l.queues.Fits(w.Asks.Queue, w.Asks.Demand).Passes() {
+	defer rs.accounts.queues.Simulate(reclaim.Released(plan.Chosen))()
+	if !rs.accounts.queues.Fits(w.Asks.Queue, w.Asks.Demand).Passes() {
 		return false
 	}
-	for _, p := range l.victims.leaving {
+	for _, p := range rs.victims.leaving {
 		if p.preemptor == "" {
 			freed[p.placed] = freed[p.placed].Add(p.Requests)
 		}
 	}
-	if c := l.collections.of(w.ID()); c != nil {
+	if c := rs.collections.of(w.ID()); c != nil {
 		for node, amount := range c.amounts() {
 			freed[node] = freed[node].Add(amount)
 		}
 	}
-	return placesHold(l.nodes, l.wantsLocked(w.ID()), plan.Places, freed)
+	return placesHold(rs.nodes, rs.waits.wants(w.ID()), plan.Places, freed)
 }
 
 // placesHold tells whether the nodes of a plan have the room when so much has come free: node -> amount.
@@ -375,10 +391,10 @@ func placesHold(nodes *inventory.Nodes, wants []want, places []reclaim.Place, fr
 	return true
 }
 
-// takeLocked lets the victims of a plan go and keeps the room for the waiter as it comes free.
-func (l *Ledger) takeLocked(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Duration) {
-	l.endCollectionOfLocked(w.ID()) // what was collected so far is part of the plan
-	c := newCollection(w.ID(), l.wantsLocked(w.ID()), l.now)
+// take lets the victims of a plan go and keeps the room for the waiter as it comes free.
+func (rs *reclaims) take(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Duration) {
+	rs.waits.endCollectionOf(w.ID()) // what was collected so far is part of the plan
+	c := newCollection(w.ID(), rs.waits.wants(w.ID()), rs.outcome.now)
 	c.preemption = &preemption{queue: w.Asks.Queue, demand: w.Asks.Demand, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + plan.Summary}}
 	c.after = evictionPatience
 	var evictions []Effect
@@ -386,47 +402,47 @@ func (l *Ledger) takeLocked(w *waiting.Waiter, plan *reclaim.Plan, grace *time.D
 		if plan.Chosen[at].Queue != w.Asks.Queue {
 			c.preemption.taken = c.preemption.taken.Add(v.Amount)
 		}
-		e, why := l.gangs[v.Holder.ID], plan.Why(at)
+		e, why := rs.members.gangs[v.Holder.ID], plan.Why(at)
 		switch {
 		case v.Kind == quota.Slot:
-			l.stepLocked(e, gang.Released{})
-			delete(l.degraded, e)
-			l.saveLocked(e)
+			rs.slots.step(e, gang.Released{})
+			delete(rs.slots.degraded, e)
+			rs.outcome.save(e)
 		case v.Kind == quota.Gang && e != nil:
 			e.preemptor = w.ID()
-			l.victims.holders.Touch(v.Holder.ID)
+			rs.victims.holders.Touch(v.Holder.ID)
 			c.preemption.gangs = append(c.preemption.gangs, e)
 		}
 		for _, held := range v.Pods {
-			p := l.pods[held.UID]
+			p := rs.members.pods[held.UID]
 			p.preemptor = w.ID()
-			l.touchLocked(p)
-			l.victims.leaving[p.UID] = p
+			rs.victims.touch(p)
+			rs.victims.leaving[p.UID] = p
 			c.preemption.pods = append(c.preemption.pods, p)
 			c.after = max(c.after, evictionPatience+p.grace(grace))
 			evictions = append(evictions, Evict{Pod: p.Object, Grace: grace, Forced: plan.Chosen[at].Protected, Verdict: gang.Verdict{Reason: gang.Reclaimed, Message: why}})
 		}
 		if len(v.Pods) == 0 {
-			l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: why}})
+			rs.outcome.effects = append(rs.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: why}})
 		}
 	}
-	l.collections.add(c)
-	l.queues.Promise(w.Asks.Queue, w.Asks.Demand)
+	rs.collections.add(c)
+	rs.accounts.queues.Promise(w.Asks.Queue, w.Asks.Demand)
 	w.Promised = true
-	l.keepPlacesLocked(c, plan.Places)
-	l.tellLocked(w, c.preemption.verdict)
-	l.effects = append(l.effects, evictions...)
+	rs.keepPlaces(c, plan.Places)
+	rs.waits.tell(w, c.preemption.verdict)
+	rs.outcome.effects = append(rs.outcome.effects, evictions...)
 }
 
-// keepPlacesLocked keeps what is free of the room of a plan.
-func (l *Ledger) keepPlacesLocked(c *collection, places []reclaim.Place) {
+// keepPlaces keeps what is free of the room of a plan.
+func (rs *reclaims) keepPlaces(c *collection, places []reclaim.Place) {
 	next := make([]int, len(c.wants)) // want -> the first of its pods without a node
 	for k := len(c.kept) - 1; k >= 0; k-- {
 		next[c.kept[k].want] = k
 	}
 	for _, place := range places {
 		for range place.Count {
-			l.collections.settleOn(l.now, c, next[place.Role], place.Node)
+			rs.collections.settleOn(rs.outcome.now, c, next[place.Role], place.Node)
 			next[place.Role]++
 		}
 	}
@@ -445,21 +461,21 @@ func (p *pod) grace(given *time.Duration) time.Duration {
 	}
 }
 
-// endPreemptionLocked lets those stay who were to go for a collection that has ended and are not on their way yet.
-func (l *Ledger) endPreemptionLocked(c *collection) {
+// endPreemption lets those stay who were to go for a collection that has ended and are not on their way yet.
+func (ws *waits) endPreemption(c *collection) {
 	if c.preemption == nil {
 		return
 	}
-	l.queues.Retract(c.preemption.queue, c.preemption.demand)
-	if w := l.waiting.Of(c.waiter); w != nil {
+	ws.accounts.queues.Retract(c.preemption.queue, c.preemption.demand)
+	if w := ws.waiting.Of(c.waiter); w != nil {
 		w.Promised = false
 	}
 	for _, p := range c.preemption.pods {
 		if p.preemptor == c.waiter {
 			p.preemptor = ""
-			l.touchLocked(p)
+			ws.victims.touch(p)
 			if !p.leaves() {
-				delete(l.victims.leaving, p.UID)
+				delete(ws.victims.leaving, p.UID)
 			}
 		}
 	}
@@ -468,10 +484,10 @@ func (l *Ledger) endPreemptionLocked(c *collection) {
 			continue
 		}
 		e.preemptor = ""
-		l.victims.holders.Touch(e.leader.UID)
-		if a := l.apps[e.Key]; a != nil {
+		ws.victims.holders.Touch(e.leader.UID)
+		if a := ws.members.apps[e.Key]; a != nil {
 			for _, p := range sorted(a.workers) {
-				l.reviseLocked(p)
+				ws.outcome.revise(p)
 			}
 		}
 	}
@@ -481,21 +497,21 @@ func (l *Ledger) endPreemptionLocked(c *collection) {
 func (l *Ledger) Situation(uid types.UID) (placed, leaves bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.pods[uid]
+	p := l.members.pods[uid]
 	return p != nil && p.placed != "", p != nil && p.preemptor != ""
 }
 
-func (v *victims) forgetBudget(namespace, name string) {
-	rest := slices.DeleteFunc(slices.Clone(v.budgets[namespace]), func(b Budget) bool { return b.Name == name })
-	if v.budgets[namespace] = rest; len(rest) == 0 {
-		delete(v.budgets, namespace)
+func (vs *victims) forgetBudget(namespace, name string) {
+	rest := slices.DeleteFunc(slices.Clone(vs.budgets[namespace]), func(b Budget) bool { return b.Name == name })
+	if vs.budgets[namespace] = rest; len(rest) == 0 {
+		delete(vs.budgets, namespace)
 	}
 }
 
-// touchLocked notes that something has become of a pod, and so of what it and its gang hold.
-func (l *Ledger) touchLocked(p *pod) {
-	l.victims.holders.Touch(p.UID)
-	if e := l.gangOfLocked(p); e != nil {
-		l.victims.holders.Touch(e.leader.UID)
+// touch notes that something has become of a pod, and so of what it and its gang hold.
+func (vs *victims) touch(p *pod) {
+	vs.holders.Touch(p.UID)
+	if e := vs.members.gangOf(p); e != nil {
+		vs.holders.Touch(e.leader.UID)
 	}
 }

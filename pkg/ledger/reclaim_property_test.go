@@ -75,11 +75,11 @@ func (l *lenders) perform(t *rapid.T) {
 }
 
 func (l *lenders) evict(t *rapid.T, e Evict) {
-	p := l.Ledger.pods[e.Pod.UID]
+	p := l.Ledger.members.pods[e.Pod.UID]
 	require.NotNil(t, p)
 	require.False(t, l.specOf(l.Ledger.waiting.Of(p.preemptor).Asks.Queue).Reclaim.DryRun, "a dry run evicts %s", e.Pod.Name)
 	if p.Kind == Leader {
-		for _, worker := range l.apps[p.Gang].workers {
+		for _, worker := range l.members.apps[p.Gang].workers {
 			require.True(t, worker.placed == "" || slices.Contains(l.going, string(worker.UID)) || l.gone[string(worker.UID)] != "", "%s goes before its executor %s", e.Pod.Name, worker.UID)
 		}
 	}
@@ -134,11 +134,11 @@ func leaves(l *Ledger, uid types.UID) bool {
 // leaveOne lets one of those go that have to, drivers after their executors.
 func (l *lenders) leaveOne(t *rapid.T) {
 	name := l.going[0]
-	if i := rapid.IntRange(0, len(l.going)-1).Draw(t, "who"); l.Ledger.pods[types.UID(l.going[i])] != nil && l.Ledger.pods[types.UID(l.going[i])].Kind != Leader {
+	if i := rapid.IntRange(0, len(l.going)-1).Draw(t, "who"); l.Ledger.members.pods[types.UID(l.going[i])] != nil && l.Ledger.members.pods[types.UID(l.going[i])].Kind != Leader {
 		name = l.going[i]
 	}
 	l.going = slices.DeleteFunc(l.going, func(other string) bool { return other == name })
-	if p := l.Ledger.pods[types.UID(name)]; p != nil && leaves(l.Ledger, p.UID) {
+	if p := l.Ledger.members.pods[types.UID(name)]; p != nil && leaves(l.Ledger, p.UID) {
 		l.gone[name] = string(p.preemptor)
 		l.tell(PodGone{p.UID})
 	}
@@ -148,7 +148,7 @@ func (l *lenders) leaveOne(t *rapid.T) {
 // started, nobody has left for a dry run, no driver before its executors, nobody of a queue within its guarantee, and nobody waits
 // who is within the guarantee of a queue that takes back while expendable executors of those who borrow would do.
 //
-// Seen failing when foreseeLocked did not count those who leave already, when expendable did count them, when a dry run was one
+// Seen failing when coming did not count those who leave already, when expendable did count them, when a dry run was one
 // in words only, when drivers stood before their executors, when the room that was kept was not on the
 // nodes of the plan, and when a claim went on waiting whose room another claim had got.
 func TestLentRoomIsReturned(t *testing.T) {
@@ -193,7 +193,7 @@ func TestLentRoomIsReturned(t *testing.T) {
 // requireNothingToTake asserts that a gang does not wait for what expendable executors of others have borrowed.
 func (l *lenders) requireNothingToTake(t *rapid.T, p Pod) {
 	spec, own := l.specOf(p.Namespace), l.standing(p.Namespace)
-	asked := l.gangs[p.UID].Definition.Workers() + 1
+	asked := l.members.gangs[p.UID].Definition.Workers() + 1
 	within := own.Used.CPU/1000+int64(asked) <= spec.Guaranteed.Vector().CPU/1000
 	if !spec.Reclaim.Enabled || spec.Reclaim.DryRun || !within {
 		return
@@ -207,10 +207,10 @@ func (l *lenders) requireNothingToTake(t *rapid.T, p Pod) {
 			continue
 		}
 		expendable := int64(0)
-		for _, e := range l.gangs {
+		for _, e := range l.members.gangs {
 			if e.Key.Namespace == giver.Name && e.Phase == gang.Running {
 				live := map[string]int{} // role -> executors
-				for _, p := range l.apps[e.Key].workers {
+				for _, p := range l.members.apps[e.Key].workers {
 					if p.placed != "" {
 						live[p.Role]++
 					}

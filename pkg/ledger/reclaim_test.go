@@ -163,7 +163,7 @@ func TestLentRoomComesBackFromExpendableWorkers(t *testing.T) {
 	assert.Equal(t, "0", c.free())
 	c.ends("x4")
 	require.True(t, slices.Contains(show(c.said), "activate y"), "%v", show(c.said))
-	verdict, _, _ := c.Gate(c.now, c.Ledger.pods["y"].Pod)
+	verdict, _, _ := c.Gate(c.now, c.Ledger.members.pods["y"].Pod)
 	require.True(t, verdict.Passes())
 	view := c.ViewFor("y")
 	free := view.Free(0).Add(*view.Free(1))
@@ -265,7 +265,7 @@ func cpu(cores int64) quota.Amounts {
 
 // leave is what the informer tells of a pod that is being deleted.
 func (c *cluster) leave(name string) {
-	p := c.Ledger.pods[types.UID(name)].Pod
+	p := c.Ledger.members.pods[types.UID(name)].Pod
 	p.Object = p.Object.DeepCopy()
 	p.Object.DeletionTimestamp = &metav1.Time{Time: c.now}
 	c.tell(PodSeen{p})

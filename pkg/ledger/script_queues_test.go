@@ -170,7 +170,7 @@ func (s *script) start(note func()) (said []string, err error) {
 // first tells whether a pod is the first of those that were let through.
 func (s *script) first(uid types.UID) bool {
 	trying := s.waiting.Trying()
-	return len(trying) > 0 && s.objectLocked(trying[0].ID()).UID == uid
+	return len(trying) > 0 && s.members.object(trying[0].ID()).UID == uid
 }
 
 // specOf is a queue as a command says.

@@ -161,8 +161,8 @@ func (s *script) run(line string) (said []string, err error) {
 		tick := Tick{Unclaimed: duration}
 		if w.has("collect") {
 			tick.Unclaimed, tick.Collect = 0, duration
-			if s.strategy = placement.Pack; w.has("domain") {
-				s.strategy = placement.SingleZone
+			if s.accounts.strategy = placement.Pack; w.has("domain") {
+				s.accounts.strategy = placement.SingleZone
 			}
 		}
 		_ = s.apply(tick)

@@ -11,7 +11,6 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/resource"
-	"retinue.dev/retinue/pkg/spark"
 )
 
 // Seats is where a pod that does not start a gang may go: a worker of an admitted gang takes a slot.
@@ -25,22 +24,22 @@ type Seats struct {
 	Verdict gang.Verdict
 }
 
-// seatsLocked finds open slots for a worker. At most limit nodes are named for a pinned worker, so that its scheduling cycle
+// seats finds open slots for a worker. At most limit nodes are named for a pinned worker, so that its scheduling cycle
 // looks at a handful of nodes; one that roams learns all its slots.
-func (l *Ledger) seatsLocked(uid types.UID, limit int) Seats {
-	p := l.pods[uid]
+func (g *gate) seats(uid types.UID, limit int) Seats {
+	p := g.members.pods[uid]
 	if p == nil {
 		return Seats{}
 	}
 	if p.Kind == Worker {
-		if verdict := l.gateWorkerLocked(p); !verdict.Passes() {
+		if verdict := g.worker(p); !verdict.Passes() {
 			return Seats{Verdict: verdict}
 		}
 	}
-	if !l.claimsLocked(p) {
-		return Seats{Verdict: l.allowsLocked(p)}
+	if !g.members.claims(p) {
+		return Seats{Verdict: g.waits.allows(p)}
 	}
-	e := l.gangOfLocked(p)
+	e := g.members.gangOf(p)
 	seats := Seats{Slots: map[string]resource.Vector{}}
 	e.OpenSlots(p.Role, func(slot gang.Slot) bool {
 		if slot.Node != "" {
@@ -86,20 +85,20 @@ type Attempt struct {
 func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Effect) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now = now
-	p := l.pods[uid]
+	l.outcome.now = now
+	p := l.members.pods[uid]
 	if p == nil {
-		return Attempt{View: l.viewForLocked(uid)}, nil
+		return Attempt{View: l.waits.viewFor(uid)}, nil
 	}
-	waiter := l.waiterOfLocked(p)
+	waiter := l.members.waiterOf(p)
 	l.waiting.Entered(waiter, p.number, now)
-	l.callNextLocked(waiter)
-	attempt := l.attemptLocked(p, waiter, limit)
-	inTurn := attempt.Gang || l.queued() && !l.claimsLocked(p) // others pass the Gate out of turn
+	l.waits.callNext(waiter)
+	attempt := l.gate.attempt(p, waiter, limit)
+	inTurn := attempt.Gang || l.accounts.queued() && !l.members.claims(p) // others pass the Gate out of turn
 	if w := l.waiting.Of(waiter); w != nil && !w.Trying() && inTurn {
-		later := l.verdictLocked(w)
+		later := l.waits.verdict(w)
 		if later.Reason != gang.BehindOthers { // its own reason is told again when this one is not true any more
-			later = gang.Verdict{Reason: gang.BehindOthers, Message: l.whyLaterLocked(w)}
+			later = gang.Verdict{Reason: gang.BehindOthers, Message: l.waits.whyLater(w)}
 		}
 		attempt.Demand.Verdict, attempt.Seats.Verdict = later, later
 	}
@@ -110,38 +109,38 @@ func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Ef
 func (l *Ledger) Precheck(uid types.UID) (Attempt, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.pods[uid]
+	p := l.members.pods[uid]
 	if p == nil {
 		return Attempt{}, false
 	}
-	waiter := l.waiterOfLocked(p)
+	waiter := l.members.waiterOf(p)
 	if w := l.waiting.Of(waiter); w == nil || !w.Trying() {
 		return Attempt{}, false
 	}
-	return l.attemptLocked(p, waiter, 0), true
+	return l.gate.attempt(p, waiter, 0), true
 }
 
-func (l *Ledger) attemptLocked(p *pod, waiter types.UID, limit int) Attempt {
-	attempt := Attempt{View: l.viewForLocked(waiter)}
-	if attempt.Demand, attempt.Gang = l.demandLocked(p.UID); !attempt.Gang && p.Kind != Leader {
-		attempt.Seats = l.seatsLocked(p.UID, limit)
+func (g *gate) attempt(p *pod, waiter types.UID, limit int) Attempt {
+	attempt := Attempt{View: g.waits.viewFor(waiter)}
+	if attempt.Demand, attempt.Gang = g.demand(p.UID); !attempt.Gang && p.Kind != Leader {
+		attempt.Seats = g.seats(p.UID, limit)
 	}
 	return attempt
 }
 
-// demandLocked is the Demand of an Attempt; false when there is none.
-func (l *Ledger) demandLocked(uid types.UID) (Demand, bool) {
-	p := l.pods[uid]
+// demand is the Demand of an Attempt; false when there is none.
+func (g *gate) demand(uid types.UID) (Demand, bool) {
+	p := g.members.pods[uid]
 	if p == nil {
 		return Demand{}, false
 	}
-	e := l.gangOfLocked(p)
+	e := g.members.gangOf(p)
 	if e == nil || e.Phase != gang.Waiting || p != e.leader && !e.tries(p) {
 		return Demand{}, false
 	}
 	demand := Demand{
-		Definition: e.Definition, Leader: e.leader.UID, Pods: l.asksLocked(e.leader.UID),
-		Verdict: verdictOf(l.fitsLocked(e.leader.UID, l.queueOfLocked(e.Key.Namespace), demandOnQueue(e))),
+		Definition: e.Definition, Leader: e.leader.UID, Pods: g.waits.asks(e.leader.UID),
+		Verdict: verdictOf(g.waits.fits(e.leader.UID, g.accounts.queueOf(e.Key.Namespace), demandOnQueue(e))),
 	}
 	if e.upfront != nil {
 		demand.Upfront, demand.Role, demand.Resources = true, p.Role, e.upfront.group.Resources
@@ -149,39 +148,12 @@ func (l *Ledger) demandLocked(uid types.UID) (Demand, bool) {
 	return demand, true
 }
 
-// asksLocked is what a gang or a pod by itself asks of nodes, all its pods together.
-func (l *Ledger) asksLocked(waiter types.UID) inventory.Demand {
-	e := l.gangs[waiter]
-	if e == nil {
-		p := l.pods[waiter]
-		return inventory.Demand{Roles: []inventory.Pods{{Name: "pod", Pod: p.Object, Requests: p.Requests, Count: 1}}, Strategy: l.strategyLocked(p.Namespace)}
-	}
-	asks := inventory.Demand{Strategy: l.strategyLocked(e.Key.Namespace)}
-	if e.upfront == nil {
-		asks.Leader = &inventory.Pods{Name: "leader", Pod: e.leader.Object, Requests: e.leader.Requests, Count: 1}
-		if spark.IsDriver(e.leader.Object) {
-			asks.Leader.Name = spark.RoleDriver
-		}
-	}
-	for _, role := range e.Gang.Definition.Roles {
-		name := role.Name
-		switch {
-		case e.upfront != nil && spark.IsExecutor(role.Pod):
-			name = spark.RoleExecutor
-		case e.upfront != nil:
-			name = "pod" // whose role is a signature, which nobody can read
-		}
-		asks.Roles = append(asks.Roles, inventory.Pods{Name: name, Pod: role.Pod, Requests: role.Requests, Count: role.Count})
-	}
-	return asks
-}
-
 // Reservation of a leader's gang, to be kept where a restarted scheduler finds it, with every slot open: workers that
 // are there then claim theirs again. false when the gang is not admitted.
 func (l *Ledger) Reservation(leader types.UID) (Reservation, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.gangs[leader]
+	e := l.members.gangs[leader]
 	if e == nil || e.upfront != nil || !e.Phase.Admitted() {
 		return Reservation{}, false
 	}
@@ -205,7 +177,7 @@ func (l *Ledger) Awaited() []Awaited {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var awaited []Awaited
-	for _, e := range slices.SortedFunc(maps.Keys(l.admittedLocked()), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
+	for _, e := range slices.SortedFunc(maps.Keys(l.members.admitted()), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
 		for _, slot := range e.Slots {
 			if slot.Worker == "" && slot.Node != "" {
 				awaited = append(awaited, Awaited{e.Gang.Definition.Roles[slot.Role].Pod, slot.Node})

@@ -7,7 +7,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -96,43 +95,6 @@ func (s *selectors) register(e *entry, all map[types.UID]*pod) map[types.UID]*po
 		}
 	}
 	return selected
-}
-
-// assignRolesLocked finds out what the pods are that a gang selects which has just been defined.
-func (l *Ledger) assignRolesLocked(e *entry) {
-	candidates := l.selectors.register(e, l.pods)
-	maps.Copy(candidates, l.apps[e.Key].workers)
-	for _, p := range sorted(candidates) {
-		l.reconsiderLocked(p)
-	}
-}
-
-// reconsiderLocked finds out anew what a pod is in which gang.
-func (l *Ledger) reconsiderLocked(p *pod) {
-	seen := p.Pod
-	seen.play(p.shown)
-	l.selectors.assignRole(&seen)
-	if seen.part() != p.part() {
-		l.updateLocked(p, seen)
-	}
-}
-
-// unassignRolesLocked reconsiders the workers of an application that are workers only because a role, which may be gone,
-// selected them.
-func (l *Ledger) unassignRolesLocked(a *app) {
-	for _, p := range sorted(a.workers) {
-		if p.part() != p.shown {
-			l.reconsiderLocked(p)
-		}
-	}
-}
-
-// workLocked lets a placed pod that was found to be a worker take its place in the gang.
-func (l *Ledger) workLocked(p *pod) {
-	if e := l.gangOfLocked(p); e != nil && p.Kind == Worker && p.placed != "" {
-		l.measureLocked(e, p)
-		l.stepLocked(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
-	}
 }
 
 // remove forgets the selectors of a gang.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 )
 
 const (
@@ -34,6 +35,25 @@ type upfront struct {
 	told bool
 }
 
+// upfronts are the gangs without a leader. While one is Reserved, none of its pods is bound; barred are those of whose pods some have
+// a node and are not bound, or may still begin to wait for the others.
+type upfronts struct {
+	// groups are the declarations of up-front gangs.
+	groups map[gang.Key]Group
+	// barred are the up-front gangs whose pods wait for one another, or may still do so.
+	barred map[*entry]struct{}
+	// resting are the up-front gangs whose pods have waited for one another in vain, until they are tried again.
+	resting map[*entry]struct{}
+
+	nodes     *inventory.Nodes
+	members   *members
+	outcome   *outcome
+	victims   *victims
+	slots     *slots
+	waits     *waits
+	lifecycle *lifecycle
+}
+
 // tries tells whether a pod is the one that is tried for its up-front gang.
 func (e *entry) tries(p *pod) bool {
 	return e.upfront != nil && e.upfront.first == p && e.Phase == gang.Waiting
@@ -48,15 +68,15 @@ func (g Group) equal(other Group) bool {
 
 func compareKeys(a, b gang.Key) int { return cmp.Compare(a.String(), b.String()) }
 
-// assembleLocked takes a pod into its up-front gang.
-func (l *Ledger) assembleLocked(a *app, p *pod) {
+// assemble takes a pod into its up-front gang.
+func (us *upfronts) assemble(a *app, p *pod) {
 	a.upfront++
 	a.together = max(a.together, p.Together)
 	if p.bound {
 		a.bound++
 	}
 	if len(a.leaders) == 0 || a.leaders[0].Phase != gang.Waiting {
-		l.musterLocked(p.Gang)
+		us.muster(p.Gang)
 	} // else there are enough already
 }
 
@@ -72,8 +92,8 @@ func (a *app) recount(p *pod) {
 	}
 }
 
-// desertLocked takes a pod that has ended out of its up-front gang.
-func (l *Ledger) desertLocked(a *app, p *pod) {
+// desert takes a pod that has ended out of its up-front gang.
+func (us *upfronts) desert(a *app, p *pod) {
 	a.upfront--
 	if p.bound {
 		a.bound--
@@ -86,70 +106,70 @@ func (l *Ledger) desertLocked(a *app, p *pod) {
 	}
 	switch e := a.leaders[0]; {
 	case a.upfront == 0:
-		l.endGangLocked(e)
+		us.lifecycle.endGang(e)
 	case e.Phase == gang.Reserved:
-		l.callOffLocked(e, gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("pod %s of the gang has ended before it started", p.Object.Name)})
+		us.callOff(e, gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("pod %s of the gang has ended before it started", p.Object.Name)})
 	default:
-		l.musterLocked(p.Gang)
+		us.muster(p.Gang)
 	}
 }
 
-// musterLocked counts the pods of an up-front gang anew: it is defined as soon as there are as many as start together.
+// muster counts the pods of an up-front gang anew: it is defined as soon as there are as many as start together.
 // For any other gang, and for one that is admitted, it does nothing.
-func (l *Ledger) musterLocked(key gang.Key) {
-	a := l.apps[key]
+func (us *upfronts) muster(key gang.Key) {
+	a := us.members.apps[key]
 	if a == nil || a.upfront == 0 || len(a.leaders) > 0 && a.leaders[0].upfront == nil {
 		return
 	}
 	if len(a.leaders) == 0 {
 		leader := &pod{Pod: Pod{UID: types.UID("group:" + key.String()), Namespace: key.Namespace, Kind: Leader, Gang: key}}
 		a.leaders = []*entry{{Gang: gang.New(key, leader.UID), leader: leader, upfront: &upfront{}}}
-		l.gangs[leader.UID] = a.leaders[0]
+		us.members.gangs[leader.UID] = a.leaders[0]
 		for uid := range a.workers {
-			l.victims.holders.Touch(uid) // they are not by themselves any more
+			us.victims.holders.Touch(uid) // they are not by themselves any more
 		}
 	}
 	e := a.leaders[0]
-	if e.Phase.Admitted() || !l.synced {
+	if e.Phase.Admitted() || !us.members.synced {
 		return
 	}
-	group, declared := l.groups[key]
+	group, declared := us.groups[key]
 	if !declared && a.together > 0 {
 		group, declared = Group{Key: key, Minimum: a.together}, true
 	}
 	e.upfront.group = group
 	switch {
 	case a.bound > 0 && group.Problem == "":
-		l.resumeGroupLocked(a, e)
+		us.resumeGroup(a, e)
 	case !declared || group.Problem != "" || a.upfront < group.Minimum:
-		l.undefineLocked(e, group.Problem)
+		us.undefine(e, group.Problem)
 	default:
-		l.lineUpLocked(a, e)
+		us.lineUp(a, e)
 	}
 }
 
-// undefineLocked makes a gang that holds nothing one of which too little is known, or something wrong.
-func (l *Ledger) undefineLocked(e *entry, problem string) {
-	l.endWaitLocked(e.leader.UID)
+// undefine makes a gang that holds nothing one of which too little is known, or something wrong.
+func (us *upfronts) undefine(e *entry, problem string) {
+	us.waits.endWait(e.leader.UID)
 	if e.Phase != gang.Forming {
 		e.Gang = gang.New(e.Key, e.leader.UID)
 	}
 	e.upfront.first, e.eligibility = nil, nil
 	if problem != "" {
-		l.stepLocked(e, gang.Refuted{Problem: problem})
+		us.slots.step(e, gang.Refuted{Problem: problem})
 	}
 }
 
-// lineUpLocked defines a gang by those of its pods that start together, and chooses the one that is tried for all.
-func (l *Ledger) lineUpLocked(a *app, e *entry) {
-	members := l.enrolLocked(a, e)
-	if len(l.barredPodsLocked(e)) > 0 {
+// lineUp defines a gang by those of its pods that start together, and chooses the one that is tried for all.
+func (us *upfronts) lineUp(a *app, e *entry) {
+	members := us.enrol(a, e)
+	if len(us.members.barredPods(e)) > 0 {
 		return // until the last of them has been taken back
 	}
 	first := members[0]
 	e.upfront.first, e.upfront.told = first, false
 	e.standFor(first)
-	l.reviseLocked(first)
+	us.outcome.revise(first)
 }
 
 // standFor makes the leader of an up-front gang stand for one of its pods.
@@ -158,9 +178,9 @@ func (e *entry) standFor(p *pod) {
 	e.leader.User, e.leader.Rank, e.leader.NeverPreempts, e.leader.Foreign = p.User, p.Rank, p.NeverPreempts, p.Foreign
 }
 
-// enrolLocked defines a gang by those of its pods that start together: those that have a node, and then the first in
+// enrol defines a gang by those of its pods that start together: those that have a node, and then the first in
 // turn.
-func (l *Ledger) enrolLocked(a *app, e *entry) []*pod {
+func (us *upfronts) enrol(a *app, e *entry) []*pod {
 	var members []*pod
 	for _, p := range a.workers {
 		if p.Upfront {
@@ -184,8 +204,8 @@ func (l *Ledger) enrolLocked(a *app, e *entry) []*pod {
 		}
 	}
 	slices.SortFunc(definition.Roles, func(a, b gang.Role) int { return cmp.Compare(a.Name, b.Name) })
-	l.undefineLocked(e, "")
-	l.stepLocked(e, gang.Defined{Definition: definition})
+	us.undefine(e, "")
+	us.slots.step(e, gang.Defined{Definition: definition})
 	return members
 }
 
@@ -201,28 +221,28 @@ func (p *pod) standing() int {
 	}
 }
 
-// resumeGroupLocked admits a gang some of whose pods are bound: a scheduler before this one has let it go. Each slot is
+// resumeGroup admits a gang some of whose pods are bound: a scheduler before this one has let it go. Each slot is
 // where its pod is or was going to; those that find no room there seek it before anybody else gets any.
-func (l *Ledger) resumeGroupLocked(a *app, e *entry) {
-	members := l.enrolLocked(a, e)
+func (us *upfronts) resumeGroup(a *app, e *entry) {
+	members := us.enrol(a, e)
 	var slots []gang.Slot
 	for _, p := range members {
 		home := cmp.Or(p.placed, p.Nominated)
-		if !l.nodes.Exists(home) {
+		if !us.nodes.Exists(home) {
 			home = ""
 		}
 		role := slices.IndexFunc(e.Gang.Definition.Roles, func(role gang.Role) bool { return role.Name == p.Role })
 		slots = append(slots, gang.Slot{Role: role, Node: home, Requests: p.Requests})
 	}
 	e.standFor(members[0])
-	l.stepLocked(e, gang.Admitted{Slots: slots})
-	l.unsettled[e] = struct{}{}
-	l.gatherLocked(e)
-	l.goLocked(e)
+	us.slots.step(e, gang.Admitted{Slots: slots})
+	us.slots.unsettled[e] = struct{}{}
+	us.lifecycle.gather(e)
+	us.start(e)
 }
 
-// unbarLocked lets the pods of an up-front gang go once all its slots are claimed.
-func (l *Ledger) unbarLocked(e *entry) {
+// unbar lets the pods of an up-front gang go once all its slots are claimed.
+func (us *upfronts) unbar(e *entry) {
 	if e.upfront == nil || e.Phase != gang.Reserved {
 		return
 	}
@@ -231,141 +251,97 @@ func (l *Ledger) unbarLocked(e *entry) {
 		for _, slot := range e.Slots {
 			nodes[slot.Node] = struct{}{}
 		}
-		l.effects = append(l.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.GangAdmitted,
+		us.outcome.effects = append(us.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.GangAdmitted,
 			Message: fmt.Sprintf("%d pods that start together have room on %d nodes", claimed, len(nodes))}})
-		l.goLocked(e)
+		us.start(e)
 	}
 }
 
-func (l *Ledger) goLocked(e *entry) {
-	l.stepLocked(e, gang.Seated{})
+func (us *upfronts) start(e *entry) {
+	us.slots.step(e, gang.Seated{})
 	e.leader.bound, e.leader.Ready = true, true
 	e.upfront.first, e.upfront.vain = nil, 0
-	l.barred[e] = struct{}{}
-	l.allowLocked(e)
+	us.barred[e] = struct{}{}
+	us.allow(e)
 }
 
-// allowLocked lets every pod of the gang go that has a node and is not bound yet. It is repeated with every tick until
+// allow lets every pod of the gang go that has a node and is not bound yet. It is repeated with every tick until
 // all are bound: a pod may begin to wait only after it was allowed to go.
-func (l *Ledger) allowLocked(e *entry) {
-	if barred := l.barredPodsLocked(e); len(barred) > 0 {
-		l.effects = append(l.effects, Allow{barred})
+func (us *upfronts) allow(e *entry) {
+	if barred := us.members.barredPods(e); len(barred) > 0 {
+		us.outcome.effects = append(us.outcome.effects, Allow{barred})
 	} else {
-		delete(l.barred, e)
+		delete(us.barred, e)
 	}
 }
 
-// barredPodsLocked are the pods of the gang that have a node and are not bound.
-func (l *Ledger) barredPodsLocked(e *entry) []types.UID {
-	var barred []types.UID
-	for uid, p := range l.apps[e.Key].workers {
-		if p.Upfront && p.placed != "" && !p.bound {
-			barred = append(barred, uid)
-		}
-	}
-	slices.Sort(barred)
-	return barred
-}
-
-// strandedLocked gives everything back if a pod of an up-front gang did not keep its node before all had one. When the
+// stranded gives everything back if a pod of an up-front gang did not keep its node before all had one. When the
 // last of them has been taken back, the gang may be tried again.
-func (l *Ledger) strandedLocked(e *entry) {
+func (us *upfronts) stranded(e *entry) {
 	switch {
 	case e.upfront == nil || e.upfront.first != nil && e.Phase == gang.Waiting:
 	case e.Phase == gang.Reserved:
-		l.callOffLocked(e, gang.Verdict{Reason: gang.GangIncomplete, Message: "one of its pods did not keep its node"})
-	case len(l.barredPodsLocked(e)) == 0:
-		l.musterLocked(e.Key)
+		us.callOff(e, gang.Verdict{Reason: gang.GangIncomplete, Message: "one of its pods did not keep its node"})
+	case len(us.members.barredPods(e)) == 0:
+		us.muster(e.Key)
 	}
 }
 
-// callOffLocked takes back an admission before the gang has started. Its pods that wait for one another are rejected,
+// callOff takes back an admission before the gang has started. Its pods that wait for one another are rejected,
 // again with every tick until all have been taken back: a pod may begin to wait only after it was rejected.
-func (l *Ledger) callOffLocked(e *entry, verdict gang.Verdict) {
-	l.stepLocked(e, gang.Unseated{})
-	delete(l.degraded, e)
-	for _, p := range l.apps[e.Key].workers {
+func (us *upfronts) callOff(e *entry, verdict gang.Verdict) {
+	us.slots.step(e, gang.Unseated{})
+	delete(us.slots.degraded, e)
+	for _, p := range us.members.apps[e.Key].workers {
 		p.roams = false
 	}
-	l.rejectLocked(e, verdict)
-	l.musterLocked(e.Key)
+	us.reject(e, verdict)
+	us.muster(e.Key)
 }
 
-func (l *Ledger) rejectLocked(e *entry, verdict gang.Verdict) {
-	if barred := l.barredPodsLocked(e); len(barred) > 0 {
-		l.effects = append(l.effects, Reject{barred, verdict})
+func (us *upfronts) reject(e *entry, verdict gang.Verdict) {
+	if barred := us.members.barredPods(e); len(barred) > 0 {
+		us.outcome.effects = append(us.outcome.effects, Reject{barred, verdict})
 	} else {
-		delete(l.barred, e)
+		delete(us.barred, e)
 	}
 }
 
-// tickBarriersLocked calls off what has waited too long, repeats what may have been missed, and lets those that have
+// tickBarriers calls off what has waited too long, repeats what may have been missed, and lets those that have
 // rested be tried again.
-func (l *Ledger) tickBarriersLocked() {
+func (us *upfronts) tickBarriers() {
 	byTurn := func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }
-	for _, e := range slices.SortedFunc(maps.Keys(l.barred), byTurn) {
+	for _, e := range slices.SortedFunc(maps.Keys(us.barred), byTurn) {
 		switch {
 		case e.Phase == gang.Running:
-			l.allowLocked(e)
+			us.allow(e)
 		case e.Phase != gang.Reserved:
-			l.rejectLocked(e, gang.Verdict{Reason: gang.GangIncomplete, Message: "its gang was called off"})
-		case l.now.Sub(e.progress) >= e.upfront.barrier():
-			l.restLocked(e)
+			us.reject(e, gang.Verdict{Reason: gang.GangIncomplete, Message: "its gang was called off"})
+		case us.outcome.now.Sub(e.progress) >= e.upfront.barrier():
+			us.rest(e)
 		}
 	}
-	for _, e := range slices.SortedFunc(maps.Keys(l.resting), byTurn) {
-		if l.now.Before(e.upfront.rested) {
+	for _, e := range slices.SortedFunc(maps.Keys(us.resting), byTurn) {
+		if us.outcome.now.Before(e.upfront.rested) {
 			continue
 		}
-		delete(l.resting, e)
+		delete(us.resting, e)
 		if e.upfront.first != nil {
-			l.reviseLocked(e.upfront.first)
+			us.outcome.revise(e.upfront.first)
 		}
 	}
 }
 
-// restLocked calls a gang off whose pods have waited for one another in vain, and keeps it from trying again at once.
-func (l *Ledger) restLocked(e *entry) {
+// rest calls a gang off whose pods have waited for one another in vain, and keeps it from trying again at once.
+func (us *upfronts) rest(e *entry) {
 	claimed, open := e.Counts()
 	verdict := gang.Verdict{Reason: gang.GangTimeout,
 		Message: fmt.Sprintf("%d of %d pods that start together found no node within %s although room was kept for them", open, claimed+open, e.upfront.barrier())}
 	e.upfront.vain++
-	e.upfront.rested = l.now.Add(min(e.upfront.barrier()<<min(e.upfront.vain, 8), longestRest))
-	l.resting[e] = struct{}{}
-	l.effects = append(l.effects, Tell{e.leader.Object, verdict})
-	l.callOffLocked(e, verdict)
-}
-
-// gateMemberLocked lets only one pod of an up-front gang through, which is tried for all of them.
-func (l *Ledger) gateMemberLocked(e *entry, p *pod) gang.Verdict {
-	_, rests := l.resting[e]
-	switch u := e.upfront; {
-	case p.Problem != "":
-		return gang.Verdict{Reason: gang.InvalidGang, Message: p.Problem}
-	case p.Leader != "" && l.pods[p.Leader] == nil:
-		return leaderGone(p)
-	case e.Phase == gang.Invalid:
-		return gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}
-	case e.Phase == gang.Forming:
-		verdict := gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist", p.Gang)}
-		if u.group.Minimum > 0 {
-			verdict.Message = fmt.Sprintf("%d of %d pods that start together are there", l.apps[e.Key].upfront, u.group.Minimum)
-		}
-		if !u.told {
-			u.told = true
-			l.effects = append(l.effects, Tell{p.Object, verdict})
-		}
-		return verdict
-	case rests:
-		return gang.Verdict{Reason: gang.GangTimeout,
-			Message: fmt.Sprintf("its pods have waited for one another in vain %d times; the next attempt is in %s", u.vain, u.rested.Sub(l.now).Round(time.Second))}
-	case u.first == p:
-		return l.gateWaitingLocked(e)
-	}
-	if w := l.waiting.Of(e.leader.UID); w != nil {
-		return l.verdictLocked(w)
-	}
-	return gang.Verdict{Reason: gang.BehindOthers, Message: "its gang is tried as a whole, with another of its pods"}
+	e.upfront.rested = us.outcome.now.Add(min(e.upfront.barrier()<<min(e.upfront.vain, 8), longestRest))
+	us.resting[e] = struct{}{}
+	us.outcome.effects = append(us.outcome.effects, Tell{e.leader.Object, verdict})
+	us.callOff(e, verdict)
 }
 
 // Barrier tells whether a pod that has a node must wait for the rest of its gang before it is bound; an Allow or Reject
@@ -373,11 +349,11 @@ func (l *Ledger) gateMemberLocked(e *entry, p *pod) gang.Verdict {
 func (l *Ledger) Barrier(uid types.UID) (waits bool, verdict gang.Verdict) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.pods[uid]
+	p := l.members.pods[uid]
 	if p == nil {
 		return false, gang.Verdict{}
 	}
-	e := l.gangOfLocked(p)
+	e := l.members.gangOf(p)
 	switch {
 	case e == nil || e.upfront == nil || e.Phase == gang.Running:
 		return false, gang.Verdict{}

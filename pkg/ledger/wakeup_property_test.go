@@ -372,7 +372,7 @@ func (q *queue) settleNow(t require.TestingT) {
 					q.bind(uid)
 				}
 			}
-		case len(q.barred) > 0 || len(q.resting) > 0:
+		case len(q.barred) > 0 || len(q.upfronts.resting) > 0:
 			q.clock = q.clock.Add(longestRest)
 			q.tell(Tick{})
 		case len(q.waiting.Trying()) > 0:
@@ -418,7 +418,7 @@ func (q *queue) each(f func(p Pod, d Demand)) {
 			continue
 		}
 		d, waiting := q.Demand(uid)
-		if e := q.gangOfLocked(q.Ledger.pods[uid]); p.Upfront && e.Phase == gang.Waiting {
+		if e := q.members.gangOf(q.Ledger.members.pods[uid]); p.Upfront && e.Phase == gang.Waiting {
 			d, waiting = Demand{Definition: e.Definition, Upfront: true, Role: p.Role}, true // whoever is tried for all
 		}
 		if p.Kind == Leader && !waiting || p.Kind == Worker && !waiting && !q.gate(p).Passes() {
@@ -451,10 +451,10 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 			_, _, fits := q.plan(view, p, d)
 			fits = fits && (p.Signature != sociable || q.company()) && q.allows(p, q.charges())
 			require.False(t, fits, "%s %v waits although it fits", p.UID, p.part())
-			if p.Kind != Worker || q.gangs[p.Leader] == nil {
+			if p.Kind != Worker || q.members.gangs[p.Leader] == nil {
 				return
 			}
-			q.gangs[p.Leader].OpenSlots(p.Role, func(slot gang.Slot) bool {
+			q.members.gangs[p.Leader].OpenSlots(p.Role, func(slot gang.Slot) bool {
 				i, homely := view.Index(slot.Node)
 				require.False(t, homely && p.Requests.Fits(view.Free(i).Add(slot.Requests)), "%s waits although it has a slot on %s", p.UID, slot.Node)
 				return true
@@ -496,7 +496,7 @@ func TestEverybodyStartsWhenOthersEnd(t *testing.T) {
 // TestABigGangStartsThoughSmallOnesKeepComing: room is collected for it as they end. Without that, there is always one
 // of them that fits what one before it has left.
 //
-// Seen failing when tickCollectionLocked never began, and when room was kept only where a whole pod fits.
+// Seen failing when waits.tickCollection never began, and when room was kept only where a whole pod fits.
 func TestABigGangStartsThoughSmallOnesKeepComing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := newQueue()
@@ -520,12 +520,12 @@ func TestABigGangStartsThoughSmallOnesKeepComing(t *testing.T) {
 			for range 6 {
 				q.arrive(q.newMember("big", 2))
 			}
-			started = func() bool { return q.gangs["group:ns/podgroup/big"].Phase == gang.Running }
+			started = func() bool { return q.members.gangs["group:ns/podgroup/big"].Phase == gang.Running }
 		} else {
 			big := q.newPod(Leader, "big", 2)
 			q.definitions[big.UID] = definition(5, 2)
 			q.arrive(big)
-			started = func() bool { return q.gangs[big.UID].Phase == gang.Running }
+			started = func() bool { return q.members.gangs[big.UID].Phase == gang.Running }
 		}
 		for range 100 {
 			q.clock = q.clock.Add(time.Minute)

@@ -122,7 +122,7 @@ func (k *crew) living() (pods []*v1.Pod, placed int) {
 // bound checks the first of a crew that is bound: everybody of the start must have a place by then, or a slot if it lost
 // its place after all had one. Of what a replica knew that does not live any more nothing is left to check.
 //
-// Seen failing when Barrier let pods go at once, and when musterLocked did not wait for all of them.
+// Seen failing when Barrier let pods go at once, and when upfronts.muster did not wait for all of them.
 func (k *crew) bound(pod *v1.Pod, by string) {
 	if k.started {
 		return

@@ -15,7 +15,7 @@
 // that it shows when a room has only got more doors.
 //
 //	walks                            the watched walks, with what they should be
-//	walks -v Ledger.losePodLocked    a walk from any function, as package.Function or Type.method, with every stay
+//	walks -v lifecycle.lose    a walk from any function, as package.Function or Type.method, with every stay
 package main
 
 import (
@@ -34,9 +34,9 @@ var watched = []struct {
 }{
 	{"spark.Infer", 0},
 	{"Ledger.arrangeLocked", 0}, // a Queue was edited
-	{"Ledger.losePodLocked", 40},
+	{"lifecycle.lose", 40},
 	{"Ledger.reclaimFor", 25}, // room is taken back
-	{"Ledger.gateWaitingLocked", 20},
+	{"gate.starting", 20},
 }
 
 func main() {

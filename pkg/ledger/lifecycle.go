@@ -1,0 +1,473 @@
+package ledger
+
+import (
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/waiting"
+)
+
+// lifecycle is the way of a pod, and of the gang that it leads, from the first sight to the end: what a pod has on its node, in its
+// gang and with its queue is given back when it ends, whatever happened between.
+type lifecycle struct {
+	nodes    *inventory.Nodes
+	members  *members
+	outcome  *outcome
+	victims  *victims
+	accounts *accounts
+	slots    *slots
+	waits    *waits
+	waiting  *waiting.Room
+	upfronts *upfronts
+}
+
+// see takes a pod's new state. One that is being deleted before it has a node will never run, whoever holds up its
+// deletion: it has ended.
+func (lc *lifecycle) see(seen Pod) {
+	if seen.doomed() && (lc.members.pods[seen.UID] == nil || lc.members.pods[seen.UID].placed == "") {
+		lc.lose(seen.UID)
+		return
+	}
+	shown := seen.part()
+	lc.members.selectors.assignRole(&seen)
+	p := lc.members.pods[seen.UID]
+	if p == nil {
+		p = &pod{Pod: seen, shown: shown}
+		lc.members.pods[seen.UID] = p
+		lc.members.selectors.addPod(p)
+		lc.join(p)
+	} else {
+		p.shown = shown
+		lc.update(p, seen)
+	}
+	if e := lc.members.gangOf(p); e != nil && p.Kind == Worker {
+		lc.slots.measure(e, p)
+	}
+	if seen.Node != "" {
+		lc.place(p, seen.Node, true)
+	}
+	if seen.Object.DeletionTimestamp != nil && p.placed != "" {
+		lc.victims.leaving[seen.UID] = p
+	}
+}
+
+// update takes the new state of a pod seen before.
+func (lc *lifecycle) update(p *pod, seen Pod) {
+	defer lc.accounts.chargeAgain(p, p.User)
+	if more, stays := seen.Requests.Sub(p.Requests), permanent(&seen).Sub(permanent(&p.Pod)); p.placed != "" && !(more.IsZero() && stays.IsZero()) {
+		lc.nodes.Use(p.placed, more)
+		lc.nodes.Stay(p.placed, stays)
+	}
+	if !maps.Equal(p.Labels, seen.Labels) {
+		lc.members.selectors.removePod(p)
+		defer lc.members.selectors.addPod(p)
+	}
+	if p.part() != seen.part() {
+		// Somebody changed its labels, or a gang was defined or has ended.
+		lc.leave(p)
+		p.Pod, p.roams = seen, false
+		lc.join(p)
+		lc.work(p)
+		lc.outcome.revise(p)
+		return
+	}
+	mended := p.Upfront && (p.Together != seen.Together || p.Problem != seen.Problem)
+	ready, ranked := seen.Ready && !p.Ready, seen.Rank != p.Rank
+	p.Pod = seen
+	e := lc.members.gangs[p.UID]
+	if e != nil && ready {
+		e.progress = lc.outcome.now
+	}
+	if ranked && lc.waiting.Of(p.UID) != nil {
+		lc.outcome.revise(p) // it waits elsewhere now
+	}
+	if mended {
+		lc.members.apps[p.Gang].recount(p)
+		lc.upfronts.muster(p.Gang)
+		lc.outcome.revise(p)
+	}
+}
+
+// join brings a pod to its gang.
+func (lc *lifecycle) join(p *pod) {
+	if p.Kind == Lone {
+		return
+	}
+	a := lc.members.apps[p.Gang]
+	if a == nil {
+		a = &app{workers: map[types.UID]*pod{}}
+		lc.members.apps[p.Gang] = a
+	}
+	if p.Kind == Worker {
+		a.workers[p.UID] = p
+		if p.Upfront {
+			lc.upfronts.assemble(a, p)
+		}
+		return
+	}
+	e := &entry{Gang: gang.New(p.Gang, p.UID), leader: p}
+	lc.members.gangs[p.UID] = e
+	a.leaders = append(a.leaders, e)
+	switch owner := a.leaders[0]; {
+	case owner == e:
+		lc.accounts.chargeWorkers(a)
+		lc.form(e)
+	case owner.upfront != nil:
+		lc.endGang(owner) // there is a leader after all
+	default:
+		lc.contest(a, e)
+	}
+}
+
+// contest gives the key to a leader if its owner holds nothing and has less right to it: a leader that runs goes
+// before one that waits, and of those that wait the oldest goes first, in whatever order they were seen.
+func (lc *lifecycle) contest(a *app, e *entry) {
+	owner := a.leaders[0]
+	if owner == e || owner.leader.placed != "" || e.leader.compare(owner.leader) > 0 {
+		return
+	}
+	lc.waits.endWait(owner.leader.UID)
+	lc.members.selectors.remove(owner)
+	lc.unassignRoles(a)
+	owner.Gang = gang.New(owner.Key, owner.leader.UID)
+	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
+	a.leaders = slices.Insert(a.leaders, 0, e)
+	lc.accounts.chargeWorkers(a)
+	lc.form(e)
+}
+
+// form starts a gang that owns its key: from the reservation its leader carries, or by asking for a definition.
+func (lc *lifecycle) form(e *entry) {
+	if e.leader.Node == "" || e.leader.Reservation == nil {
+		lc.outcome.effects = append(lc.outcome.effects, Define{e.leader.Object})
+		return
+	}
+	lc.resume(e)
+}
+
+// resume admits a gang whose leader is bound already: with the reservation that the leader carries, or, when it
+// was bound by another scheduler, without slots as soon as the gang is defined.
+func (lc *lifecycle) resume(e *entry) {
+	var slots []gang.Slot
+	if carried := e.leader.Reservation; carried != nil {
+		lc.slots.step(e, gang.Defined{Definition: carried.Definition})
+		e.eligibility = nil
+		lc.assignRoles(e)
+		slots = slices.Clone(carried.Slots)
+	}
+	if e.Phase != gang.Waiting {
+		return
+	}
+	lc.slots.step(e, gang.Admitted{Slots: slots})
+	lc.slots.step(e, gang.Seated{})
+	lc.slots.unsettled[e] = struct{}{}
+	lc.gather(e)
+}
+
+// gather lets workers claim slots that were there before their gang was admitted.
+func (lc *lifecycle) gather(e *entry) {
+	e.progress = lc.outcome.now
+	for _, p := range sorted(lc.members.apps[e.Key].workers) {
+		if lc.members.gangOf(p) != e {
+			continue
+		}
+		lc.slots.measure(e, p)
+		if p.placed != "" {
+			lc.slots.step(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
+			lc.accounts.chargePod(p)
+		}
+		lc.outcome.revise(p)
+	}
+}
+
+// lose forgets a pod that has ended.
+func (lc *lifecycle) lose(uid types.UID) {
+	p := lc.members.pods[uid]
+	if p == nil {
+		return
+	}
+	delete(lc.members.pods, uid)
+	delete(lc.victims.leaving, uid)
+	lc.members.selectors.removePod(p)
+	if p.placed != "" {
+		p.use(lc.nodes, -1)
+		p.placed = ""
+		lc.accounts.chargePod(p)
+	}
+	lc.leave(p)
+}
+
+// leave takes a pod out of its gang, and out of its wait.
+func (lc *lifecycle) leave(p *pod) {
+	lc.waits.endWait(p.UID)
+	switch p.Kind {
+	case Worker:
+		if e := lc.members.gangOf(p); e != nil {
+			slots := len(e.Slots)
+			lc.slots.step(e, gang.WorkerGone{Worker: p.UID})
+			lc.slots.unsettled[e] = struct{}{}
+			e.progress = lc.outcome.now
+			if len(e.Slots) != slots {
+				lc.outcome.save(e)
+			}
+		}
+		delete(lc.members.apps[p.Gang].workers, p.UID)
+		if p.Upfront {
+			lc.upfronts.desert(lc.members.apps[p.Gang], p)
+		}
+	case Leader:
+		lc.endGang(lc.members.gangs[p.UID])
+	}
+	if a := lc.members.apps[p.Gang]; a != nil && len(a.leaders) == 0 && len(a.workers) == 0 {
+		delete(lc.members.apps, p.Gang)
+	}
+}
+
+// endGang gives back what a gang holds; the next leader that claims the key, if any, owns it from now on.
+func (lc *lifecycle) endGang(e *entry) {
+	lc.slots.step(e, gang.Ended{})
+	lc.members.selectors.remove(e)
+	lc.waits.endWait(e.leader.UID)
+	delete(lc.members.gangs, e.leader.UID)
+	delete(lc.slots.degraded, e)
+	delete(lc.upfronts.barred, e)
+	delete(lc.upfronts.resting, e)
+	a := lc.members.apps[e.Key]
+	owned := a.leaders[0] == e
+	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
+	if !owned {
+		return
+	}
+	lc.unassignRoles(a)
+	slices.SortFunc(a.leaders, func(a, b *entry) int { return a.leader.compare(b.leader) })
+	for _, p := range sorted(a.workers) {
+		lc.accounts.chargePod(p)
+		lc.outcome.revise(p)
+	}
+	if len(a.leaders) > 0 {
+		lc.form(a.leaders[0])
+	} else {
+		lc.upfronts.muster(e.Key)
+	}
+}
+
+// place counts a pod on a node, assumed or bound.
+func (lc *lifecycle) place(p *pod, node string, bound bool) {
+	if p.placed != "" && p.placed != node {
+		// Another scheduler was faster and put the pod elsewhere.
+		lc.unplace(p)
+	}
+	first := p.placed == ""
+	if first {
+		p.placed = node
+		p.use(lc.nodes, 1)
+		lc.accounts.chargePod(p)
+		lc.waiting.Started(p.UID)
+		lc.waits.endCollectionOf(p.UID)
+	}
+	confirmed := bound && !p.bound
+	p.bound = p.bound || bound
+	p.roams = false
+	if confirmed && p.Upfront {
+		lc.members.apps[p.Gang].bound++
+	}
+	if p.Kind == Leader && bound {
+		lc.contest(lc.members.apps[p.Gang], lc.members.gangs[p.UID])
+	}
+
+	e := lc.members.gangOf(p)
+	switch {
+	case e == nil:
+	case p.Kind == Leader && bound && e.Phase == gang.Reserved:
+		lc.slots.step(e, gang.Seated{})
+	case p.Kind == Leader && bound && e.Phase != gang.Running:
+		lc.resume(e)
+	case p.Kind == Worker && first:
+		lc.slots.step(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: node, Requests: p.Requests})
+		e.progress = lc.outcome.now
+		lc.upfronts.unbar(e)
+	}
+	if confirmed && p.Upfront {
+		lc.upfronts.muster(p.Gang)
+	}
+}
+
+// unplace is the inverse of lifecycle.place.
+func (lc *lifecycle) unplace(p *pod) {
+	if p.placed == "" {
+		return
+	}
+	p.use(lc.nodes, -1)
+	if p.bound && p.Upfront {
+		lc.members.apps[p.Gang].bound--
+	}
+	p.placed, p.bound = "", false
+	lc.accounts.chargePod(p)
+	e := lc.members.gangOf(p)
+	switch {
+	case e == nil:
+	case p.Kind == Leader:
+		lc.slots.step(e, gang.Unseated{})
+		delete(lc.slots.degraded, e)
+	case p.Kind == Worker:
+		lc.slots.step(e, gang.WorkerUnplaced{Worker: p.UID})
+		lc.slots.unsettled[e] = struct{}{}
+		lc.upfronts.stranded(e)
+	}
+}
+
+// define takes the answer to Define.
+func (lc *lifecycle) define(leader types.UID, event gang.Event) {
+	e := lc.members.gangs[leader]
+	if e == nil || lc.members.gangOf(e.leader) != e {
+		return
+	}
+	lc.slots.step(e, event)
+	e.eligibility = nil
+	lc.waits.endWait(leader)
+	switch e.Phase {
+	case gang.Waiting:
+		lc.assignRoles(e)
+	case gang.Invalid:
+		lc.members.selectors.remove(e)
+		lc.unassignRoles(lc.members.apps[e.Key])
+	}
+	switch {
+	case e.leader.bound && e.Phase == gang.Waiting:
+		lc.resume(e)
+	case e.Phase == gang.Invalid:
+		lc.outcome.effects = append(lc.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}})
+	default:
+		lc.outcome.effects = append(lc.outcome.effects, Activate{Pod: e.leader.Object})
+	}
+}
+
+// admit reserves everything or nothing.
+func (lc *lifecycle) admit(a Admitted) error {
+	e := lc.members.gangs[a.Leader]
+	if e == nil || lc.members.gangOf(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" {
+		return ErrNotWaiting
+	}
+	if !lc.waits.fits(e.leader.UID, lc.accounts.queueOf(e.Key.Namespace), demandOnQueue(e)).Passes() {
+		return ErrOverQuota
+	}
+	if e.upfront == nil {
+		lc.place(e.leader, a.Node, false)
+	} else {
+		lc.waiting.Started(e.leader.UID)
+		lc.waits.endCollectionOf(e.leader.UID)
+	}
+	lc.slots.step(e, gang.Admitted{Slots: slices.Clone(a.Slots)})
+	if lc.overbooked(e, a) {
+		if e.upfront == nil {
+			lc.unplace(e.leader)
+		} else {
+			lc.slots.step(e, gang.Unseated{})
+		}
+		return ErrRoomGone
+	}
+	lc.gather(e)
+	if e.upfront != nil {
+		lc.upfronts.barred[e] = struct{}{}
+		lc.upfronts.unbar(e)
+	}
+	return nil
+}
+
+// overbooked tells whether a node that an admission touched holds more than it has.
+func (lc *lifecycle) overbooked(e *entry, a Admitted) bool {
+	if e.upfront == nil {
+		asked := e.leader.Requests
+		if node := lc.nodes.Of(a.Node); !asked.Fits(node.Free.Add(asked)) {
+			return true
+		}
+	}
+	for _, slot := range a.Slots {
+		node := lc.nodes.Of(slot.Node)
+		if node.Object == nil || !slot.Requests.Fits(node.Free.Add(slot.Requests)) {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse makes a pod wait that did not fit.
+func (lc *lifecycle) refuse(r Refused) {
+	p := lc.members.pods[r.UID]
+	if p == nil || p.placed != "" {
+		return
+	}
+	e := lc.members.gangOf(p)
+	tried := p // who waits now that the attempt has failed
+	if e != nil && e.tries(p) {
+		tried = e.leader
+	}
+	switch {
+	case tried.Kind == Worker && e != nil && !p.roams:
+		p.roams = true
+		lc.outcome.effects = append(lc.outcome.effects, Activate{Pod: p.Object})
+		return
+	case r.Verdict.Passes():
+		// Refused for something else than room: whatever refused it wakes it.
+		lc.waits.endWait(tried.UID)
+		return
+	}
+	var w *waiting.Waiter
+	if tried.Kind == Leader && e != nil {
+		w = lc.waits.park(e)
+		// Through the Gate again, which keeps it there.
+		lc.outcome.effects = append(lc.outcome.effects, Activate{Pod: p.Object})
+	} else {
+		w = lc.waits.parkAlone(p)
+	}
+	w.Hears(r.Verdict.Reason) // the scheduler tells of an attempt that has failed, and of one that was not made
+	lc.waiting.Failed(w, waiting.Failure{Epoch: r.Epoch, Verdict: r.Verdict, Alone: r.Alone, Rehearsed: r.Rehearsed, Took: r.Took}, lc.outcome.now)
+	switch {
+	case r.Verdict.Reason == gang.BehindOthers: // nothing was tried
+	case r.Verdict.OfQueue() && lc.waits.reclaims(w.ID()):
+		// Somebody else was let in meanwhile, and it has what it waits for when those have gone who have to go for it.
+	default:
+		lc.waits.disappoint(w)
+	}
+}
+
+// assignRoles finds out what the pods are that a gang selects which has just been defined.
+func (lc *lifecycle) assignRoles(e *entry) {
+	candidates := lc.members.selectors.register(e, lc.members.pods)
+	maps.Copy(candidates, lc.members.apps[e.Key].workers)
+	for _, p := range sorted(candidates) {
+		lc.reconsider(p)
+	}
+}
+
+// reconsider finds out anew what a pod is in which gang.
+func (lc *lifecycle) reconsider(p *pod) {
+	seen := p.Pod
+	seen.play(p.shown)
+	lc.members.selectors.assignRole(&seen)
+	if seen.part() != p.part() {
+		lc.update(p, seen)
+	}
+}
+
+// unassignRoles reconsiders the workers of an application that are workers only because a role, which may be gone,
+// selected them.
+func (lc *lifecycle) unassignRoles(a *app) {
+	for _, p := range sorted(a.workers) {
+		if p.part() != p.shown {
+			lc.reconsider(p)
+		}
+	}
+}
+
+// work lets a placed pod that was found to be a worker take its place in the gang.
+func (lc *lifecycle) work(p *pod) {
+	if e := lc.members.gangOf(p); e != nil && p.Kind == Worker && p.placed != "" {
+		lc.slots.measure(e, p)
+		lc.slots.step(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
+	}
+}

@@ -1,0 +1,166 @@
+package ledger
+
+import (
+	"cmp"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// pod is a Pod and where the ledger counts it.
+type pod struct {
+	Pod
+	placed string // node it is counted on; empty means none
+	bound  bool   // placed by the API server's word, not only assumed
+	shown  part   // what the pod itself shows to be; Pod may differ if a role selects it
+	// number is its place among all that have passed the Gate, where there are queues.
+	number uint64
+	// roams means that its slots' nodes refused the worker: it may go wherever it fits.
+	roams bool
+	// told is why it was last refused at the Gate without belonging to a gang; zero when it was not.
+	told gang.Verdict
+	// charged is what its queue was charged for it.
+	charged charge
+	// preemptor is the waiter for which it has to go; empty means that it may stay.
+	preemptor types.UID
+	// tallied tells whether it counts among priorities, and talliedAs as which of them.
+	tallied   bool
+	talliedAs int32
+}
+
+// entry is a gang with its leader.
+type entry struct {
+	*gang.Gang
+	// leader of an up-front gang is no pod of its own: it stands in for the first of them.
+	leader *pod
+	// upfront is nil for a gang with a leader.
+	upfront *upfront
+	// progress is when the leader became ready or a worker last came or went.
+	progress time.Time
+	// handles are the labels under which its roles are found in Ledger.selectors.
+	handles []label
+	// charged is what its queue was charged for it besides its pods; open is what of that its open slots are.
+	charged charge
+	open    resource.Vector
+	// preemptor is the waiter for which the whole gang has to go; empty means that it may stay.
+	preemptor types.UID
+	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
+	eligibility []func(*v1.Node) bool
+	// surprise is what the first real worker needs that its prediction did not have, in words; empty means nothing.
+	surprise string
+}
+
+// app is everything that carries one gang key.
+type app struct {
+	// leaders claim the key in the order of their right to it: the first owns it, others are refused.
+	leaders []*entry
+	workers map[types.UID]*pod
+	// upfront is how many of the workers say that they have no leader, and together the largest number of them that any
+	// has said to start together.
+	upfront, together int
+	// bound is how many of those are bound.
+	bound int
+}
+
+// part is what a pod is in a gang.
+type part struct {
+	kind   Kind
+	gang   gang.Key
+	leader types.UID
+	role   string
+	// upfront as in Pod.
+	upfront bool
+}
+
+func (p *Pod) part() part { return part{p.Kind, p.Gang, p.Leader, p.Role, p.Upfront} }
+
+func (p *Pod) play(a part) {
+	p.Kind, p.Gang, p.Leader, p.Role, p.Upfront = a.kind, a.gang, a.leader, a.role, a.upfront
+}
+
+// doomed tells whether a pod is being deleted and has no node.
+func (p *Pod) doomed() bool { return p.Object.DeletionTimestamp != nil && p.Node == "" }
+
+// compare orders leaders of one key by their right to it.
+func (p *pod) compare(other *pod) int {
+	switch {
+	case p.Node != "" && other.Node == "":
+		return -1
+	case p.Node == "" && other.Node != "":
+		return 1
+	default:
+		return cmp.Or(p.Created.Compare(other.Created), cmp.Compare(p.UID, other.UID))
+	}
+}
+
+// use counts a pod on its node, or takes it off if sign is −1.
+func (p *pod) use(nodes *inventory.Nodes, sign int) {
+	nodes.Use(p.placed, p.Requests.Scale(sign))
+	if stays := permanent(&p.Pod); !stays.IsZero() {
+		nodes.Stay(p.placed, stays.Scale(sign))
+	}
+}
+
+// permanent is what of a pod's requests never leaves its node: all or nothing.
+func permanent(p *Pod) resource.Vector {
+	if inventory.Permanent(p.Object) {
+		return p.Requests
+	}
+	return resource.Vector{}
+}
+
+// runs tells whether a gang counts as one of those that run. A leader that has a node does so whatever is known of its gang:
+// it may not be defined yet, or never be, or another leader may have its key.
+func (e *entry) runs() bool {
+	return e.Phase.Admitted() || e.Phase != gang.Done && e.leader.placed != ""
+}
+
+// leaderPart is what the leader holds while its workers come; nothing in an up-front gang.
+func (e *entry) leaderPart() resource.Vector {
+	if e.upfront != nil {
+		return resource.Vector{}
+	}
+	return e.leader.Requests
+}
+
+// homeless tells whether an open slot of the gang has no node.
+func (e *entry) homeless() bool {
+	for s := range e.Slots {
+		if e.Slots[s].Node == "" && e.Slots[s].Worker == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// eligible tells whether a worker of the role may use the node, resources aside; nil is a node that is not there.
+func (e *entry) eligible(role int, node *v1.Node) bool {
+	if e.eligibility == nil {
+		for _, role := range e.Gang.Definition.Roles {
+			e.eligibility = append(e.eligibility, placement.Eligibility(role.Pod))
+		}
+	}
+	return e.eligibility[role](node)
+}
+
+// misplaced are the open slots of a role, as indices, on nodes that its workers may not use once more is known of them.
+func (e *entry) misplaced(role string, nodes *inventory.Nodes) []int {
+	var misplaced []int
+	e.eligibility = nil
+	for s := range e.Slots {
+		slot := &e.Slots[s]
+		if slot.Worker != "" || slot.Node == "" || e.Definition.Roles[slot.Role].Name != role {
+			continue
+		}
+		if n := nodes.Of(slot.Node); n == nil || !e.eligible(slot.Role, n.Object) {
+			misplaced = append(misplaced, s)
+		}
+	}
+	return misplaced
+}

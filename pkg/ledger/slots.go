@@ -1,0 +1,207 @@
+package ledger
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
+)
+
+// slots are the slots of all gangs. What nodes hold is what open slots and collections have there, and degraded are those gangs, and only
+// those, an open slot of which has no node.
+type slots struct {
+	// degraded gangs have slots without a home -> whether their users have been told.
+	degraded map[*entry]bool
+	// unsettled gangs have slots that the event has opened or resized.
+	unsettled map[*entry]struct{}
+
+	nodes    *inventory.Nodes
+	members  *members
+	outcome  *outcome
+	victims  *victims
+	accounts *accounts
+}
+
+// hold changes what is held on nodes.
+func (sl *slots) hold(changes []gang.Change) {
+	for _, change := range changes {
+		if change.Node != "" {
+			sl.nodes.Hold(change.Node, change.Amount)
+		}
+	}
+}
+
+// step lets an event happen to a gang and keeps the sums of nodes and queues in step.
+func (sl *slots) step(e *entry, event gang.Event) {
+	sl.victims.holders.Touch(e.leader.UID)
+	changes := e.Step(event)
+	sl.hold(changes)
+	sl.accounts.chargeGang(e, changes)
+}
+
+// repair moves open slots off nodes that cannot keep them: nodes that are gone, that the role may not use any
+// more, or on which others have taken the room. The gangs admitted last move first. All gangs are looked at only when
+// some node is in trouble; else those whose own slots the event has opened or resized.
+func (sl *slots) repair() {
+	suspects := sl.unsettled
+	touched := sets.New[string]()
+	for _, i := range sl.nodes.Touched() {
+		n := sl.nodes.At(i)
+		if n.Held.IsZero() {
+			continue
+		}
+		touched.Insert(n.Name)
+		if sl.nodes.Changed() || n.Object == nil || !n.Keeps(n.Held) {
+			suspects = nil
+		}
+	}
+	if suspects == nil {
+		suspects = sl.members.admitted()
+	}
+	if len(touched) == 0 {
+		suspects = nil
+	}
+	for _, e := range slices.SortedFunc(maps.Keys(suspects), func(a, b *entry) int { return turnOf(b.leader).Compare(turnOf(a.leader)) }) {
+		for s := range e.Slots {
+			slot := &e.Slots[s]
+			if slot.Worker != "" || !touched.Has(slot.Node) {
+				continue
+			}
+			if n := sl.nodes.Of(slot.Node); !n.Keeps(slot.Requests) || !e.eligible(slot.Role, n.Object) {
+				sl.moveSlot(e, s)
+			}
+		}
+	}
+	for e := range sl.unsettled {
+		if e.homeless() {
+			sl.degraded[e] = sl.degraded[e]
+		}
+	}
+}
+
+// moveSlot finds another node for an open slot. Where there is none, the slot is homeless and its gang degraded
+// until room comes back.
+func (sl *slots) moveSlot(e *entry, slot int) {
+	sl.step(e, gang.SlotMoved{Slot: slot})
+	sl.outcome.save(e)
+	if home := sl.home(e, slot, sl.nodes.All()); home != "" {
+		sl.step(e, gang.SlotMoved{Slot: slot, Node: home})
+		return
+	}
+	sl.degraded[e] = sl.degraded[e]
+}
+
+// home is the first of the given nodes that could hold an open slot; empty means none.
+func (sl *slots) home(e *entry, slot int, among iter.Seq[int]) string {
+	for i := range among {
+		node := sl.nodes.At(i)
+		if e.Slots[slot].Requests.Fits(node.Free) && e.eligible(e.Slots[slot].Role, node.Object) {
+			return node.Name
+		}
+	}
+	return ""
+}
+
+// rehome seeks room for the homeless slots of degraded gangs, the first in turn first, and tells the users of
+// those that stay degraded, once. No node had room for them before, so only what the event has touched is looked at,
+// unless the slots themselves have changed.
+func (sl *slots) rehome() {
+	if len(sl.degraded) == 0 {
+		return
+	}
+	touched := slices.Values(sl.nodes.Touched())
+	for _, e := range slices.SortedFunc(maps.Keys(sl.degraded), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
+		among := touched
+		if _, changed := sl.unsettled[e]; changed {
+			among = sl.nodes.All()
+		}
+		left := resource.Vector{}
+		nowhere := map[int]bool{} // role -> one of its slots found no home; all of them ask for the same
+		for s := range e.Slots {
+			slot := &e.Slots[s]
+			if slot.Node != "" || slot.Worker != "" || nowhere[slot.Role] {
+				continue
+			}
+			if home := sl.home(e, s, among); home != "" {
+				sl.step(e, gang.SlotMoved{Slot: s, Node: home})
+				sl.outcome.save(e)
+				sl.unsettled[e] = struct{}{}
+			} else {
+				left, nowhere[slot.Role] = slot.Requests, true
+			}
+		}
+		switch {
+		case left.IsZero():
+			delete(sl.degraded, e)
+		case !sl.degraded[e]:
+			sl.degraded[e] = true
+			if e.surprise != "" {
+				sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
+					Message: fmt.Sprintf("executors need %s, which the prediction did not have: no node has room for one of %s now; it is sought again when room comes back", e.surprise, left)}})
+				continue
+			}
+			sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
+				Message: fmt.Sprintf("room that was kept for a worker of %s is gone, and no other node has it now; it is sought again when room comes back", left)}})
+		}
+	}
+}
+
+// measure compares the first real worker of a role with what was predicted, and corrects the open slots.
+func (sl *slots) measure(e *entry, p *pod) {
+	role := e.Gang.Definition.Role(p.Role)
+	if role == nil || e.Observed(p.Role) || !e.Phase.Admitted() {
+		return
+	}
+	predicted := role.Requests
+	observed, rules := spark.Observed(role.Pod, p.Object)
+	sl.step(e, gang.Measured{Role: p.Role, Requests: p.Requests, Pod: observed})
+	corrected := e.Gang.Definition.Role(p.Role).Requests
+	if e.surprise = spark.Unpredicted(predicted, corrected); observed != nil {
+		if e.surprise == "" {
+			e.surprise = rules
+		}
+		// All that have no place are given one at the end of the event.
+		for _, slot := range e.misplaced(p.Role, sl.nodes) {
+			sl.step(e, gang.SlotMoved{Slot: slot})
+		}
+		sl.unsettled[e] = struct{}{}
+		sl.outcome.save(e)
+		sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
+			Message: fmt.Sprintf("the first %s has %s than predicted: the other slots are planned anew", p.Role, rules)}})
+	}
+	if corrected.Equal(predicted) {
+		return
+	}
+	// Larger slots may have to move; smaller ones may find a home where larger ones did not.
+	sl.unsettled[e] = struct{}{}
+	sl.outcome.save(e)
+	sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
+		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
+}
+
+// release releases slots that nobody has claimed for too long.
+func (sl *slots) release(unclaimed time.Duration) {
+	var due []*entry
+	for _, e := range sl.members.gangs {
+		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && e.leader.Ready && sl.outcome.now.Sub(e.progress) >= unclaimed {
+			due = append(due, e)
+		}
+	}
+	slices.SortFunc(due, func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) })
+	for _, e := range due {
+		claimed, open := e.Counts()
+		sl.step(e, gang.Released{})
+		delete(sl.degraded, e)
+		sl.outcome.save(e)
+		sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased,
+			Message: fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others", open, claimed+open, unclaimed)}})
+	}
+}
