@@ -25,19 +25,18 @@ type bids struct {
 }
 
 // searchByBids chooses patterns that seat everybody, if it finds some.
-func (s *Solver) searchByBids(sc *scope) bool {
-	q := &s.search
+func (q *search) searchByBids(sc *scope) bool {
 	b := &q.bids
-	roles := len(s.gang.Roles)
+	roles := len(q.gang.Roles)
 	b.bid, b.raise, b.short = grow(b.bid, roles), grow(b.raise, roles), grow(b.short, roles)
 	b.now, b.beyond = grow(b.now, roles), grow(b.beyond, roles)
-	for _, r := range s.active {
-		b.bid[r], b.raise[r], b.short[r] = float64(s.gang.Roles[r].Count)/float64(sc.total[r]), 1, true
+	for _, r := range q.active {
+		b.bid[r], b.raise[r], b.short[r] = float64(q.gang.Roles[r].Count)/float64(sc.total[r]), 1, true
 	}
 	for range rounds {
-		s.auction(sc)
+		q.auction(sc)
 		left := 0
-		for _, r := range s.active {
+		for _, r := range q.active {
 			short := q.missing[r] > 0
 			if short {
 				left++
@@ -59,18 +58,17 @@ func (s *Solver) searchByBids(sc *scope) bool {
 }
 
 // auction gives every node the pattern that pays most.
-func (s *Solver) auction(sc *scope) {
-	q := &s.search
+func (q *search) auction(sc *scope) {
 	b := &q.bids
-	s.resetMissing()
+	q.resetMissing()
 	copy(b.beyond, sc.total)
 	main := len(q.others)
 	for i, node := range sc.nodes {
-		for _, r := range s.active {
+		for _, r := range q.active {
 			// What the role needs of the room that is left, in proportion to what it needed at first.
-			pace := float64(q.missing[r]) / float64(b.beyond[r]+1) * float64(sc.total[r]) / float64(s.gang.Roles[r].Count)
+			pace := float64(q.missing[r]) / float64(b.beyond[r]+1) * float64(sc.total[r]) / float64(q.gang.Roles[r].Count)
 			b.now[r] = b.bid[r] * (1 - pacing + pacing*pace)
-			b.beyond[r] -= int64(s.room[r][node])
+			b.beyond[r] -= int64(q.room[r][node])
 		}
 		best, most := int32(-1), 0.0
 		for p := q.spans[i].from; p < q.spans[i].to; p++ {

@@ -5,53 +5,61 @@ import "sort"
 // MaxScore is the score of the best seat; the worst is 0.
 const MaxScore = 100
 
+// ranking is how good the nodes are that do for the leader.
+type ranking struct {
+	judgement
+
+	sums    []int64 // the tops of all scopes, one after another
+	largest []int64 // column -> the most that is free on one node
+}
+
 // rank prepares what Score needs: for one role the sums of room over the nodes with the most of it.
-func (s *Solver) rank() {
-	s.sums = grow(s.sums, 2*len(s.order))[:0]
-	if s.gang.Leader == nil {
+func (k *ranking) rank() {
+	k.sums = grow(k.sums, 2*len(k.order))[:0]
+	if k.gang.Leader == nil {
 		return
 	}
-	if s.gang.Strategy == Spread {
-		s.largest = grow(s.largest, s.width)
-		clear(s.largest)
-		for node := range s.nodes {
-			for column, free := range s.freeOf(node) {
-				s.largest[column] = max(s.largest[column], free)
+	if k.gang.Strategy == Spread {
+		k.largest = grow(k.largest, k.width)
+		clear(k.largest)
+		for node := range k.nodes {
+			for column, free := range k.freeOf(node) {
+				k.largest[column] = max(k.largest[column], free)
 			}
 		}
 		return
 	}
-	for i := range s.scopes {
-		sc := &s.scopes[i]
+	for i := range k.scopes {
+		sc := &k.scopes[i]
 		sc.top = nil
-		if sc.enough && len(s.active) == 1 {
-			s.rankScope(sc, s.active[0])
+		if sc.enough && len(k.active) == 1 {
+			k.rankScope(sc, k.active[0])
 		}
 	}
 }
 
 // rankScope goes down the capacities until what is added up suffices even without any one node and beside a leader.
-func (s *Solver) rankScope(sc *scope, r int) {
-	want, largest := int64(s.gang.Roles[r].Count), int64(0)
+func (k *ranking) rankScope(sc *scope, r int) {
+	want, largest := int64(k.gang.Roles[r].Count), int64(0)
 	for _, node := range sc.nodes {
-		largest = max(largest, int64(s.room[r][node]))
+		largest = max(largest, int64(k.room[r][node]))
 	}
-	s.levels = grow(s.levels, int(largest)+1)
-	clear(s.levels)
+	k.levels = grow(k.levels, int(largest)+1)
+	clear(k.levels)
 	for _, node := range sc.nodes {
-		s.levels[s.room[r][node]]++
+		k.levels[k.room[r][node]]++
 	}
-	begin, sum := len(s.sums), int64(0)
+	begin, sum := len(k.sums), int64(0)
 	for level := largest; level > 0; level-- {
-		for range s.levels[level] {
+		for range k.levels[level] {
 			if sum >= want+largest {
 				break
 			}
 			sum += level
-			s.sums = append(s.sums, sum)
+			k.sums = append(k.sums, sum)
 		}
 	}
-	sc.top = s.sums[begin:len(s.sums):len(s.sums)]
+	sc.top = k.sums[begin:len(k.sums):len(k.sums)]
 }
 
 // Score tells in the range 0 to MaxScore how good a seat the node is for the leader. It means something only where
@@ -83,33 +91,33 @@ func (f *Fit) Score(node int) int {
 	return int(MaxScore*score + 0.5)
 }
 
-func (s *Solver) scoreDomain(sc *scope, node int) float64 {
+func (k *ranking) scoreDomain(sc *scope, node int) float64 {
 	tight := 1.0
-	if spare := s.spareIn(sc); spare > 1 {
+	if spare := k.spareIn(sc); spare > 1 {
 		tight = 1 / spare
 	}
-	return (tight + s.scorePacked(sc, node)) / 2
+	return (tight + k.scorePacked(sc, node)) / 2
 }
 
 // scorePacked has a step of a third for every node more than necessary; within a step the tightest node wins.
-func (s *Solver) scorePacked(sc *scope, node int) float64 {
-	return (float64(2-min(s.surplusNodes(sc, node), 2)) + s.tightness(node)) / 3
+func (k *ranking) scorePacked(sc *scope, node int) float64 {
+	return (float64(2-min(k.surplusNodes(sc, node), 2)) + k.tightness(node)) / 3
 }
 
 // surplusNodes is how many nodes the gang needs beyond the fewest conceivable when the leader sits on the node. For
 // several roles it is how much of the workers' layout the leader upsets.
-func (s *Solver) surplusNodes(sc *scope, leader int) int {
-	switch len(s.active) {
+func (k *ranking) surplusNodes(sc *scope, leader int) int {
+	switch len(k.active) {
 	case 0:
 		return 0
 	case 1:
 	default:
-		return int(s.verdictOf(sc, leader)) - int(kept)
+		return int(k.verdictOf(sc, leader)) - int(kept)
 	}
-	r := s.active[0]
-	want := int64(s.gang.Roles[r].Count)
+	r := k.active[0]
+	want := int64(k.gang.Roles[r].Count)
 	fewest := sort.Search(len(sc.top), func(i int) bool { return sc.top[i] >= want }) + 1
-	here, missing := int64(s.room[r][leader]), want-int64(s.roomBesideLeader(r, leader))
+	here, missing := int64(k.room[r][leader]), want-int64(k.roomBesideLeader(r, leader))
 	if missing <= 0 {
 		return 1 - fewest
 	}
@@ -129,30 +137,30 @@ func (sc *scope) without(n int, here int64) int64 {
 }
 
 // tightness is the part of what workers leave of the node that the leader fills, averaged over what it asks for.
-func (s *Solver) tightness(node int) float64 {
-	if len(s.leader) == 0 {
+func (k *ranking) tightness(node int) float64 {
+	if len(k.leader) == 0 {
 		return 1
 	}
-	sum, free := 0.0, s.freeOf(node)
-	for _, ask := range s.leader {
+	sum, free := 0.0, k.freeOf(node)
+	for _, ask := range k.leader {
 		rest := free[ask.column]
-		if len(s.active) == 1 {
-			r := s.active[0]
-			rest -= int64(s.roomBesideLeader(r, node)) * s.requests[r].in(ask.column)
+		if len(k.active) == 1 {
+			r := k.active[0]
+			rest -= int64(k.roomBesideLeader(r, node)) * k.requests[r].in(ask.column)
 		}
 		sum += float64(ask.amount) / float64(rest)
 	}
-	return sum / float64(len(s.leader))
+	return sum / float64(len(k.leader))
 }
 
 // emptiness is how much of the largest free amount the leader leaves on the node, averaged over what it asks for.
-func (s *Solver) emptiness(node int) float64 {
-	if len(s.leader) == 0 {
+func (k *ranking) emptiness(node int) float64 {
+	if len(k.leader) == 0 {
 		return 1
 	}
-	sum, free := 0.0, s.freeOf(node)
-	for _, ask := range s.leader {
-		sum += float64(free[ask.column]-ask.amount) / float64(s.largest[ask.column])
+	sum, free := 0.0, k.freeOf(node)
+	for _, ask := range k.leader {
+		sum += float64(free[ask.column]-ask.amount) / float64(k.largest[ask.column])
 	}
-	return sum / float64(len(s.leader))
+	return sum / float64(len(k.leader))
 }

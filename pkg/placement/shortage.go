@@ -64,28 +64,31 @@ type Shortage struct {
 	Proven bool
 }
 
+// diagnosis is why a judgement was that no node does.
+type diagnosis struct{ *judgement }
+
 // shortage finds out what is missing after Fit found that the gang does not fit.
-func (s *Solver) shortage() *Shortage {
-	sc := s.closest()
+func (d diagnosis) shortage() *Shortage {
+	sc := d.closest()
 	if sc == nil {
-		return s.noDomain()
+		return d.noDomain()
 	}
-	h := &Shortage{Proven: !s.search.gaveUp || len(s.active) < 2}
+	h := &Shortage{Proven: !d.search.gaveUp || len(d.active) < 2}
 	if sc.index != everywhere {
-		h.Domain = s.domainName(sc)
+		h.Domain = d.domainName(sc)
 	}
-	if r := s.scarcest(sc); r >= 0 {
-		h.ofRole(s, r, int(sc.total[r]))
-		s.measureShortage(h, sc, r)
+	if r := d.scarcest(sc); r >= 0 {
+		h.ofRole(&d.problem, r, int(sc.total[r]))
+		d.measureShortage(h, sc, r)
 		return h
 	}
 	// Every role has room of its own.
-	if seat := s.leaderSeat(sc); s.gang.Leader != nil && seat == NoNode {
-		h.ofLeader(s)
-		s.measureShortage(h, sc, ofLeader)
+	if seat := d.leaderSeat(sc); d.gang.Leader != nil && seat == NoNode {
+		h.ofLeader(&d.problem)
+		d.measureShortage(h, sc, ofLeader)
 	} else {
 		h.Beside = true
-		s.besides(h, sc, seat)
+		d.besides(h, sc, seat)
 	}
 	return h
 }
@@ -93,21 +96,21 @@ func (s *Solver) shortage() *Shortage {
 // ofLeader stands for the leader where the number of a role is asked for.
 const ofLeader = -1
 
-func (h *Shortage) ofRole(s *Solver, r, placed int) {
-	role := &s.gang.Roles[r]
+func (h *Shortage) ofRole(p *problem, r, placed int) {
+	role := &p.gang.Roles[r]
 	h.Member, h.Request, h.Placed, h.Count = role.Name, role.Request, placed, role.Count
 }
 
-func (h *Shortage) ofLeader(s *Solver) {
-	h.Member, h.Request, h.Leader, h.Placed, h.Count = s.gang.Leader.Name, s.gang.Leader.Request, true, 0, 1
+func (h *Shortage) ofLeader(p *problem) {
+	h.Member, h.Request, h.Leader, h.Placed, h.Count = p.gang.Leader.Name, p.gang.Leader.Request, true, 0, 1
 }
 
 // closest is the allowed scope that has room for most of the gang's scarcest role; nil if none is allowed.
-func (s *Solver) closest() *scope {
+func (d diagnosis) closest() *scope {
 	var best *scope
-	for i := range s.scopes {
-		sc := &s.scopes[i]
-		if sc.allowed && (best == nil || s.closeness(sc) > s.closeness(best)) {
+	for i := range d.scopes {
+		sc := &d.scopes[i]
+		if sc.allowed && (best == nil || d.closeness(sc) > d.closeness(best)) {
 			best = sc
 		}
 	}
@@ -115,19 +118,19 @@ func (s *Solver) closest() *scope {
 }
 
 // closeness orders scopes: by how much of the scarcest role has room, and those that a leader may sit in first.
-func (s *Solver) closeness(sc *scope) float64 {
-	c := min(s.spareIn(sc), 1)
-	if s.gang.Leader != nil && c == 1 && s.leaderSeat(sc) != NoNode {
+func (d diagnosis) closeness(sc *scope) float64 {
+	c := min(d.spareIn(sc), 1)
+	if d.gang.Leader != nil && c == 1 && d.leaderSeat(sc) != NoNode {
 		c++
 	}
 	return c
 }
 
 // scarcest is the role with the smallest part of its workers placeable on its own, -1 if every role has room.
-func (s *Solver) scarcest(sc *scope) int {
+func (d diagnosis) scarcest(sc *scope) int {
 	found, least := -1, 1.0
-	for r := range s.gang.Roles {
-		if want := s.gang.Roles[r].Count; want > 0 {
+	for r := range d.gang.Roles {
+		if want := d.gang.Roles[r].Count; want > 0 {
 			if part := float64(sc.total[r]) / float64(want); part < least {
 				found, least = r, part
 			}
@@ -137,18 +140,18 @@ func (s *Solver) scarcest(sc *scope) int {
 }
 
 // leaderSeat is the node of the scope where the leader leaves most room to a gang's workers; NoNode if none takes it.
-func (s *Solver) leaderSeat(sc *scope) int {
-	if s.gang.Leader == nil {
+func (d diagnosis) leaderSeat(sc *scope) int {
+	if d.gang.Leader == nil {
 		return NoNode
 	}
 	seat, least := NoNode, 0.0
-	for node := range s.nodes {
-		if !s.inScope(sc, node) || !s.leaderAccepted(node) {
+	for node := range d.nodes {
+		if !d.inScope(sc, node) || !d.leaderAccepted(node) {
 			continue
 		}
 		lost := 0.0
-		for _, r := range s.active {
-			lost += float64(int(s.room[r][node])-s.roomBesideLeader(r, node)) / float64(s.gang.Roles[r].Count)
+		for _, r := range d.active {
+			lost += float64(int(d.room[r][node])-d.roomBesideLeader(r, node)) / float64(d.gang.Roles[r].Count)
 		}
 		if seat == NoNode || lost < least {
 			seat, least = node, lost
@@ -157,79 +160,69 @@ func (s *Solver) leaderSeat(sc *scope) int {
 	return seat
 }
 
-func (s *Solver) inScope(sc *scope, node int) bool {
-	return sc.index == everywhere || int(s.domainOf[node]) == sc.index-1
-}
-
 // besides names the first role that is left short when the roles are laid out one after another beside the leader.
-func (s *Solver) besides(h *Shortage, sc *scope, leader int) {
-	r, placed := s.arrange(sc, leader, s.active)
+func (d diagnosis) besides(h *Shortage, sc *scope, leader int) {
+	r, placed := d.arrange(sc, leader, d.active)
 	if r < 0 {
 		// Workers and leader fit on this seat, but the search ended before it came to that.
-		h.ofLeader(s)
-		s.measureShortage(h, sc, ofLeader)
+		h.ofLeader(&d.problem)
+		d.measureShortage(h, sc, ofLeader)
 		return
 	}
-	h.ofRole(s, r, placed)
-	s.measureShortage(h, sc, r)
+	h.ofRole(&d.problem, r, placed)
+	d.measureShortage(h, sc, r)
 }
 
 // counts tells whether the node is one of those the shortage's sums are over.
-func (s *Solver) counts(h *Shortage, member *Member, node int) bool {
+func (d diagnosis) counts(h *Shortage, member *Member, node int) bool {
 	if mayHold(member, node) {
 		return true
 	}
 	if !h.Beside {
 		return false
 	}
-	for _, r := range s.active {
-		if mayHold(&s.gang.Roles[r].Member, node) {
+	for _, r := range d.active {
+		if mayHold(&d.gang.Roles[r].Member, node) {
 			return true
 		}
 	}
-	return s.gang.Leader != nil && mayHold(s.gang.Leader, node)
-}
-
-// offersAnything is false for a node that is full in every respect, which nothing tells from one that is gone.
-func (s *Solver) offersAnything(node int) bool {
-	row := s.freeOf(node)
-	return row[columnCPU] > 0 || row[columnMemory] > 0 || row[columnStorage] > 0 || row[columnPods] > 0
+	return d.gang.Leader != nil && mayHold(d.gang.Leader, node)
 }
 
 func mayHold(m *Member, node int) bool { return m.Eligible == nil || m.Eligible(node) }
 
 // measureShortage fills in nodes, the binding resource and the kind for role r or the leader.
-func (s *Solver) measureShortage(h *Shortage, sc *scope, r int) {
-	request, member := s.leader, s.gang.Leader
+func (d diagnosis) measureShortage(h *Shortage, sc *scope, r int) {
+	request, member := d.leader, d.gang.Leader
 	if r != ofLeader {
-		request, member = s.requests[r], &s.gang.Roles[r].Member
+		request, member = d.requests[r], &d.gang.Roles[r].Member
 	}
-	free, largest := make([]int64, s.width), make([]int64, s.width)
-	admits := make([]int64, s.width) // column -> members that resource alone has room for
-	for node := range s.nodes {
-		if !s.inScope(sc, node) {
+	free, largest := make([]int64, d.width), make([]int64, d.width)
+	admits := make([]int64, d.width) // column -> members that resource alone has room for
+	for node := range d.nodes {
+		if !d.inScope(sc, node) {
 			continue
 		}
-		if s.offersAnything(node) {
+		if d.offersAnything(node) {
 			h.Nodes++
 		}
-		if !s.counts(h, member, node) {
+		if !d.counts(h, member, node) {
 			continue
 		}
 		h.Eligible++
-		for column, amount := range s.freeOf(node) {
+		for column, amount := range d.freeOf(node) {
 			free[column] += max(amount, 0)
 			largest[column] = max(largest[column], amount)
 		}
 		for _, ask := range request {
-			admits[ask.column] += int64(resource.Copies(ask.amount, s.freeOf(node)[ask.column], min(h.Count, maxPerNode)))
+			admits[ask.column] += int64(resource.Copies(ask.amount, d.freeOf(node)[ask.column], min(h.Count, maxPerNode)))
 		}
 	}
 	if h.Eligible == 0 {
 		h.Kind = NoEligibleNode
 		return
 	}
-	needed := s.needed(h, request)
+	needed := d.needed(h, request)
 	column := -1
 	h.Kind = Fragmented
 	worst := 1.0
@@ -250,14 +243,14 @@ func (s *Solver) measureShortage(h *Shortage, sc *scope, r int) {
 		}
 	}
 	if column >= 0 {
-		h.Resource, h.Needed, h.Free, h.Largest = s.columns.name(column), needed[column], free[column], largest[column]
+		h.Resource, h.Needed, h.Free, h.Largest = d.columns.name(column), needed[column], free[column], largest[column]
 	}
 }
 
 // needed is what the shortage's members ask for in all. An absurd count of workers stops at an absurd amount.
-func (s *Solver) needed(h *Shortage, member request) []int64 {
+func (d diagnosis) needed(h *Shortage, member request) []int64 {
 	const most = 1 << 62
-	needed := make([]int64, s.width)
+	needed := make([]int64, d.width)
 	add := func(member request, n int) {
 		for _, ask := range member {
 			high, product := bits.Mul64(uint64(ask.amount), uint64(n))
@@ -271,35 +264,26 @@ func (s *Solver) needed(h *Shortage, member request) []int64 {
 		add(member, h.Count)
 		return needed
 	}
-	add(s.leader, 1)
-	for _, r := range s.active {
-		add(s.requests[r], s.gang.Roles[r].Count)
+	add(d.leader, 1)
+	for _, r := range d.active {
+		add(d.requests[r], d.gang.Roles[r].Count)
 	}
 	return needed
 }
 
 // noDomain is the shortage of a gang for which no scope is allowed.
-func (s *Solver) noDomain() *Shortage {
-	h := &Shortage{Kind: NoDomain, Domain: s.gang.Home, Proven: true}
-	for node := range s.nodes {
-		if s.offersAnything(node) {
+func (d diagnosis) noDomain() *Shortage {
+	h := &Shortage{Kind: NoDomain, Domain: d.gang.Home, Proven: true}
+	for node := range d.nodes {
+		if d.offersAnything(node) {
 			h.Nodes++
 		}
 	}
 	switch {
-	case len(s.active) > 0:
-		h.ofRole(s, s.active[0], 0)
-	case s.gang.Leader != nil:
-		h.ofLeader(s)
+	case len(d.active) > 0:
+		h.ofRole(&d.problem, d.active[0], 0)
+	case d.gang.Leader != nil:
+		h.ofLeader(&d.problem)
 	}
 	return h
-}
-
-func (s *Solver) domainName(sc *scope) string {
-	for name, number := range s.domains {
-		if int(number) == sc.index-1 {
-			return name
-		}
-	}
-	return ""
 }

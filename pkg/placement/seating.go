@@ -2,9 +2,32 @@ package placement
 
 import "cmp"
 
+// seating is who sits where. On no node sits more than is free there, however the workers came to their seats.
+type seating struct {
+	problem
+
+	work       layout      // the layout in the making
+	spare      layout      // seats beside it that a leader may push workers to
+	capacity   []int32     // node -> workers of the role being placed that it takes now
+	levels     []int64     // scratch of pack and spread
+	best       []candidate // scratch of pack and spread
+	row        []int64     // scratch: one row of free
+	sequence   []int       // scratch: roles in another order than active
+	spareSeats []int       // role -> seats in spare
+}
+
+// prepare takes everybody off.
+func (s *seating) prepare() {
+	roles := len(s.gang.Roles)
+	s.row = grow(s.row, s.width)
+	s.capacity = grow(s.capacity, s.nodes)
+	s.work.prepare(roles, s.nodes)
+	s.spare.prepare(roles, s.nodes)
+}
+
 // arrange seats the leader, then role after role in the given order, each as the strategy wants it. It stops at the
 // first role that has not enough room and says which and how many it could seat; r is -1 when everybody has a seat.
-func (s *Solver) arrange(sc *scope, leader int, order []int) (r, placed int) {
+func (s *seating) arrange(sc *scope, leader int, order []int) (r, placed int) {
 	s.work.empty()
 	s.work.seatLeader(leader)
 	for _, r := range order {
@@ -18,7 +41,7 @@ func (s *Solver) arrange(sc *scope, leader int, order []int) (r, placed int) {
 }
 
 // place seats up to want workers of a role by s.capacity and tells how many.
-func (s *Solver) place(sc *scope, r, want int) int {
+func (s *seating) place(sc *scope, r, want int) int {
 	if s.gang.Strategy == Spread {
 		return s.spread(sc, r, want)
 	}
@@ -28,7 +51,7 @@ func (s *Solver) place(sc *scope, r, want int) int {
 }
 
 // measure fills s.capacity for the nodes of the scope: what they take of the role beside what the layout has there.
-func (s *Solver) measure(sc *scope, r int) {
+func (s *seating) measure(sc *scope, r int) {
 	for _, node := range sc.nodes {
 		n := s.room[r][node]
 		if n > 0 && s.work.members[node] > 0 {
@@ -39,7 +62,7 @@ func (s *Solver) measure(sc *scope, r int) {
 }
 
 // rest is what the layout leaves free on a node. It is valid until the next call.
-func (s *Solver) rest(node int) []int64 {
+func (s *seating) rest(node int) []int64 {
 	copy(s.row, s.freeOf(node))
 	if node == s.work.leader {
 		s.leader.take(s.row, 1)
@@ -55,7 +78,7 @@ func (s *Solver) rest(node int) []int64 {
 // pack seats up to want workers of a role on the fewest nodes, either those with members of the gang or the others.
 // Taking the largest capacities first is the least number of nodes; among equal ones the tightest are taken, and the
 // last node is the smallest that holds the remainder, so that large holes stay whole for others.
-func (s *Solver) pack(sc *scope, r, want int, occupied bool) int {
+func (s *seating) pack(sc *scope, r, want int, occupied bool) int {
 	if want <= 0 {
 		return 0
 	}
@@ -97,7 +120,7 @@ func (s *Solver) pack(sc *scope, r, want int, occupied bool) int {
 }
 
 // histogram counts the nodes by capacity, capped at want.
-func (s *Solver) histogram(sc *scope, want int, occupied bool) (histogram []int64, largest int) {
+func (s *seating) histogram(sc *scope, want int, occupied bool) (histogram []int64, largest int) {
 	for _, node := range sc.nodes {
 		if (s.work.members[node] > 0) == occupied {
 			largest = max(largest, min(int(s.capacity[node]), want))
@@ -117,7 +140,7 @@ func (s *Solver) histogram(sc *scope, want int, occupied bool) (histogram []int6
 
 // tightest is the node with the smallest capacity that holds n workers, and of equal ones the one they leave least of.
 // There is one.
-func (s *Solver) tightest(sc *scope, r, n int, occupied bool) int {
+func (s *seating) tightest(sc *scope, r, n int, occupied bool) int {
 	found, smallest, least := NoNode, 0, 0.0
 	for _, node := range sc.nodes {
 		capacity := int(s.capacity[node])
@@ -132,7 +155,7 @@ func (s *Solver) tightest(sc *scope, r, n int, occupied bool) int {
 }
 
 // slack is how much a node has left beside n more workers, measured in workers and summed over the resources they ask.
-func (s *Solver) slack(r, node, n int) float64 {
+func (s *seating) slack(r, node, n int) float64 {
 	free := s.freeOf(node)
 	if s.work.members[node] > 0 {
 		free = s.rest(node)
@@ -146,7 +169,7 @@ func (s *Solver) slack(r, node, n int) float64 {
 
 // spread seats up to want workers of a role so that the gang's pods are as evenly many on the nodes as room allows:
 // every node is filled up to a common level, as far as it goes, and the last workers go where most room is left.
-func (s *Solver) spread(sc *scope, r, want int) int {
+func (s *seating) spread(sc *scope, r, want int) int {
 	level, total := s.level(sc, want)
 	s.best = s.best[:0]
 	rest := want - total
@@ -171,7 +194,7 @@ func (s *Solver) spread(sc *scope, r, want int) int {
 
 // level is the highest number of members per node that want workers suffice for on every node, as far as it has
 // capacity, and how many workers that takes.
-func (s *Solver) level(sc *scope, want int) (level, total int) {
+func (s *seating) level(sc *scope, want int) (level, total int) {
 	highest := 0
 	for _, node := range sc.nodes {
 		highest = max(highest, int(s.work.members[node])+min(int(s.capacity[node]), want))
@@ -206,7 +229,7 @@ func (c candidate) compare(d candidate) int {
 }
 
 // offer keeps the best n of all candidates offered since s.best was emptied. s.best is a heap with the worst on top.
-func (s *Solver) offer(n int, c candidate) {
+func (s *seating) offer(n int, c candidate) {
 	if len(s.best) < n {
 		s.best = append(s.best, c)
 		for i := len(s.best) - 1; i > 0; {
@@ -236,4 +259,80 @@ func (s *Solver) offer(n int, c candidate) {
 		s.best[i], s.best[worst] = s.best[worst], s.best[i]
 		i = worst
 	}
+}
+
+// arrangeAny tries the roles largest first, then each other role before the rest.
+func (s *seating) arrangeAny(sc *scope, leader int) bool {
+	if r, _ := s.arrange(sc, leader, s.active); r < 0 {
+		return true
+	}
+	for i := 1; i < len(s.active); i++ {
+		s.sequence = append(append(append(s.sequence[:0], s.active[i]), s.active[:i]...), s.active[i+1:]...)
+		if r, _ := s.arrange(sc, leader, s.sequence); r < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// addSpare finds seats beside the layout for the workers that a leader may push off one node: at most as many per
+// node as the layout has on any, and twice that in all, so that enough remain whichever node the leader takes.
+func (s *seating) addSpare(sc *scope) {
+	s.spare.empty()
+	s.spareSeats = grow(s.spareSeats, len(s.gang.Roles))
+	clear(s.spareSeats)
+	for _, r := range s.active {
+		most := 0
+		for _, node := range s.work.touched {
+			most = max(most, int(s.work.workers[r][node]))
+		}
+		for _, node := range sc.nodes {
+			if s.spareSeats[r] >= 2*most {
+				break
+			}
+			if limit := min(most, int(s.room[r][node])); limit > 0 {
+				n := s.requests[r].count(s.rest(int(node)), limit)
+				s.spare.seat(r, int(node), n)
+				s.spareSeats[r] += n
+			}
+		}
+	}
+}
+
+// canMove tells whether the leader has room on the node when the workers in its way take spare seats elsewhere.
+func (s *seating) canMove(node int) bool {
+	row := s.besideLeader(node)
+	for _, r := range s.active {
+		here := int(s.work.workers[r][node])
+		stay := s.requests[r].count(row, here)
+		s.requests[r].take(row, stay)
+		if here-stay > s.spareSeats[r]-int(s.spare.workers[r][node]) {
+			return false
+		}
+	}
+	return true
+}
+
+// move does what canMove found possible.
+func (s *seating) move(leader int) {
+	row := s.besideLeader(leader)
+	s.work.seatLeader(leader)
+	for _, r := range s.active {
+		here := int(s.work.workers[r][leader])
+		stay := s.requests[r].count(row, here)
+		s.requests[r].take(row, stay)
+		s.work.seat(r, leader, stay-here)
+		for _, node := range s.spare.touched {
+			if n := min(here-stay, int(s.spare.workers[r][node])); n > 0 && int(node) != leader {
+				s.work.seat(r, int(node), n)
+				here -= n
+			}
+		}
+	}
+}
+
+func (s *seating) besideLeader(node int) []int64 {
+	copy(s.row, s.freeOf(node))
+	s.leader.take(s.row, 1)
+	return s.row
 }
