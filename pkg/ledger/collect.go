@@ -123,9 +123,10 @@ func (ws *waits) ready(c *collection) bool {
 	return ws.fits(asks.ID, asks.Queue, asks.Demand).Passes()
 }
 
-// disappoint gives up a complete collection with which the attempt has failed all the same.
+// disappoint gives up a complete collection with which the attempt has failed all the same. One that was completed while the attempt
+// was on its way is yet to be tried.
 func (ws *waits) disappoint(w *waiting.Waiter) {
-	if c := ws.collections.of(w.ID()); c != nil && c.complete() {
+	if c := ws.collections.of(w.ID()); c != nil && c.complete() && c.tried {
 		if c.preemption == nil {
 			w.Passed, ws.collections.vainUntil = ws.outcome.now, ws.outcome.now.Add(c.after)
 		}

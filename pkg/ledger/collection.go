@@ -38,6 +38,10 @@ type collection struct {
 	// domain is the only one that nodes are chosen from; empty means any. Those of left were tried before it.
 	domain string
 	left   map[string]bool
+	// tried means that the last attempt began when all was there: one that began before says nothing of what is kept.
+	tried bool
+	// lag is that of the scheduler's snapshot behind what is complete.
+	lag lag
 	// progressed is when room was last added.
 	progressed time.Time
 	// after is how long nothing may be added before it is given up, or other nodes are chosen.
@@ -249,11 +253,21 @@ func (s *collections) keep(now time.Time, c *collection, k int) {
 	}
 }
 
+// seekElsewhere leaves the nodes that have not given what was to come there.
+func (s *collections) seekElsewhere(c *collection) {
+	for k := range c.kept {
+		if c.kept[k].node != "" && c.lacks(k) {
+			s.giveBack(c, k)
+		}
+	}
+}
+
 // giveBack gives back what is kept for one pod, which is homeless then.
 func (s *collections) giveBack(c *collection, k int) {
 	kept := &c.kept[k]
 	if !c.lacks(k) {
 		c.missing++
+		c.tried, c.lag = false, lag{}
 	}
 	if kept.node != "" {
 		s.nodes.Hold(kept.node, resource.Vector{}.Sub(kept.amount))

@@ -168,6 +168,9 @@ type (
 		Rehearsed bool
 		// Took is how long that, or an answer before the attempt, has kept others waiting; zero means next to nothing.
 		Took time.Duration
+		// Behind means that nodes refused the pod that would take it by that View: the scheduler's snapshot and the ledger have
+		// not heard of the same events yet. kube-scheduler tries the pod again when its cache has.
+		Behind bool
 	}
 	// Tick: time has passed.
 	Tick struct {

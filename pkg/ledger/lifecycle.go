@@ -411,6 +411,8 @@ func (lc *lifecycle) refuse(r Refused) {
 		p.roams = true
 		lc.outcome.effects = append(lc.outcome.effects, Activate{Pod: p.Object})
 		return
+	case r.Behind && tried.defers(lc.waiting, lc.waits.collections.of(tried.UID), lc.outcome.now):
+		return
 	case r.Verdict.Passes():
 		// Refused for something else than room: whatever refused it wakes it.
 		lc.waits.endWait(tried.UID)
@@ -425,7 +427,7 @@ func (lc *lifecycle) refuse(r Refused) {
 		w = lc.waits.parkAlone(p)
 	}
 	w.Hears(r.Verdict.Reason) // the scheduler tells of an attempt that has failed, and of one that was not made
-	lc.waiting.Failed(w, waiting.Failure{Epoch: r.Epoch, Verdict: r.Verdict, Alone: r.Alone, Rehearsed: r.Rehearsed, Took: r.Took}, lc.outcome.now)
+	lc.waiting.Failed(w, waiting.Failure{Epoch: r.Epoch, Verdict: r.Verdict, Alone: r.Alone || r.Behind, Rehearsed: r.Rehearsed, Took: r.Took}, lc.outcome.now)
 	switch {
 	case r.Verdict.Reason == gang.BehindOthers: // nothing was tried
 	case r.Verdict.OfQueue() && lc.waits.reclaims(w.ID()):

@@ -19,6 +19,8 @@ type pod struct {
 	placed string // node it is counted on; empty means none
 	bound  bool   // placed by the API server's word, not only assumed
 	shown  part   // what the pod itself shows to be; Pod may differ if a role selects it
+	// lag is that of the scheduler's snapshot, as far as its own attempts have met it.
+	lag lag
 	// number is its place among all that have passed the Gate, where there are queues.
 	number uint64
 	// roams means that its slots' nodes refused the worker: it may go wherever it fits.

@@ -108,6 +108,13 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 	var effects []Effect
 	for _, c := range slices.Clone(l.collections.list) {
 		if c.preemption != nil && !l.waits.ready(c) && !c.preemption.comes() {
+			// Others have gone for it: what is free elsewhere by now is its own before it is for whoever is tried next.
+			if l.collections.seekElsewhere(c); c.seeking {
+				effects = append(effects, l.settleLocked()...)
+			}
+			if l.waits.ready(c) {
+				continue
+			}
 			l.waiting.Of(c.waiter).Claimed = time.Time{}
 			l.waits.endCollection(c)
 			effects = append(effects, l.settleLocked()...)
@@ -493,12 +500,15 @@ func (ws *waits) endPreemption(c *collection) {
 	}
 }
 
-// Situation tells whether a pod has a node, or is about to get one, and whether it still has to go for which an Evict was asked.
-func (l *Ledger) Situation(uid types.UID) (placed, leaves bool) {
+// Situation tells whether a pod has a node, or is about to get one, and for whom it still has to go if an Evict was asked; empty means
+// that it need not go.
+func (l *Ledger) Situation(uid types.UID) (placed bool, preemptor types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.members.pods[uid]
-	return p != nil && p.placed != "", p != nil && p.preemptor != ""
+	if p := l.members.pods[uid]; p != nil {
+		return p.placed != "", p.preemptor
+	}
+	return false, ""
 }
 
 func (vs *victims) forgetBudget(namespace, name string) {

@@ -127,8 +127,8 @@ func (l *lenders) try(p Pod) {
 
 // leaves tells whether a pod still has to go.
 func leaves(l *Ledger, uid types.UID) bool {
-	_, leaves := l.Situation(uid)
-	return leaves
+	_, preemptor := l.Situation(uid)
+	return preemptor != ""
 }
 
 // leaveOne lets one of those go that have to, drivers after their executors.

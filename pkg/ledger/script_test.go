@@ -38,7 +38,8 @@ import (
 //	refuted DRIVER WORDS…
 //	gate NAME                                     may it be tried
 //	try NAME [REASON]                             a scheduling cycle; REASON if it does not fit, else ClusterFull
-//	plan NAME, commit NAME, refuse NAME [REASON]  a scheduling cycle in parts: its view is that of plan
+//	plan NAME, commit NAME, refuse NAME [REASON]  a scheduling cycle in parts: its view is that of plan; REASON else: for something
+//	                                              else than room; behind: the scheduler's snapshot did not show it yet
 //	unplace NAME, bind NAME [on=NODE]             how the binding cycle ends
 //	seats NAME                                    where an executor may take a slot
 //	wait DURATION, tick DURATION                  slots unclaimed for as long are released
@@ -138,7 +139,7 @@ func (s *script) run(line string) (said []string, err error) {
 	case "commit":
 		said = s.commit(uid)
 	case "refuse":
-		_ = s.apply(Refused{UID: uid, Epoch: s.plans[name].view.Epoch, Verdict: reasonOf(w)})
+		_ = s.apply(Refused{UID: uid, Epoch: s.plans[name].view.Epoch, Verdict: reasonOf(w), Behind: w.has("behind")})
 	case "unplace":
 		delete(s.assumed, uid)
 		_ = s.apply(Unplaced{uid})
@@ -288,7 +289,7 @@ func reasonOf(w words) gang.Verdict {
 	if len(w.list) < 3 {
 		return gang.Verdict{Reason: gang.ClusterFull, Message: "no room"}
 	}
-	if w.list[2] == "else" { // refused for something else than room
+	if w.has("else") || w.has("behind") { // refused for something else than room
 		return gang.Verdict{}
 	}
 	return gang.Verdict{Reason: gang.Reason(w.list[2]), Message: "no room"}

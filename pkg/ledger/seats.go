@@ -122,6 +122,9 @@ func (l *Ledger) Precheck(uid types.UID) (Attempt, bool) {
 
 func (g *gate) attempt(p *pod, waiter types.UID, limit int) Attempt {
 	attempt := Attempt{View: g.waits.viewFor(waiter)}
+	if c := g.waits.collections.of(waiter); c != nil {
+		c.tried = g.waits.ready(c)
+	}
 	if attempt.Demand, attempt.Gang = g.demand(p.UID); !attempt.Gang && p.Kind != Leader {
 		attempt.Seats = g.seats(p.UID, limit)
 	}

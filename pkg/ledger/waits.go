@@ -159,6 +159,7 @@ func (ws *waits) callNext(atGate types.UID) {
 			ws.outcome.effects = append(ws.outcome.effects, Activate{Pod: ws.members.object(w.ID()), Waits: w.Told})
 		}
 	}
+	ws.waiting.Expire(ws.outcome.now)
 	for _, c := range ws.collections.list {
 		if ws.ready(c) {
 			begin(ws.waiting.Of(c.waiter))

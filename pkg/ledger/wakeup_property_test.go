@@ -22,6 +22,7 @@ type queue struct {
 	// definitions are what will be said of every leader's gang.
 	definitions map[types.UID]gang.Definition
 	undefined   []types.UID // leaders whose definition was asked for
+	late        []types.UID // refused on a snapshot that was behind: kube-scheduler brings them back when it is not any more
 	active      []types.UID // passed the Gate, in the order in which they will be tried
 	// asleep pods were refused by the Gate or by an attempt.
 	asleep  map[types.UID]bool
@@ -38,8 +39,8 @@ type queue struct {
 }
 
 var (
-	queued        = []string{"gang", "gang", "member", "member", "member", "group", "lone", "executor", "define", "take", "take", "land", "land", "land", "error", "bind", "bind", "fail", "end", "end", "label", "node", "node lost", "time"}
-	queuedDivided = []string{"large", "gang", "gang", "lone", "lone", "executor", "executor", "define", "take", "take", "land", "land", "land", "error", "bind", "bind", "fail", "end", "end", "time"}
+	queued        = []string{"gang", "gang", "member", "member", "member", "group", "lone", "executor", "define", "take", "take", "land", "land", "land", "error", "behind", "caught up", "bind", "bind", "fail", "end", "end", "label", "node", "node lost", "time"}
+	queuedDivided = []string{"large", "gang", "gang", "lone", "lone", "executor", "executor", "define", "take", "take", "land", "land", "land", "error", "behind", "caught up", "bind", "bind", "fail", "end", "end", "time"}
 	queuedUpfront = []string{"member", "member", "member", "member", "group", "lone", "take", "take", "land", "land", "land", "land", "bind", "bind", "fail", "end", "node", "time"}
 )
 
@@ -152,6 +153,34 @@ func (q *queue) land(fails bool) {
 		q.enter(uid) // after a backoff, or because it was woken meanwhile
 	default:
 		q.asleep[uid] = true
+	}
+}
+
+// behind ends the attempt because the scheduler's snapshot did not show what the ledger knew.
+func (q *queue) behind() {
+	uid := q.flying
+	if _, exists := q.world.pods[uid]; !exists {
+		return
+	}
+	q.flying = ""
+	q.tell(Refused{UID: uid, Epoch: q.view.Epoch, Behind: true})
+	if q.again {
+		q.enter(uid)
+		return
+	}
+	q.asleep[uid] = true
+	q.late = append(q.late, uid)
+}
+
+// catchUp brings one of those back that were tried too early.
+func (q *queue) catchUp() {
+	if len(q.late) == 0 {
+		return
+	}
+	uid := q.late[0]
+	q.late = q.late[1:]
+	if q.asleep[uid] {
+		q.enter(uid)
 	}
 }
 
@@ -317,6 +346,10 @@ func (q *queue) step(t *rapid.T) {
 		q.land(false)
 	case "error":
 		q.land(true)
+	case "behind":
+		q.behind()
+	case "caught up":
+		q.catchUp()
 	case "bind":
 		if p, ok := q.pick(t, assumed, "pod"); ok {
 			q.bind(p.UID)
@@ -366,6 +399,8 @@ func (q *queue) settleNow(t require.TestingT) {
 			q.land(false)
 		case len(q.active) > 0:
 			q.take()
+		case len(q.late) > 0:
+			q.catchUp()
 		case len(q.assumed) > len(q.barred):
 			for uid := range q.assumed {
 				if !q.barred[uid] {

@@ -32,8 +32,8 @@ type effects struct {
 
 func newEffects(p *Plugin) *effects {
 	leaves := func(uid types.UID) bool {
-		_, leaves := p.ledger.Situation(uid)
-		return leaves
+		_, preemptor := p.ledger.Situation(uid)
+		return preemptor != ""
 	}
 	return &effects{plugin: p, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), leaves: leaves}
 }

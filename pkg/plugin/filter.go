@@ -6,6 +6,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
+
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // Filter keeps a pod off room that is kept for others, and a leader off nodes where its workers would not fit any
@@ -25,12 +27,20 @@ func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, _ *v1.Pod, node
 	if c.leads() && !c.fit.LeaderFits(i) {
 		return fwk.NewStatus(fwk.Unschedulable, "the workers do not fit any more if the leader sits here")
 	}
-	free := *c.view.Free(i)
-	if own, kept := c.seats.Slots[name]; kept {
-		free = free.Add(own)
-	}
+	free := c.free(i)
 	if c.request.Fits(free) {
 		return nil
 	}
 	return fwk.NewStatus(fwk.Unschedulable, fmt.Sprintf("room is taken or reserved for workers of other applications (short of %s)", c.request.Missing(free)))
+}
+
+// free is what a node has for the pod: its own slots are kept for it.
+func (c *cycle) free(i int) resource.Vector {
+	return c.view.Free(i).Add(c.seats.Slots[c.view.Name(i)])
+}
+
+// takes tells whether a node has room for the pod, and for its gang with it, as the ledger knows it.
+func (c *cycle) takes(name string) bool {
+	i, known := c.view.Index(name)
+	return known && c.request.Fits(c.free(i)) && !(c.leads() && !c.fit.LeaderFits(i))
 }

@@ -53,6 +53,8 @@ type harness struct {
 	fw     framework.Framework
 	plugin *Plugin
 	nodes  *snapshot
+	// stale means that the framework's view of the cluster stays as it is.
+	stale  bool
 	events *events.FakeRecorder
 	log    *buffer
 	// process is what the plugin is told of the process it is in.
@@ -269,7 +271,9 @@ func (h *harness) look() []fwk.NodeInfo {
 	for i := range nodes.Items {
 		existing = append(existing, &nodes.Items[i])
 	}
-	h.nodes.MutableSnapshotSharedLister = backend.NewSnapshot(bound, existing)
+	if !h.stale {
+		h.nodes.MutableSnapshotSharedLister = backend.NewSnapshot(bound, existing)
+	}
 	infos, err := h.nodes.NodeInfos().List()
 	require.NoError(h.t, err)
 	slices.SortFunc(infos, func(a, b fwk.NodeInfo) int { return strings.Compare(a.Node().Name, b.Node().Name) })

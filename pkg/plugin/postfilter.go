@@ -22,11 +22,11 @@ func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod
 		refused.Epoch, refused.Verdict = c.view.Epoch, c.shortage
 		refused.Rehearsed, refused.Took = c.rehearsed, c.took
 		if refused.Verdict.Passes() {
-			refused.Verdict, refused.Alone = p.shortOfRoom(c, pod, statuses)
+			refused.Verdict, refused.Alone, refused.Behind = p.shortOfRoom(c, pod, statuses)
 		}
 	}
 	p.tell(refused)
-	p.pending.failed(pod, p.ledger.Waits(pod.UID))
+	p.pending.failed(pod, !refused.Behind && p.ledger.Waits(pod.UID))
 	return clearNomination, fwk.NewStatus(fwk.Unschedulable)
 }
 
@@ -37,38 +37,43 @@ var filtersOfNodes = sets.New("NodeName", "NodeUnschedulable", "TaintToleration"
 
 // shortOfRoom tells why a pod by itself did not fit, if it is room that it lacks on some node; otherwise the verdict
 // passes. alone means that some node has refused it for something else than room and what its signature covers, such as another
-// pod's anti-affinity or its own claims: that says nothing about others that ask for the same.
-func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusReader) (verdict gang.Verdict, alone bool) {
+// pod's anti-affinity or its own claims: that says nothing about others that ask for the same. behind means that some node would take it
+// by the ledger's word: the scheduler's snapshot does not show yet what the ledger has heard, or the other way round.
+func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusReader) (verdict gang.Verdict, alone, behind bool) {
 	infos, err := p.handle.SnapshotSharedLister().NodeInfos().List()
 	if err != nil {
 		p.logger.Error(err, "Nodes of a failed attempt cannot be read")
-		return gang.Verdict{}, false
+		return gang.Verdict{}, false, false
 	}
 	short := sets.New[string]() // names of nodes
-	kept := false
+	eligible := c.view.Eligible(pod)
+	kept, late := false, false
 	for _, info := range infos {
 		name := info.Node().Name
 		switch plugin := statuses.Get(name).Plugin(); {
 		case plugin == Name || plugin == filterOfRoom:
 			short.Insert(name)
 			kept = kept || plugin == Name
+			late = late || plugin == filterOfRoom && c.takes(name)
 		case plugin == "" && c.narrowed: // not looked at
 		case !filtersOfNodes.Has(plugin):
 			alone = true
+		case !behind && c.takes(name):
+			i, _ := c.view.Index(name)
+			behind = eligible(i)
 		}
 	}
-	if short.Len() == 0 {
-		return gang.Verdict{}, false
+	if short.Len() == 0 || late {
+		return gang.Verdict{}, false, behind || late
 	}
 	asked := placement.Gang{Leader: &placement.Member{Name: "pod", Request: c.request, Eligible: func(node int) bool { return short.Has(c.view.Name(node)) }}}
 	_, shortage := p.solver.Fit(c.view, asked)
 	switch {
 	case shortage != nil:
-		return p.explain(c, asked, shortage), alone
+		return p.explain(c, asked, shortage), alone, behind
 	case kept:
-		return gang.Verdict{Reason: gang.Fragmented, Message: "the nodes that have room keep it for workers of other applications"}, alone
+		return gang.Verdict{Reason: gang.Fragmented, Message: "the nodes that have room keep it for workers of other applications"}, alone, behind
 	default:
-		// The ledger has heard of room that the scheduler's snapshot does not show yet.
-		return gang.Verdict{}, false
+		return gang.Verdict{}, false, behind
 	}
 }

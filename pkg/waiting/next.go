@@ -50,7 +50,7 @@ type flight struct {
 // Next is who is to be tried, with so much free in all; nil means nobody at present. kept are those whose queues have been found
 // to keep them. It goes on naming the same one until that has Began, or something else happens.
 func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*Waiter) {
-	r.expire(now)
+	r.Expire(now)
 	if r.flight.atOnce() >= r.flight.window {
 		return nil, nil
 	}
@@ -59,7 +59,7 @@ func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*
 		r.stirred = true
 	}
 	r.ring(now, free)
-	if r.passOver(now) {
+	if len(r.shelves.later) > 0 && r.passes.rested(now) {
 		r.stirred = true
 	}
 	if !r.stirred {
@@ -70,7 +70,9 @@ func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*
 	}
 	left := free
 	for _, w := range r.flight.waiters {
-		left = left.Sub(w.Demand)
+		if !w.provided {
+			left = left.Sub(w.Demand)
+		}
 	}
 	for {
 		for asks, any := r.tree.Next(); any; asks, any = r.tree.Next() {
@@ -100,10 +102,11 @@ func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*
 	}
 }
 
-// atOnce is how many are being tried, without those that have been missed before: they cost nobody a turn.
+// atOnce is how many are being tried, without those that have been missed before, and those that are yet to be tried again: they cost
+// nobody a turn.
 func (f *flight) atOnce() (n int) {
 	for _, w := range f.waiters {
-		if w.missed == 0 {
+		if w.missed == 0 && w.deferred.IsZero() {
 			n++
 		}
 	}
@@ -121,10 +124,8 @@ func (r *Room) ring(now time.Time, free resource.Vector) {
 	}
 }
 
-// passOver tells whether a pass may begin that had to rest.
-func (r *Room) passOver(now time.Time) bool {
-	return !r.passes.rest.IsZero() && !now.Before(r.passes.rest) && len(r.shelves.later) > 0
-}
+// rested tells whether a pass may begin that had to rest.
+func (p *passes) rested(now time.Time) bool { return !p.rest.IsZero() && !now.Before(p.rest) }
 
 // nextPass begins another pass, if somebody waits for it and it may begin.
 func (r *Room) nextPass(now time.Time, free resource.Vector) bool {
@@ -176,15 +177,40 @@ func (r *Room) Entered(id types.UID, number uint64, now time.Time) {
 	former := r.flight.cycle
 	r.flight.cycle, r.flight.entered = id, now
 	for _, w := range slices.Clone(r.flight.waiters) {
-		if w.ID() != id && (w.ID() == former || w.number > 0 && w.number < number) {
+		switch {
+		case w.ID() == id:
+			w.deferred, w.provided = time.Time{}, false
+		case w.deferred.IsZero() && (w.ID() == former || w.number > 0 && w.number < number):
 			r.Missed(w.ID(), now)
 		}
 	}
 }
 
-// expire misses those who are tried while the scheduler has nothing to do.
-func (r *Room) expire(now time.Time) {
+// Deferred takes that an attempt was made too early to tell anything of its waiter: the scheduler did not know yet what the owner of
+// the Room does. It stays open until the scheduler brings the waiter back, at most until the given time; then its turn comes
+// again. Until then nobody is let through who would take its room, unless that is provided: kept for it. It is false if
+// the waiter is not being tried.
+func (r *Room) Deferred(w *Waiter, until time.Time, provided bool) bool {
+	if !w.Trying() {
+		return false
+	}
+	w.deferred, w.provided, w.missed, w.number = until, provided, 0, 0
+	if r.flight.cycle == w.ID() {
+		r.flight.cycle = ""
+	}
+	r.stirred = true
+	return true
+}
+
+// Expire misses those who are tried while the scheduler has nothing to do, and ends the attempts that were open for long enough.
+func (r *Room) Expire(now time.Time) {
 	for _, w := range slices.Clone(r.flight.waiters) {
+		if !w.deferred.IsZero() {
+			if !now.Before(w.deferred) {
+				r.land(w)
+			}
+			continue
+		}
 		if now.Sub(w.began) >= attemptTimeout && now.Sub(r.flight.entered) >= attemptTimeout {
 			r.Missed(w.ID(), now)
 		}
@@ -193,7 +219,7 @@ func (r *Room) expire(now time.Time) {
 
 // land ends an attempt: the waiter waits again.
 func (r *Room) land(w *Waiter) {
-	w.through = false
+	w.through, w.deferred, w.provided = false, time.Time{}, false
 	if w.Trying() {
 		w.began = time.Time{}
 		if r.flight.cycle == w.ID() {

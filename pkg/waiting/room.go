@@ -50,11 +50,20 @@ type Waiter struct {
 	failed bool
 	// Promised means that others leave for it, and that its queue keeps what it asks for.
 	Promised bool
-	// missed is how many of its attempts in a row have not reported an end.
+	attempt
+}
+
+// attempt is one that is on its way; the zero attempt means that there is none.
+type attempt struct {
+	// missed is how many of the waiter's attempts in a row have not reported an end.
 	missed int
 	// began is when it was let through, and since in which epoch; zero while it is not tried.
 	began time.Time
 	since uint64
+	// deferred is until when its attempt stays open, because the last one was made too early to tell anything; zero means that it does
+	// not. provided means that its room is kept for it meanwhile, so that nobody else could take it.
+	deferred time.Time
+	provided bool
 	// through means that the scheduler has been told of its turn, and that nothing has come of it yet.
 	through bool
 	// number is its place among all that have passed the Gate, since it was let through last; zero means that it has not.

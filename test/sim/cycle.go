@@ -215,7 +215,7 @@ func (a *attempt) reserve(node string) {
 		return
 	}
 	r.queue.nominated.remove(info.Pod.UID)
-	before := r.homes(info.Pod)
+	before, kept := r.homes(info.Pod), r.ledger.Collected() != nil
 	var status *fwk.Status
 	r.call(func() { status = r.framework.RunReservePluginsReserve(r.ctx, a.state, info.Pod, node) })
 	if !status.IsSuccess() {
@@ -226,6 +226,9 @@ func (a *attempt) reserve(node string) {
 	}
 	r.world.trace.add("%s: %s reserved on %s", r.name, keyOf(info.Pod), node)
 	r.reserved(a, node, before)
+	if !kept {
+		r.checkOvertaken(info.Pod, node)
+	}
 	var waits map[string]time.Duration
 	r.call(func() { waits, status = r.framework.RunPermitPlugins(r.ctx, a.state, info.Pod, node) })
 	switch {

@@ -19,6 +19,9 @@
 // the simulation, not the Go scheduler, decides when it is served and answered. So the same seed does the same, down
 // to the last line of the trace.
 //
+// In a part of the seeds kube-scheduler's handlers hear of everything milliseconds after the plugin's, so that its cycles look at
+// a snapshot that does not show yet what the ledger knows.
+//
 // In a part of the seeds there are queues, which change during the storm. They are no objects of the simulated API: every
 // replica is told of them through the ledger, at its start and with delays of its own.
 //

@@ -15,6 +15,7 @@ const (
 	AnswerLost                    // a call takes effect, but its caller gets an error
 	CallSlow                      // a call takes seconds
 	WatchLag                      // a watch is seconds late
+	CacheLate                     // kube-scheduler's own handlers hear of everything milliseconds after the plugin's
 	WatchBroken                   // a watch breaks, events are missed, everything is listed again
 	EventRepeated                 // an informer repeats itself
 	Restart                       // the scheduler is killed and started again
@@ -43,7 +44,7 @@ const (
 )
 
 var faultNames = [numberOfFaults]string{
-	"CallRefused", "AnswerLost", "CallSlow", "WatchLag", "WatchBroken", "EventRepeated", "Restart", "Failover",
+	"CallRefused", "AnswerLost", "CallSlow", "WatchLag", "CacheLate", "WatchBroken", "EventRepeated", "Restart", "Failover",
 	"NodeLost", "NodeDeleted", "NodeCordoned", "NodeTainted", "NodeShrunk", "DriverCrashed", "DriverDeleted",
 	"ExecutorLost", "MapLate", "MapMissing", "MapBroken", "MapForeign", "ExecutorsLarger", "ExecutorsFewer",
 	"ExecutorsPinned", "ExecutorsForeign", "RivalPods", "Usurped", "NameReused", "KeyShared",

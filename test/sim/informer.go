@@ -202,8 +202,11 @@ func (l *listener) listen() {
 	l.listening = true
 	w := l.informer.replica.world
 	delay := w.chance.between(0, 100*time.Microsecond)
-	if w.strikes(WatchLag, 0.01) {
+	switch {
+	case w.strikes(WatchLag, 0.01):
 		delay = w.chance.between(time.Millisecond, 3*time.Second)
+	case l.name == "scheduler" && w.strikes(CacheLate, 0.5):
+		delay = w.chance.between(time.Millisecond, 30*time.Millisecond)
 	}
 	w.after(delay, l.hear)
 }

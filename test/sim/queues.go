@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
@@ -192,9 +193,10 @@ type charged struct {
 
 // charges are everything that runs by what the plugin has been told, and the slots of admitted gangs. A driver that has a node
 // is a gang, whatever the scheduler knows of it.
-func (r *replica) charges() (charges []charged) {
-	for _, m := range r.told.pods {
-		if m.counted == "" {
+// A pod may be left out, with all that it leads.
+func (r *replica) charges(without types.UID) (charges []charged) {
+	for uid, m := range r.told.pods {
+		if m.counted == "" || uid == without {
 			continue
 		}
 		d := quota.Demand{Amount: m.requests}
@@ -207,7 +209,7 @@ func (r *replica) charges() (charges []charged) {
 		charges = append(charges, charged{m.last.Namespace, d})
 	}
 	for _, g := range r.ledger.Gangs() {
-		if !g.Phase.Admitted() {
+		if !g.Phase.Admitted() || g.Leader == without {
 			continue
 		}
 		d := quota.Demand{}
@@ -237,7 +239,7 @@ type holding struct {
 
 func (r *replica) holdings() map[string]holding {
 	holdings := map[string]holding{}
-	for _, c := range r.charges() {
+	for _, c := range r.charges("") {
 		for _, spec := range r.way(c.namespace) {
 			h := holdings[spec.Name]
 			h.used, h.leaders, h.gangs = h.used.Add(c.demand.Amount), h.leaders.Add(c.demand.Leader), h.gangs+c.demand.Gangs
@@ -334,6 +336,11 @@ func (r *replica) letIn(pod *v1.Pod) {
 
 // allows tells whether the queue of a namespace lets somebody in who asks for so much.
 func (r *replica) allows(namespace string, d quota.Demand) bool {
+	return r.wouldAllow("", namespace, d)
+}
+
+// wouldAllow is allows as if a pod were not there, with all that it leads.
+func (r *replica) wouldAllow(without types.UID, namespace string, d quota.Demand) bool {
 	if len(r.layout.Specs) == 0 {
 		return true
 	}
@@ -343,7 +350,7 @@ func (r *replica) allows(namespace string, d quota.Demand) bool {
 		capacity = capacity.Add(resource.OfList(node.Status.Allocatable))
 	}
 	tree.SetCapacity(capacity)
-	for _, c := range r.charges() {
+	for _, c := range r.charges(without) {
 		tree.Charge(r.way(c.namespace)[0].Name, c.demand)
 	}
 	return tree.Fits(r.way(namespace)[0].Name, d).Passes()
@@ -363,6 +370,8 @@ func (k *crew) asks() quota.Demand {
 // driver goes before its executors of which the scheduler knows that they have a node.
 func (w *World) evicted(by *replica, pod *v1.Pod) {
 	w.stats.Evictions++
+	by.claim(pod)
+	w.replace(pod)
 	if w.climate.dryRun {
 		w.fail("dry run", "%s: %s is evicted although every queue only says what it would take back", by.name, keyOf(pod))
 	}

@@ -86,6 +86,8 @@ type replica struct {
 	arrivals []ledger.Queues
 	// ghosts are pods that its scheduler's cache goes on counting although they are gone: pod -> where.
 	ghosts map[types.UID]ghost
+	// claims is what others have had to go for.
+	claims []*claim
 	// dirty means that the plugin may have done something since the last check.
 	dirty bool
 	// reduced are leaders whose gangs have fewer slots than their minimum, and how: each has to say so before long.

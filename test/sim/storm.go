@@ -48,17 +48,38 @@ func (w *World) brew() {
 	})
 }
 
-// lone creates a pod that belongs to nothing.
+// lone creates a pod that belongs to nothing. Every second one is of a Job.
 func (w *World) lone(name string) {
 	c := w.chance
 	asks := size{pick[int64](c, 100, 500, 1000, 2000), pick[int64](c, 128, 512, 2048)}
 	priority := pick[int32](c, 0, 0, 0, 50)
+	w.loneLike(name, asks, priority, c.happens(0.5))
+}
+
+func (w *World) loneLike(name string, asks size, priority int32, ofJob bool) {
 	pod := w.api.createPod(&v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "red", Name: name},
 		Spec: v1.PodSpec{SchedulerName: schedulerName, Priority: &priority,
 			Containers: []v1.Container{{Name: "main", Resources: v1.ResourceRequirements{Requests: asks.list()}}}},
 	})
-	w.live(pod, c.delay(30*time.Second, 4*time.Minute))
+	if ofJob {
+		w.jobs[pod.UID] = asks
+	}
+	w.live(pod, w.chance.delay(30*time.Second, 4*time.Minute))
+}
+
+// replace creates another pod for one that a Job loses while it is still ending, as the Job controller does.
+func (w *World) replace(pod *v1.Pod) {
+	asks, ofJob := w.jobs[pod.UID]
+	if !ofJob || w.act == end {
+		return
+	}
+	delete(w.jobs, pod.UID)
+	w.after(w.chance.delay(20*time.Millisecond, time.Second), func() {
+		if w.act != end {
+			w.loneLike(fmt.Sprintf("again-%d", w.api.serial), asks, *pod.Spec.Priority, true)
+		}
+	})
 }
 
 // live lets a pod be deleted after a time, under its name at once created again if that fault strikes.

@@ -38,6 +38,8 @@ type World struct {
 	members map[types.UID]*crew
 	// released are leaders whose gangs have said that they gave back slots that nobody claimed.
 	released map[types.UID]bool
+	// jobs are pods that a Job replaces when they are evicted, and what they ask for.
+	jobs map[types.UID]size
 	// usurped are pods that another scheduler has bound.
 	usurped map[types.UID]bool
 	// dead are nodes whose kubelet does not run.
@@ -88,7 +90,7 @@ func newWorld(seed uint64, options Options, quiesce func()) *World {
 	w := &World{
 		seed: seed, options: options, quiesce: quiesce,
 		chance: newChance(seed), desk: newDesk(), main: goroutine(),
-		owners: map[types.UID]*application{}, members: map[types.UID]*crew{}, dead: map[string]bool{}, released: map[types.UID]bool{}, usurped: map[types.UID]bool{},
+		owners: map[types.UID]*application{}, members: map[types.UID]*crew{}, dead: map[string]bool{}, released: map[types.UID]bool{}, usurped: map[types.UID]bool{}, jobs: map[types.UID]size{},
 	}
 	w.timer = time.NewTimer(time.Hour)
 	w.trace = newTrace(time.Now(), options.Trace)

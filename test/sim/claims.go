@@ -1,0 +1,169 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// claimWindow is for how long after somebody has gone for a waiter nobody of lower priority may take what it left. It is longer
+// than the scheduler's cache lags as a rule, and a waiter is tried again.
+const claimWindow = 5 * time.Second
+
+// claim is what others have had to go for.
+type claim struct {
+	waiter types.UID
+	// victims are those who were evicted for it: pod -> where it was.
+	victims map[types.UID]string
+	// gone counts those of whose end the plugin has been told, and left is when it was last told of one.
+	gone int
+	left time.Time
+}
+
+// claim notes for whom a pod is evicted.
+func (r *replica) claim(victim *v1.Pod) {
+	_, taker := r.ledger.Situation(victim.UID)
+	if taker == "" || victim.Spec.NodeName == "" {
+		return
+	}
+	at := slices.IndexFunc(r.claims, func(c *claim) bool { return c.waiter == taker })
+	if at < 0 {
+		at = len(r.claims)
+		r.claims = append(r.claims, &claim{waiter: taker, victims: map[types.UID]string{}})
+	}
+	r.claims[at].victims[victim.UID] = victim.Spec.NodeName
+}
+
+// checkClaims notes who has gone, and forgets the claims of those who have what they wanted or are gone themselves.
+func (r *replica) checkClaims() {
+	r.claims = slices.DeleteFunc(r.claims, func(c *claim) bool {
+		gone := 0
+		for uid := range c.victims {
+			if r.told.buried[uid] {
+				gone++
+			}
+		}
+		if gone > c.gone {
+			c.gone, c.left = gone, time.Now()
+		}
+		m := r.told.pods[c.waiter]
+		return m == nil || m.counted != ""
+	})
+}
+
+// checkOvertaken: nobody of lower priority is placed on what was taken back for a waiter of the same queue that could use it.
+// Whether kube-scheduler's cache has heard of that by then is no excuse. What claims a slot takes no more than was taken before. It
+// is asked only when nothing was kept for anybody: else nothing was lost, or the pod may have had what was kept for it.
+func (r *replica) checkOvertaken(pod *v1.Pod, node string) {
+	w := r.world
+	if r.told.buried[pod.UID] || r.takesSlot(pod) || r.haunted(node) {
+		return
+	}
+	for _, c := range r.claims {
+		m := r.told.pods[c.waiter]
+		if m == nil || m.counted != "" || m.pod == nil || c.left.IsZero() || time.Since(c.left) > claimWindow {
+			continue
+		}
+		waiter := w.api.pod(keyOf(m.pod), c.waiter)
+		if waiter == nil || waiter.Spec.NodeName != "" || waiter.DeletionTimestamp != nil || *waiter.Spec.Priority <= *pod.Spec.Priority {
+			continue
+		}
+		if r.way(waiter.Namespace)[0].Name != r.way(pod.Namespace)[0].Name {
+			continue
+		}
+		with, without := r.free(""), r.free(pod.UID)
+		fitsWith, fitsWithout := r.couldStart(waiter, with), r.couldStart(waiter, without)
+		asks := r.asksOf(waiter)
+		allowed, allowedWithout := r.allows(waiter.Namespace, asks), r.wouldAllow(pod.UID, waiter.Namespace, asks)
+		if !fitsWithout || !allowedWithout || fitsWith && allowed {
+			continue
+		}
+		if !fitsWith && !c.on(node) {
+			continue // what it wanted was elsewhere
+		}
+		w.fail("overtaken", "%s: %s of priority %d was given node %s, which %s of priority %d could have: %d have gone for it (fits %v, allowed %v): %s",
+			r.name, keyOf(pod), *pod.Spec.Priority, node, keyOf(waiter), *waiter.Spec.Priority, c.gone, fitsWith, allowed, r.whereabouts(waiter))
+	}
+}
+
+// on tells whether somebody has gone from a node.
+func (c *claim) on(node string) bool {
+	for _, from := range c.victims {
+		if from == node {
+			return true
+		}
+	}
+	return false
+}
+
+// takesSlot tells whether a pod has a slot of its gang.
+func (r *replica) takesSlot(pod *v1.Pod) bool {
+	for _, g := range r.ledger.Gangs() {
+		for _, slot := range g.Slots {
+			if slot.Worker == pod.UID {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// free is what every node has by what the plugin was told, less what is held; a pod may be left out, with the slots of the gang that
+// it leads.
+func (r *replica) free(without types.UID) map[string]resource.Vector {
+	free := map[string]resource.Vector{}
+	view := r.ledger.View()
+	for i := range view.Len() {
+		if view.Object(i) != nil {
+			free[view.Name(i)] = *view.Free(i)
+		}
+	}
+	if m := r.told.pods[without]; m != nil && m.counted != "" {
+		free[m.counted] = free[m.counted].Add(m.requests)
+	}
+	for _, g := range r.ledger.Gangs() {
+		if g.Leader != without {
+			continue
+		}
+		for _, slot := range g.Slots {
+			if slot.Worker == "" && slot.Node != "" {
+				free[slot.Node] = free[slot.Node].Add(slot.Requests)
+			}
+		}
+	}
+	return free
+}
+
+// couldStart tells whether there is room for a pod by itself, or for a driver with its executors.
+func (r *replica) couldStart(pod *v1.Pod, free map[string]resource.Vector) bool {
+	w := r.world
+	if app := w.appOf(pod); app != nil {
+		p := app.plan
+		if pod.UID != app.driver || p.missing || p.broken || app.unpredicted || w.contested(app) {
+			return false
+		}
+		return w.fits(p, pod, free) != ""
+	}
+	for _, node := range w.api.nodes.all() {
+		if r.told.nodes[node.Name] == nil || len(r.queue.nominated.byNode[node.Name]) > 0 {
+			continue
+		}
+		if admits(node, &pod.Spec) && admits(r.told.nodes[node.Name], &pod.Spec) && resource.OfPod(pod).Fits(free[node.Name]) {
+			return true
+		}
+	}
+	return false
+}
+
+// asksOf is what a pod by itself, or a driver for its application, asks its queue for.
+func (r *replica) asksOf(pod *v1.Pod) quota.Demand {
+	if app := r.world.appOf(pod); app != nil {
+		return app.plan.asks()
+	}
+	return quota.Demand{Amount: resource.OfPod(pod), Gangs: 1}
+}
