@@ -46,11 +46,11 @@ func (s *scale) pod(kind Kind, app string, cpu int64) Pod {
 	s.serial++
 	uid := types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", s.serial))
 	p := Pod{
-		UID: uid, Namespace: "ns", Requests: cores(cpu), Created: s.now, Signature: "0123456789abcdef",
+		UID: uid, Namespace: "ns", Requests: cores(cpu), Precedence: Precedence{Created: s.now}, Signature: "0123456789abcdef",
 		Labels: map[string]string{"spark-app-selector": app, "spark-role": "executor", "spark-exec-id": "1", "spark-version": "4.1.0"},
 		Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: string(uid), UID: uid}},
 	}
-	p.play(partOf(kind, "ns", app, ""))
+	p.Part = partOf(kind, "ns", app, "")
 	return p
 }
 

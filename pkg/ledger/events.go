@@ -25,13 +25,8 @@ const (
 	Worker
 )
 
-// Pod is what the ledger needs to know of a pod.
-type Pod struct {
-	UID       types.UID
-	Namespace string
-	// Labels of a pod that may belong to a gang; nil for pods of other schedulers.
-	Labels map[string]string
-	// Kind is what the pod itself shows. A Lone pod that a role of a defined gang selects is its Worker all the same.
+// Part is what a pod is in its gang.
+type Part struct {
 	Kind Kind
 	// Gang names the gang of a leader or worker; the zero Key for a lone pod.
 	Gang gang.Key
@@ -42,6 +37,27 @@ type Pod struct {
 	// Upfront says of a worker that its gang has no leader: its pods exist before the first of them starts, and as many
 	// as have to start together wait for one another. It means nothing where a leader claims the gang.
 	Upfront bool
+}
+
+// Precedence is before whom a pod goes.
+type Precedence struct {
+	Priority int32
+	// NeverPreempts pods take no place of lower priorities: their preemptionPolicy is Never.
+	NeverPreempts bool
+	// Rank is where its user wants a gang among those of its queue and priority; higher goes first.
+	Rank    int32
+	Created time.Time
+}
+
+// Pod is what the ledger needs to know of a pod.
+type Pod struct {
+	UID       types.UID
+	Namespace string
+	// Labels of a pod that may belong to a gang; nil for pods of other schedulers.
+	Labels map[string]string
+	// Part is what the pod itself shows. A Lone pod that a role of a defined gang selects is its Worker all the same.
+	Part
+	Precedence
 	// Together is how many pods of an up-front gang start together, if the pods say so themselves; zero means that a
 	// Group says it.
 	Together int
@@ -52,8 +68,6 @@ type Pod struct {
 	User string
 	// Foreign pods are those of other schedulers: they are charged, and never taken back.
 	Foreign bool
-	// NeverPreempts pods take no place of lower priorities: their preemptionPolicy is Never.
-	NeverPreempts bool
 	// Nominated is the node that an assumed pod was going to when the API server last heard of it; empty means none.
 	Nominated string
 	// Node the pod is bound to; empty while it is not.
@@ -61,10 +75,6 @@ type Pod struct {
 	Requests resource.Vector
 	// Signature is equal for pods that ask for the same of a node, apart from Requests: affinity, tolerations and so on.
 	Signature string
-	Priority  int32
-	// Rank is where its user wants a gang among those of its queue and priority; higher goes first.
-	Rank    int32
-	Created time.Time
 	// Reservation is what a bound leader carries from the time when it was admitted; nil means nothing.
 	Reservation *Reservation
 	// Ready is the pod's condition of that name.

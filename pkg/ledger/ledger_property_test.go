@@ -153,7 +153,7 @@ func (w *world) checkBooks(t require.TestingT) {
 		case Worker:
 			workers++
 			require.Same(t, p, w.members.apps[p.Gang].workers[uid])
-			if p.part() != p.shown {
+			if p.Part != p.shown {
 				owner := w.members.apps[p.Gang].leaders[0]
 				require.True(t, selects(owner.Gang.Definition.Role(p.Role).Selector, p.Labels), "%s is in a role that does not select it", uid)
 			}

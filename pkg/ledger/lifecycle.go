@@ -32,7 +32,7 @@ func (lc *lifecycle) see(seen Pod) {
 		lc.lose(seen.UID)
 		return
 	}
-	shown := seen.part()
+	shown := seen.Part
 	lc.members.selectors.assignRole(&seen)
 	p := lc.members.pods[seen.UID]
 	if p == nil {
@@ -66,7 +66,7 @@ func (lc *lifecycle) update(p *pod, seen Pod) {
 		lc.members.selectors.removePod(p)
 		defer lc.members.selectors.addPod(p)
 	}
-	if p.part() != seen.part() {
+	if p.Part != seen.Part {
 		// Somebody changed its labels, or a gang was defined or has ended.
 		lc.leave(p)
 		p.Pod, p.roams = seen, false
@@ -449,9 +449,9 @@ func (lc *lifecycle) assignRoles(e *entry) {
 // reconsider finds out anew what a pod is in which gang.
 func (lc *lifecycle) reconsider(p *pod) {
 	seen := p.Pod
-	seen.play(p.shown)
+	seen.Part = p.shown
 	lc.members.selectors.assignRole(&seen)
-	if seen.part() != p.part() {
+	if seen.Part != p.Part {
 		lc.update(p, seen)
 	}
 }
@@ -460,7 +460,7 @@ func (lc *lifecycle) reconsider(p *pod) {
 // selected them.
 func (lc *lifecycle) unassignRoles(a *app) {
 	for _, p := range sorted(a.workers) {
-		if p.part() != p.shown {
+		if p.Part != p.shown {
 			lc.reconsider(p)
 		}
 	}

@@ -18,7 +18,7 @@ type pod struct {
 	Pod
 	placed string // node it is counted on; empty means none
 	bound  bool   // placed by the API server's word, not only assumed
-	shown  part   // what the pod itself shows to be; Pod may differ if a role selects it
+	shown  Part   // what the pod itself shows to be; Pod may differ if a role selects it
 	// lag is that of the scheduler's snapshot, as far as its own attempts have met it.
 	lag lag
 	// number is its place among all that have passed the Gate, where there are queues.
@@ -68,22 +68,6 @@ type app struct {
 	upfront, together int
 	// bound is how many of those are bound.
 	bound int
-}
-
-// part is what a pod is in a gang.
-type part struct {
-	kind   Kind
-	gang   gang.Key
-	leader types.UID
-	role   string
-	// upfront as in Pod.
-	upfront bool
-}
-
-func (p *Pod) part() part { return part{p.Kind, p.Gang, p.Leader, p.Role, p.Upfront} }
-
-func (p *Pod) play(a part) {
-	p.Kind, p.Gang, p.Leader, p.Role, p.Upfront = a.kind, a.gang, a.leader, a.role, a.upfront
 }
 
 // doomed tells whether a pod is being deleted and has no node.

@@ -70,7 +70,7 @@ func (c *cluster) pass(d time.Duration) {
 func (c *cluster) pod(namespace, name string, cpu int64, node string) Pod {
 	c.now = c.now.Add(time.Millisecond) // no two pods are equally old
 	return Pod{
-		UID: types.UID(name), Namespace: namespace, Requests: cores(cpu), Node: node, Created: c.now,
+		UID: types.UID(name), Namespace: namespace, Requests: cores(cpu), Node: node, Precedence: Precedence{Created: c.now},
 		Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, UID: types.UID(name), Labels: map[string]string{"pod": name}}},
 	}
 }

@@ -207,7 +207,7 @@ func (s *script) podOf(w words, name string) Pod {
 	uid := types.UID(name)
 	p, known := s.world.pods[uid]
 	if !known {
-		p = Pod{UID: uid, Namespace: s.namespaceOf(w), User: w.keys["user"], Created: s.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespaceOf(w), Name: name, UID: uid}}}
+		p = Pod{UID: uid, Namespace: s.namespaceOf(w), User: w.keys["user"], Precedence: Precedence{Created: s.clock}, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespaceOf(w), Name: name, UID: uid}}}
 	}
 	if w.has("cpu") {
 		p.Requests = cores(w.number("cpu"))
@@ -250,16 +250,16 @@ func (s *script) podOf(w words, name string) Pod {
 	}
 	switch w.list[0] {
 	case "driver":
-		p.play(partOf(Leader, p.Namespace, app, ""))
+		p.Part = partOf(Leader, p.Namespace, app, "")
 	case "executor":
-		p.play(partOf(Worker, p.Namespace, app, types.UID(w.keys["of"])))
+		p.Part = partOf(Worker, p.Namespace, app, types.UID(w.keys["of"]))
 		if w.has("role") {
 			p.Role = w.keys["role"]
 		}
 	case "member":
-		p.play(part{kind: Worker, gang: groupKey(p.Namespace, w.keys["group"]), role: fmt.Sprint("of ", p.Requests.CPU/1000), upfront: true})
+		p.Part = Part{Kind: Worker, Gang: groupKey(p.Namespace, w.keys["group"]), Role: fmt.Sprint("of ", p.Requests.CPU/1000), Upfront: true}
 	default:
-		p.play(part{})
+		p.Part = Part{}
 	}
 	if w.has("together") {
 		p.Upfront, p.Together = true, int(w.number("together"))

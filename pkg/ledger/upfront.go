@@ -122,7 +122,7 @@ func (us *upfronts) muster(key gang.Key) {
 		return
 	}
 	if len(a.leaders) == 0 {
-		leader := &pod{Pod: Pod{UID: types.UID("group:" + key.String()), Namespace: key.Namespace, Kind: Leader, Gang: key}}
+		leader := &pod{Pod: Pod{UID: types.UID("group:" + key.String()), Namespace: key.Namespace, Part: Part{Kind: Leader, Gang: key}}}
 		a.leaders = []*entry{{Gang: gang.New(key, leader.UID), leader: leader, upfront: &upfront{}}}
 		us.members.gangs[leader.UID] = a.leaders[0]
 		for uid := range a.workers {
@@ -174,8 +174,7 @@ func (us *upfronts) lineUp(a *app, e *entry) {
 
 // standFor makes the leader of an up-front gang stand for one of its pods.
 func (e *entry) standFor(p *pod) {
-	e.leader.Object, e.leader.Priority, e.leader.Created = p.Object, p.Priority, p.Created
-	e.leader.User, e.leader.Rank, e.leader.NeverPreempts, e.leader.Foreign = p.User, p.Rank, p.NeverPreempts, p.Foreign
+	e.leader.Object, e.leader.Precedence, e.leader.User, e.leader.Foreign = p.Object, p.Precedence, p.User, p.Foreign
 }
 
 // enrol defines a gang by those of its pods that start together: those that have a node, and then the first in

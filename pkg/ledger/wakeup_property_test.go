@@ -485,7 +485,7 @@ func TestNobodySleepsWhoFits(t *testing.T) {
 		q.each(func(p Pod, d Demand) {
 			_, _, fits := q.plan(view, p, d)
 			fits = fits && (p.Signature != sociable || q.company()) && q.allows(p, q.charges())
-			require.False(t, fits, "%s %v waits although it fits", p.UID, p.part())
+			require.False(t, fits, "%s %v waits although it fits", p.UID, p.Part)
 			if p.Kind != Worker || q.members.gangs[p.Leader] == nil {
 				return
 			}
@@ -523,7 +523,7 @@ func TestEverybodyStartsWhenOthersEnd(t *testing.T) {
 		view := q.View().Empty()
 		q.each(func(p Pod, d Demand) {
 			_, _, fits := q.plan(view, p, d)
-			require.False(t, fits && p.Signature != sociable && q.allows(p, nil), "%s %v never starts", p.UID, p.part())
+			require.False(t, fits && p.Signature != sociable && q.allows(p, nil), "%s %v never starts", p.UID, p.Part)
 		})
 	})
 }

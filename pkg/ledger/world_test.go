@@ -174,8 +174,8 @@ func cores(n int64) resource.Vector { return resource.Vector{CPU: n * 1000, Pods
 func (w *world) newPod(kind Kind, app string, cpu int64) Pod {
 	w.serial++
 	uid := types.UID(fmt.Sprintf("%03d", w.serial))
-	pod := Pod{UID: uid, Namespace: w.namespace, User: w.user, Kind: kind, Requests: cores(cpu), Created: w.clock, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod-" + string(uid), UID: uid}}}
-	pod.play(partOf(kind, w.namespace, app, ""))
+	pod := Pod{UID: uid, Namespace: w.namespace, User: w.user, Requests: cores(cpu), Precedence: Precedence{Created: w.clock}, Object: &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod-" + string(uid), UID: uid}}}
+	pod.Part = partOf(kind, w.namespace, app, "")
 	return pod
 }
 
@@ -192,14 +192,14 @@ func (w *world) newMember(group string, cpu int64) Pod {
 }
 
 // partOf is what a pod shows to be in an application.
-func partOf(kind Kind, namespace, app string, leader types.UID) part {
+func partOf(kind Kind, namespace, app string, leader types.UID) Part {
 	switch kind {
 	case Leader:
-		return part{kind: Leader, gang: gang.Key{Namespace: namespace, Name: app}}
+		return Part{Kind: Leader, Gang: gang.Key{Namespace: namespace, Name: app}}
 	case Worker:
-		return part{kind: Worker, gang: gang.Key{Namespace: namespace, Name: app}, leader: leader, role: "executor"}
+		return Part{Kind: Worker, Gang: gang.Key{Namespace: namespace, Name: app}, Leader: leader, Role: "executor"}
 	default:
-		return part{}
+		return Part{}
 	}
 }
 
@@ -404,7 +404,7 @@ func (w *world) step(t *rapid.T) {
 	case "relabel":
 		if p, ok := w.pick(t, any, "pod"); ok {
 			kind := rapid.SampledFrom([]Kind{Lone, Leader, Worker}).Draw(t, "kind")
-			p.play(partOf(kind, p.Namespace, drawApp.Draw(t, "app"), ""))
+			p.Part = partOf(kind, p.Namespace, drawApp.Draw(t, "app"), "")
 			w.see(p)
 		}
 	case "user":

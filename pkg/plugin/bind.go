@@ -6,9 +6,7 @@ import (
 	"fmt"
 
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/ledger"
@@ -38,7 +36,7 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 	leader, reservation := admittedOf(state), ""
 	if leader != nil {
 		var err error
-		if reservation, err = p.textOfReservation(pod); err != nil {
+		if reservation, err = p.reservations.text(pod); err != nil {
 			return fwk.AsStatus(err)
 		}
 		if problem := annotationsProblem(pod, reservation); problem != "" {
@@ -54,48 +52,9 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 		return nil
 	}
 	leader.written = true
-	if now, err := p.textOfReservation(pod); err == nil && now != reservation {
+	if now, err := p.reservations.text(pod); err == nil && now != reservation {
 		// A slot has moved meanwhile, and may have been written down before the binding wrote the former reservation.
 		p.effects.add([]ledger.Effect{ledger.Save{Leader: pod}})
-	}
-	return nil
-}
-
-// save writes a changed reservation and tells whether that is settled. Failing is not the end: the gang runs, and only
-// after a restart its slots would be where they were before. It is tried again with the next tick.
-func (p *Plugin) save(ctx context.Context, leader *v1.Pod) bool {
-	err := p.writeReservation(ctx, leader)
-	if err == nil || apierrors.IsNotFound(err) || errors.Is(err, errEnded) {
-		return true
-	}
-	p.logger.Error(err, "Reservation not saved", "gang", klog.KObj(leader))
-	return apierrors.IsInvalid(err) // with annotations as long as they may be, another try ends the same
-}
-
-// errEnded means that a gang has ended before its reservation was written.
-var errEnded = errors.New("the gang has ended meanwhile")
-
-// textOfReservation is the annotation as it should be now.
-func (p *Plugin) textOfReservation(leader *v1.Pod) (string, error) {
-	reservation, admitted := p.ledger.Reservation(leader.UID)
-	if !admitted {
-		return "", errEnded
-	}
-	text, err := encodeReservation(reservation)
-	if err != nil {
-		return "", fmt.Errorf("encode the reservation: %w", err)
-	}
-	return text, nil
-}
-
-func (p *Plugin) writeReservation(ctx context.Context, leader *v1.Pod) error {
-	text, err := p.textOfReservation(leader)
-	if err != nil {
-		return err
-	}
-	change := map[string]any{"metadata": map[string]any{"uid": leader.UID, "annotations": map[string]string{AnnotationReservation: text}}}
-	if err := p.patch(ctx, leader, change); err != nil {
-		return fmt.Errorf("write the reservation: %w", err)
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 func (p *Plugin) listenToBudgets() (cache.InformerSynced, error) {
 	handler, err := p.handle.SharedInformerFactory().Policy().V1().PodDisruptionBudgets().Informer().AddEventHandler(informer.Handlers(func(before, budget *policyv1.PodDisruptionBudget) {
 		if before == nil || before.UID != budget.UID || before.Generation != budget.Generation || allowedBy(before) != allowedBy(budget) {
-			p.tell(ledger.BudgetSeen{Budget: p.budgetOf(budget)})
+			p.tell(ledger.BudgetSeen{Budget: budgetOf(budget, p.logger)})
 		}
 	}, func(budget *policyv1.PodDisruptionBudget) {
 		p.tell(ledger.BudgetGone{Namespace: budget.Namespace, Name: budget.Name})
@@ -28,10 +28,10 @@ func (p *Plugin) listenToBudgets() (cache.InformerSynced, error) {
 
 // budgetOf reads a PodDisruptionBudget. One whose selector cannot be read protects nothing: the API server has the last
 // word at every eviction.
-func (p *Plugin) budgetOf(budget *policyv1.PodDisruptionBudget) ledger.Budget {
+func budgetOf(budget *policyv1.PodDisruptionBudget, logger klog.Logger) ledger.Budget {
 	selector, err := metav1.LabelSelectorAsSelector(budget.Spec.Selector)
 	if err != nil {
-		p.logger.Error(err, "PodDisruptionBudget selects nothing", "podDisruptionBudget", klog.KObj(budget))
+		logger.Error(err, "PodDisruptionBudget selects nothing", "podDisruptionBudget", klog.KObj(budget))
 		selector = labels.Nothing()
 	}
 	return ledger.Budget{Namespace: budget.Namespace, Name: budget.Name, Selector: selector, Allowed: allowedBy(budget)}

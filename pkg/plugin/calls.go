@@ -2,15 +2,12 @@ package plugin
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -61,14 +58,14 @@ func (c *calls) save(save ledger.Save) {
 func (c *calls) next() func(context.Context, *effects) {
 	if save, found := first(&c.saves); found {
 		return func(ctx context.Context, e *effects) {
-			if !e.plugin.save(ctx, save.Leader) {
+			if !e.plugin.reservations.save(ctx, save.Leader) {
 				e.fail(save)
 			}
 		}
 	}
 	if pod, found := first(&c.clears); found {
 		return func(ctx context.Context, e *effects) {
-			if err := e.plugin.patchStatus(ctx, pod, metav1.ObjectMeta{UID: pod.UID}, map[string]any{"nominatedNodeName": ""}); err != nil {
+			if err := e.pods.patchStatus(ctx, pod, metav1.ObjectMeta{UID: pod.UID}, map[string]any{"nominatedNodeName": ""}); err != nil {
 				e.plugin.logger.Error(err, "Nomination not taken back", "pod", klog.KObj(pod))
 			}
 		}
@@ -176,35 +173,11 @@ func waits(reason gang.Reason) bool {
 // condition that the binding gave it.
 func (e *effects) patchCondition(ctx context.Context, current *v1.Pod, verdict gang.Verdict) error {
 	only := metav1.ObjectMeta{UID: current.UID, ResourceVersion: current.ResourceVersion}
-	return e.plugin.patchStatus(ctx, current, only, map[string]any{"conditions": []v1.PodCondition{{
+	return e.pods.patchStatus(ctx, current, only, map[string]any{"conditions": []v1.PodCondition{{
 		Type:               v1.PodScheduled,
 		Status:             v1.ConditionFalse,
 		Reason:             v1.PodReasonUnschedulable,
 		Message:            verdict.String(),
 		LastTransitionTime: metav1.NewTime(e.plugin.clock.Now()),
 	}}})
-}
-
-// patchStatus changes the status of a pod if it is still the one with this UID and, where one is given, resource version;
-// otherwise it answers with a conflict. That the pod has gone is no error.
-func (p *Plugin) patchStatus(ctx context.Context, pod *v1.Pod, only metav1.ObjectMeta, change map[string]any) error {
-	precondition := map[string]any{"uid": only.UID}
-	if only.ResourceVersion != "" {
-		precondition["resourceVersion"] = only.ResourceVersion
-	}
-	err := p.patch(ctx, pod, map[string]any{"metadata": precondition, "status": change}, "status")
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
-}
-
-// patch changes a pod, or a subresource of it.
-func (p *Plugin) patch(ctx context.Context, pod *v1.Pod, change map[string]any, subresources ...string) error {
-	patch, err := json.Marshal(change)
-	if err != nil {
-		return fmt.Errorf("encode a patch: %w", err)
-	}
-	_, err = p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, subresources...)
-	return err
 }

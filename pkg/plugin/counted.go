@@ -5,7 +5,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/klog/v2"
 
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 
 	"retinue.dev/retinue/pkg/ledger"
@@ -36,9 +38,9 @@ func (c counted) of(amount resource.Vector) resource.Vector {
 	return amount.Without(func(name v1.ResourceName) bool { return c.ignores(c.profile, name) })
 }
 
-// listenToDeviceClasses leaves extended resources that dynamic resource allocation provides to the plugin DynamicResources, on nodes
+// follow leaves extended resources that dynamic resource allocation provides to the plugin DynamicResources, on nodes
 // that do not list them: a node that does has a device plugin, and NodeResourcesFit counts there.
-func (p *Plugin) listenToDeviceClasses() (cache.InformerSynced, error) {
+func (c counted) follow(factory informers.SharedInformerFactory, logger klog.Logger, apply func(ledger.Event)) (cache.InformerSynced, error) {
 	provided := map[string][]v1.ResourceName{} // name of a DeviceClass -> resources it provides; of the informer's goroutine
 	tell := func() {
 		var names []v1.ResourceName
@@ -48,12 +50,12 @@ func (p *Plugin) listenToDeviceClasses() (cache.InformerSynced, error) {
 		slices.Sort(names)
 		names = slices.Compact(names)
 		if len(names) > maxDeviceClasses {
-			p.logger.Info("Extended resources of more DeviceClasses than can be followed: pods that ask for the last of them wait", "most", maxDeviceClasses, "first", names[maxDeviceClasses])
+			logger.Info("Extended resources of more DeviceClasses than can be followed: pods that ask for the last of them wait", "most", maxDeviceClasses, "first", names[maxDeviceClasses])
 			names = names[:maxDeviceClasses]
 		}
-		p.tell(ledger.Uncounted{Resources: names})
+		apply(ledger.Uncounted{Resources: names})
 	}
-	registration, err := p.handle.SharedInformerFactory().Resource().V1().DeviceClasses().Informer().AddEventHandler(informer.Handlers(
+	registration, err := factory.Resource().V1().DeviceClasses().Informer().AddEventHandler(informer.Handlers(
 		func(_, class *resourcev1.DeviceClass) {
 			of := []v1.ResourceName{v1.ResourceName(resourcev1.ResourceDeviceClassPrefix + class.Name)}
 			if class.Spec.ExtendedResourceName != nil {

@@ -16,6 +16,7 @@ import (
 // server: calls are made by a second goroutine, one after another.
 type effects struct {
 	plugin *Plugin
+	pods   pods
 	// prechecker keeps those from being tried who would fail again.
 	prechecker prechecker
 
@@ -35,7 +36,7 @@ func newEffects(p *Plugin) *effects {
 		_, preemptor := p.ledger.Situation(uid)
 		return preemptor != ""
 	}
-	return &effects{plugin: p, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), leaves: leaves}
+	return &effects{plugin: p, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), leaves: leaves}
 }
 
 func (e *effects) add(added []ledger.Effect) {

@@ -67,7 +67,7 @@ func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
 	pods := p.handle.ClientSet().CoreV1().Pods(pod.Namespace)
 	var err error
 	if evict.Forced {
-		if err = p.disrupt(ctx, pod, evict.Verdict); err == nil {
+		if err = e.pods.disrupt(ctx, pod, evict.Verdict); err == nil {
 			err = pods.Delete(ctx, pod.Name, options)
 		}
 	} else {
@@ -88,18 +88,4 @@ func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
 		p.logger.Error(err, "Pod not evicted", "pod", klog.KObj(pod))
 		return false
 	}
-}
-
-// disrupt writes on a pod why it goes, for the controllers that make another: the Eviction API does so by itself.
-func (p *Plugin) disrupt(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) error {
-	return p.patch(ctx, pod, map[string]any{
-		"metadata": map[string]any{"uid": pod.UID},
-		"status": map[string]any{"conditions": []v1.PodCondition{{
-			Type:               v1.DisruptionTarget,
-			Status:             v1.ConditionTrue,
-			Reason:             v1.PodReasonPreemptionByScheduler,
-			Message:            verdict.String(),
-			LastTransitionTime: metav1.NewTime(p.clock.Now()),
-		}}},
-	}, "status")
 }

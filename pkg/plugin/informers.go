@@ -50,7 +50,7 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	if p.handle.SharedDRAManager() == nil { // dynamic resource allocation is turned off
 		return synced, nil
 	}
-	classes, err := p.listenToDeviceClasses()
+	classes, err := p.counted.follow(factory, p.logger, p.tell)
 	if err != nil {
 		return nil, err
 	}

@@ -18,17 +18,19 @@ import (
 func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	rank, _ := spark.Rank(pod) // a wrong one counts as none; the definer tells
 	described := ledger.Pod{
-		UID:           pod.UID,
-		Namespace:     pod.Namespace,
-		Node:          pod.Spec.NodeName,
-		Requests:      p.counted.requests(pod),
-		Priority:      corev1helpers.PodPriority(pod),
-		Created:       p.arrivals.ofPod(pod),
-		Ready:         ready(pod),
-		User:          spark.User(pod),
-		Rank:          rank,
-		NeverPreempts: pod.Spec.PreemptionPolicy != nil && *pod.Spec.PreemptionPolicy == v1.PreemptNever,
-		Object:        pod,
+		UID:       pod.UID,
+		Namespace: pod.Namespace,
+		Node:      pod.Spec.NodeName,
+		Requests:  p.counted.requests(pod),
+		Precedence: ledger.Precedence{
+			Priority:      corev1helpers.PodPriority(pod),
+			NeverPreempts: pod.Spec.PreemptionPolicy != nil && *pod.Spec.PreemptionPolicy == v1.PreemptNever,
+			Rank:          rank,
+			Created:       p.arrivals.ofPod(pod),
+		},
+		Ready:  ready(pod),
+		User:   spark.User(pod),
+		Object: pod,
 	}
 	if pod.Spec.SchedulerName != p.handle.ProfileName() {
 		described.Foreign = true
@@ -43,7 +45,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	switch {
 	case leads(pod):
 		described.Kind = ledger.Leader
-		described.Reservation = p.reservationOf(pod)
+		described.Reservation = p.reservations.of(pod)
 	case spark.IsExecutor(pod):
 		described.Kind = ledger.Worker
 		described.Role = spark.RoleExecutor
@@ -81,7 +83,7 @@ func gangOf(pod *v1.Pod) gang.Key {
 func (p *Plugin) joinUpfront(described *ledger.Pod) {
 	pod := described.Object
 	if len(pod.Spec.SchedulingGates) > 0 {
-		*described = ledger.Pod{UID: pod.UID, Namespace: pod.Namespace, Requests: described.Requests, Created: described.Created, Object: pod}
+		*described = ledger.Pod{UID: pod.UID, Namespace: pod.Namespace, Requests: described.Requests, Precedence: ledger.Precedence{Created: described.Created}, Object: pod}
 		return
 	}
 	described.Kind, described.Upfront = ledger.Worker, true

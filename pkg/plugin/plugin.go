@@ -38,6 +38,8 @@ type Plugin struct {
 	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
 	solver  placement.Solver
 	effects *effects
+	// reservations are what leaders carry.
+	reservations reservations
 	// arrivals are the order in which pods and groups came.
 	arrivals *arrivals
 	// counted is which resources the ledger counts.
@@ -102,6 +104,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
+		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock}, logger: p.logger}
 		p.effects = newEffects(p)
 		client := handle.ClientSet()
 		if config := handle.KubeConfig(); config != nil {
@@ -111,7 +114,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			}
 		}
 		p.definer = newDefiner(p, client)
-		if err := p.listenToServices(); err != nil {
+		if err := p.definer.follow(handle.SharedInformerFactory()); err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
 		}
 		synced, err := p.listen()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/klog/v2"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
@@ -171,22 +170,4 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 		}
 	}
 	return reservation, nil
-}
-
-// reservationOf reads back what a bound leader was admitted with. One that cannot be read counts as none: the gang
-// runs on, without slots.
-func (p *Plugin) reservationOf(pod *v1.Pod) *ledger.Reservation {
-	text, written := pod.Annotations[AnnotationReservation]
-	if !written || pod.Spec.NodeName == "" {
-		return nil
-	}
-	reservation, err := decodeReservation(text)
-	if err != nil {
-		p.logger.Error(err, "Reservation cannot be read, the gang keeps no slots", "pod", klog.KObj(pod), "annotation", AnnotationReservation)
-		return nil
-	}
-	for _, role := range reservation.Definition.Roles {
-		role.Pod.Namespace = pod.Namespace
-	}
-	return reservation
 }

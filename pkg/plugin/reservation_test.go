@@ -165,7 +165,7 @@ func FuzzReservation(f *testing.F) {
 			require.NoError(t, err)
 		}
 		tell(ledger.NodeSeen{Node: node("a", 64)})
-		leader := ledger.Pod{UID: "d", Namespace: "ns", Kind: ledger.Leader, Gang: gang.Key{Namespace: "ns", Name: "app"}, Node: "a", Object: driver("d"), Reservation: r}
+		leader := ledger.Pod{UID: "d", Namespace: "ns", Part: ledger.Part{Kind: ledger.Leader, Gang: gang.Key{Namespace: "ns", Name: "app"}}, Node: "a", Object: driver("d"), Reservation: r}
 		tell(ledger.PodSeen{Pod: leader})
 		tell(ledger.Synced{})
 		view := l.View()
@@ -202,7 +202,7 @@ func TestAnnotationsOfLeaders(t *testing.T) {
 				if test.annotation != "" {
 					pod.Annotations = map[string]string{AnnotationReservation: test.annotation}
 				}
-				assert.Equal(t, test.want, h.plugin.reservationOf(pod) != nil)
+				assert.Equal(t, test.want, h.plugin.reservations.of(pod) != nil)
 				assert.Contains(t, h.log.String(), test.log)
 				assert.NotContains(t, h.log.String(), "hunter2")
 			})

@@ -3,6 +3,7 @@ package plugin
 import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 
 	"retinue.dev/retinue/pkg/plugin/informer"
@@ -11,10 +12,10 @@ import (
 // byDriver is the index of Services by the UIDs of pods that own them.
 const byDriver = "retinue.dev/driver"
 
-// listenToServices lets the definer know of the Services that drivers own. PodTopologySpread watches Services anyhow, for its
+// follow lets the definer know of the Services that drivers own. PodTopologySpread watches Services anyhow, for its
 // default constraints.
-func (p *Plugin) listenToServices() error {
-	services := p.handle.SharedInformerFactory().Core().V1().Services().Informer()
+func (d *definer) follow(factory informers.SharedInformerFactory) error {
+	services := factory.Core().V1().Services().Informer()
 	if err := services.AddIndexers(cache.Indexers{byDriver: func(object any) ([]string, error) {
 		var drivers []string
 		if service, ok := object.(*v1.Service); ok {
@@ -27,14 +28,14 @@ func (p *Plugin) listenToServices() error {
 		return err
 	}
 	index := services.GetIndexer()
-	p.definer.serves = func(driver types.UID) bool {
+	d.serves = func(driver types.UID) bool {
 		found, err := index.IndexKeys(byDriver, string(driver))
 		return err == nil && len(found) > 0
 	}
 	_, err := services.AddEventHandler(informer.Handlers(func(before, service *v1.Service) {
 		if before == nil || before.UID != service.UID {
 			for _, uid := range driversOf(service) {
-				p.definer.served(uid)
+				d.served(uid)
 			}
 		}
 	}, func(*v1.Service) {}))

@@ -23,10 +23,7 @@ var largest = room{methods: 40, fields: 16}
 
 // tooLarge are the types that are larger -> how large they are; zero means no larger than any type may be. A number may only
 // fall: who makes one of them smaller writes the new number here, and a type that has become small enough leaves the list.
-var tooLarge = map[string]room{
-	"ledger.Pod":    {fields: 23},
-	"plugin.Plugin": {methods: 47},
-}
+var tooLarge = map[string]room{}
 
 // Lines a file may have.
 const (
