@@ -96,6 +96,19 @@ func TestAWrongConfigurationStopsTheStartByNameAndValue(t *testing.T) {
 	}
 }
 
+// Two profiles with the plugin would have a ledger each and give the same room away twice.
+func TestTwoProfilesWithThePluginStopTheStart(t *testing.T) {
+	text, err := os.ReadFile(shipped)
+	require.NoError(t, err)
+	_, profile, found := strings.Cut(string(text), "profiles:\n")
+	require.True(t, found)
+	second := strings.Replace(profile, "schedulerName: retinue", "schedulerName: other", 1)
+	_, err = setup(t, "profiles:\n", "profiles:\n"+second)
+	require.ErrorContains(t, err, `profile "other"`)
+	require.ErrorContains(t, err, `profile "retinue"`)
+	require.ErrorContains(t, err, "would give the same room away twice")
+}
+
 func TestTheProfilesOfAConfiguration(t *testing.T) {
 	for name, test := range map[string]struct {
 		text  string

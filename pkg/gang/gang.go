@@ -141,6 +141,15 @@ func (g *Gang) Observed(role string) bool {
 // Live is how many placed workers the gang has, elastic ones included.
 func (g *Gang) Live() int { return len(g.workers) }
 
+// Missing is what the workers ask for that are neither placed nor waited for.
+func (g *Gang) Missing() resource.Vector {
+	var missing resource.Vector
+	for role := range g.tallies {
+		missing = missing.Add(g.Definition.Roles[role].Requests.Scale(g.missing(role)))
+	}
+	return missing
+}
+
 // Held is the sum of what open slots hold, on all nodes and on none.
 func (g *Gang) Held() resource.Vector {
 	var held resource.Vector

@@ -216,6 +216,19 @@ func TestReleasedSlotsAreGoneAndClaimedOnesStay(t *testing.T) {
 	assert.Equal(t, "b +cpu 2", show(sum(g.Step(WorkerGone{"w"}))))
 }
 
+func TestRestoredSlotsWaitForThoseWhoAreMissing(t *testing.T) {
+	g := in(Running)
+	held := g.Held()
+	g.Step(Released{})
+	assert.Equal(t, held, g.Missing())
+	assert.Equal(t, "nowhere +cpu 5", show(sum(g.Step(Restored{}))))
+	assert.Equal(t, held, g.Held())
+	assert.Zero(t, g.Missing())
+	assert.Equal(t, []int{2, 1}, []int{g.Open("executor"), g.Open("helper")})
+	assert.Empty(t, g.Step(Restored{}), "twice is once")
+	assert.Equal(t, "nowhere -cpu 2", show(sum(g.Step(placed("v", "c")))), "a worker claims one")
+}
+
 func TestOpenSlotsOfARole(t *testing.T) {
 	g := in(Running)
 	g.Step(SlotMoved{0, ""})

@@ -52,6 +52,8 @@ type (
 	}
 	// Released: the open slots are not waited for any more.
 	Released struct{}
+	// Restored: every role waits again for as many workers as its count says. The new slots have no node yet.
+	Restored struct{}
 )
 
 func (Defined) gangEvent()        {}
@@ -66,6 +68,7 @@ func (WorkerGone) gangEvent()     {}
 func (SlotMoved) gangEvent()      {}
 func (Measured) gangEvent()       {}
 func (Released) gangEvent()       {}
+func (Restored) gangEvent()       {}
 
 // Step lets one event happen and returns what it changed in the room held by open slots. An event that means nothing
 // in the gang's phase changes nothing: informers repeat themselves and arrive late.
@@ -104,6 +107,8 @@ func (g *Gang) Step(event Event) []Change {
 		return g.measure(e)
 	case Released:
 		return g.release()
+	case Restored:
+		return g.restore()
 	default:
 		panic(fmt.Sprintf("gang: event %T is not known", event))
 	}
@@ -329,6 +334,28 @@ func (g *Gang) release() []Change {
 		}
 	}
 	return changes
+}
+
+// restore opens the slots that are missing to what the definition asks for.
+func (g *Gang) restore() []Change {
+	if g.Phase != Running {
+		return nil
+	}
+	var changes []Change
+	for role := range g.Definition.Roles {
+		for range g.missing(role) {
+			g.Slots = append(g.Slots, Slot{Role: role, Requests: g.Definition.Roles[role].Requests})
+			g.opened(len(g.Slots) - 1)
+			g.tallies[role].open++
+			changes = appendHeld(changes, g.Slots[len(g.Slots)-1], 1)
+		}
+	}
+	return changes
+}
+
+// missing is how many workers of a role are neither placed nor waited for.
+func (g *Gang) missing(role int) int {
+	return max(g.Definition.Roles[role].Count-g.tallies[role].live-g.tallies[role].open, 0)
 }
 
 func (g *Gang) roleIndex(name string) int {

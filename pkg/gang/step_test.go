@@ -44,6 +44,7 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 		"slot before the first moved":   {SlotMoved{-1, "c"}, ". | . | . | . | . | ."},
 		"measured larger":               {Measured{Role: "executor", Requests: cores(3)}, ". | . | . | Reserved a +cpu 2 | Running a +cpu 2 | ."},
 		"measured of no role":           {Measured{Role: "driver", Requests: cores(3)}, ". | . | . | . | . | ."},
+		"restored, and nothing missing": {Restored{}, ". | . | . | . | . | ."},
 		"released":                      {Released{}, ". | . | . | Reserved a -cpu 4, b -cpu 1 | Running a -cpu 4, b -cpu 1 | ."},
 	}
 	for name, row := range rows {

@@ -187,6 +187,9 @@ type (
 		// Unclaimed is how long slots wait for their workers before they are released. Zero means that they are not
 		// looked at this time.
 		Unclaimed time.Duration
+		// Unready is how long they wait for a leader that is bound and not ready, whose image does not exist, say. Zero means the
+		// same.
+		Unready time.Duration
 		// Collect is how long a pod or gang waits before room is collected for it. Zero means that no collection
 		// begins this time.
 		Collect time.Duration

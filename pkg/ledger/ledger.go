@@ -265,8 +265,9 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 // tickLocked does what has become due.
 func (l *Ledger) tickLocked(tick Tick) {
 	l.upfronts.tickBarriers()
-	if tick.Unclaimed > 0 {
-		l.slots.release(tick.Unclaimed)
+	if tick.Unclaimed > 0 || tick.Unready > 0 {
+		l.lifecycle.restoreAll()
+		l.slots.release(tick)
 	}
 	if tick.Collect > 0 {
 		l.waits.tickCollection(tick.Collect)

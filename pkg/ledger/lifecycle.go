@@ -8,6 +8,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/waiting"
 )
 
@@ -76,11 +77,12 @@ func (lc *lifecycle) update(p *pod, seen Pod) {
 		return
 	}
 	mended := p.Upfront && (p.Together != seen.Together || p.Problem != seen.Problem)
-	ready, ranked := seen.Ready && !p.Ready, seen.Rank != p.Rank
+	ready, ranked := seen.Ready != p.Ready, seen.Rank != p.Rank
 	p.Pod = seen
 	e := lc.members.gangs[p.UID]
 	if e != nil && ready {
 		e.progress = lc.outcome.now
+		lc.restore(e)
 	}
 	if ranked && lc.waiting.Of(p.UID) != nil {
 		lc.outcome.revise(p) // it waits elsewhere now
@@ -164,8 +166,40 @@ func (lc *lifecycle) resume(e *entry) {
 	}
 	lc.slots.step(e, gang.Admitted{Slots: slots})
 	lc.slots.step(e, gang.Seated{})
+	e.released = e.leader.Reservation != nil && len(slots) == 0 && !e.leader.Ready // before a restart
 	lc.slots.unsettled[e] = struct{}{}
 	lc.gather(e)
+}
+
+// restore lets a gang that has lost its slots because its leader was not ready wait for its workers again, now that the leader is
+// ready, as soon as its queue has room for them: it may not have, since others have used it meanwhile. Nodes that have room are sought
+// with the event.
+func (lc *lifecycle) restore(e *entry) {
+	if !e.released || !e.leader.Ready || e.Phase != gang.Running {
+		return
+	}
+	demand := quota.Demand{User: e.leader.User, Amount: e.Missing()}
+	if !lc.waits.fits(e.leader.UID, lc.accounts.queueOf(e.Key.Namespace), demand).Passes() {
+		return
+	}
+	e.released = false
+	lc.slots.step(e, gang.Restored{})
+	lc.slots.unsettled[e] = struct{}{}
+	lc.outcome.save(e)
+}
+
+// restoreAll restores the gangs whose leaders have become ready while their queues had no room, the first in turn first.
+func (lc *lifecycle) restoreAll() {
+	var ready []*entry
+	for _, e := range lc.members.gangs {
+		if e.released && e.leader.Ready {
+			ready = append(ready, e)
+		}
+	}
+	slices.SortFunc(ready, func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) })
+	for _, e := range ready {
+		lc.restore(e)
+	}
 }
 
 // gather lets workers claim slots that were there before their gang was admitted.

@@ -43,8 +43,10 @@ type entry struct {
 	leader *pod
 	// upfront is nil for a gang with a leader.
 	upfront *upfront
-	// progress is when the leader became ready or a worker last came or went.
+	// progress is when the leader was bound or last became ready or unready, or a worker last came or went.
 	progress time.Time
+	// released means that slots were released because the leader was not ready: it has them back when it is.
+	released bool
 	// handles are the labels under which its roles are found in Ledger.selectors.
 	handles []label
 	// charged is what its queue was charged for it besides its pods; open is what of that its open slots are.

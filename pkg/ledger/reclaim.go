@@ -25,6 +25,9 @@ const (
 	evictionPatience = time.Minute
 	// defaultGrace is what the API server gives pods that say nothing else.
 	defaultGrace = 30 * time.Second
+	// longestGrace bounds what a pod says itself: who borrows must not keep what it has to give back for as long as it likes. A queue
+	// may say more.
+	longestGrace = 10 * time.Minute
 	// refreshedAtOnce bounds how many pods and slots are listed anew while the lock is held.
 	refreshedAtOnce = 500
 	// victimsPerTick bounds how many are looked through in one tick, for all plans together.
@@ -427,7 +430,7 @@ func (rs *reclaims) take(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Dura
 			rs.victims.leaving[p.UID] = p
 			c.preemption.pods = append(c.preemption.pods, p)
 			c.after = max(c.after, evictionPatience+p.grace(grace))
-			evictions = append(evictions, Evict{Pod: p.Object, Grace: grace, Forced: plan.Chosen[at].Protected, Verdict: gang.Verdict{Reason: gang.Reclaimed, Message: why}})
+			evictions = append(evictions, Evict{Pod: p.Object, Grace: p.cappedGrace(grace), Forced: plan.Chosen[at].Protected, Verdict: gang.Verdict{Reason: gang.Reclaimed, Message: why}})
 		}
 		if len(v.Pods) == 0 {
 			rs.outcome.effects = append(rs.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: why}})
@@ -462,10 +465,19 @@ func (p *pod) grace(given *time.Duration) time.Duration {
 	case given != nil:
 		return *given
 	case own != nil:
-		return time.Duration(*own) * time.Second
+		return time.Duration(min(*own, int64(longestGrace/time.Second))) * time.Second
 	default:
 		return defaultGrace
 	}
+}
+
+// cappedGrace is the grace to be said at the eviction of a pod; nil means that its own holds.
+func (p *pod) cappedGrace(given *time.Duration) *time.Duration {
+	if own := p.Object.Spec.TerminationGracePeriodSeconds; given == nil && own != nil && *own > int64(longestGrace/time.Second) {
+		capped := longestGrace
+		return &capped
+	}
+	return given
 }
 
 // endPreemption lets those stay who were to go for a collection that has ended and are not on their way yet.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
@@ -520,5 +522,29 @@ func TestAPlanThatDoesNotHoldAnyMoreIsNotCarriedOut(t *testing.T) {
 			require.Equal(t, test.holds, done)
 			assert.Equal(t, test.holds, len(c.evicted()) > 0)
 		})
+	}
+}
+
+// Who borrows does not keep what it has to give back for as long as it likes: the time that a pod says it needs to end has a bound,
+// unless its queue says another.
+//
+// Seen failing when the pod's own word was taken: the eviction waited a day, and so did whoever the room was for.
+func TestAPodDoesNotEndForAsLongAsItLikes(t *testing.T) {
+	hour := time.Hour
+	for name, test := range map[string]struct {
+		own   int64
+		queue *time.Duration
+		said  *time.Duration // by the eviction; nil means that the pod's own holds
+		waits time.Duration
+	}{
+		"a minute":             {60, nil, nil, time.Minute},
+		"ten minutes":          {600, nil, nil, 10 * time.Minute},
+		"a day":                {86400, nil, ptr.To(longestGrace), longestGrace},
+		"more than a number":   {math.MaxInt64, nil, ptr.To(longestGrace), longestGrace},
+		"its queue allows one": {86400, &hour, &hour, time.Hour},
+	} {
+		p := &pod{Pod: Pod{Object: &v1.Pod{Spec: v1.PodSpec{TerminationGracePeriodSeconds: &test.own}}}}
+		require.Equal(t, test.said, p.cappedGrace(test.queue), name)
+		require.Equal(t, test.waits, p.grace(test.queue), name)
 	}
 }

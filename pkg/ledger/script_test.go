@@ -160,6 +160,9 @@ func (s *script) run(line string) (said []string, err error) {
 		duration, parseErr := time.ParseDuration(name)
 		err = parseErr
 		tick := Tick{Unclaimed: duration}
+		if w.has("unready") {
+			tick.Unclaimed, tick.Unready = 0, duration
+		}
 		if w.has("collect") {
 			tick.Unclaimed, tick.Collect = 0, duration
 			if s.accounts.strategy = placement.Pack; w.has("domain") {

@@ -5,7 +5,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -188,10 +187,14 @@ func (sl *slots) measure(e *entry, p *pod) {
 }
 
 // release releases slots that nobody has claimed for too long.
-func (sl *slots) release(unclaimed time.Duration) {
+func (sl *slots) release(tick Tick) {
 	var due []*entry
-	for _, e := range sl.members.gangs {
-		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && e.leader.Ready && sl.outcome.now.Sub(e.progress) >= unclaimed {
+	for e := range sl.members.admitted() {
+		patience := tick.Unclaimed
+		if !e.leader.Ready {
+			patience = tick.Unready
+		}
+		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && e.upfront == nil && patience > 0 && sl.outcome.now.Sub(e.progress) >= patience {
 			due = append(due, e)
 		}
 	}
@@ -201,7 +204,11 @@ func (sl *slots) release(unclaimed time.Duration) {
 		sl.step(e, gang.Released{})
 		delete(sl.degraded, e)
 		sl.outcome.save(e)
-		sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased,
-			Message: fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others", open, claimed+open, unclaimed)}})
+		message := fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others", open, claimed+open, tick.Unclaimed)
+		if !e.leader.Ready {
+			e.released = true
+			message = fmt.Sprintf("the leader has not been ready for %s: the room of %d of %d slots is free for others until it is", tick.Unready, open, claimed+open)
+		}
+		sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: message}})
 	}
 }

@@ -426,7 +426,7 @@ func (w *world) step(t *rapid.T) {
 		w.arrange(t)
 	case "tick":
 		w.clock = w.clock.Add(time.Minute)
-		_ = w.apply(Tick{Unclaimed: time.Minute, Collect: time.Minute})
+		_ = w.apply(Tick{Unclaimed: time.Minute, Unready: 3 * time.Minute, Collect: time.Minute})
 	}
 }
 

@@ -105,7 +105,9 @@ func (p *Plugin) tick(ctx context.Context) {
 				p.tell(ledger.Tick{})
 				continue
 			}
-			p.tell(ledger.Tick{Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Collect: p.args.CollectAfter.Duration})
+			p.tell(ledger.Tick{
+				Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Unready: p.args.LeaderReadyTimeout.Duration, Collect: p.args.CollectAfter.Duration,
+			})
 			p.effects.again()
 			p.pending.sweep()
 			p.arrivals.sweep()

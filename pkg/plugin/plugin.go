@@ -78,9 +78,15 @@ type Process struct {
 	Ignores func(schedulerName string, resource v1.ResourceName) bool
 }
 
-// Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context.
+// Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context. One profile may have the
+// plugin: two would have a ledger each, and give the same room away twice.
 func Factory(clock clock.WithTicker, process Process) func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) {
+	owner := "" // the profile that has the plugin
 	return func(ctx context.Context, configuration runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
+		if owner != "" {
+			return nil, fmt.Errorf("plugin %s: profile %q has it already, and profile %q would give the same room away twice: "+
+				"enable it in one profile, and start another scheduler for other pods", Name, owner, handle.ProfileName())
+		}
 		args, err := decode(configuration)
 		if err != nil {
 			return nil, err
@@ -138,6 +144,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			go p.groups.Run(ctx)
 			go followed.Run(ctx)
 		}
+		owner = handle.ProfileName()
 		go p.effects.run(ctx)
 		go p.definer.run(ctx)
 		go p.openWhenSynced(ctx, synced)

@@ -50,6 +50,9 @@ type RetinueArgs struct {
 	// UnclaimedSlotTimeout is how long slots wait for executors, counted from when the driver is ready and anew with
 	// every executor that comes or goes. Default 5m.
 	UnclaimedSlotTimeout *metav1.Duration `json:"unclaimedSlotTimeout,omitempty"`
+	// LeaderReadyTimeout is how long slots wait for executors of a driver that is bound and not ready, because its image cannot
+	// be pulled, say; when it is ready its gang has them back as soon as there is room. Default 15m.
+	LeaderReadyTimeout *metav1.Duration `json:"leaderReadyTimeout,omitempty"`
 	// CollectAfter is how long a pod or gang waits, since its creation, while others pass it, before room that comes back
 	// is kept for it. Default 5m.
 	CollectAfter *metav1.Duration `json:"collectAfter,omitempty"`
@@ -106,6 +109,9 @@ func (a *RetinueArgs) setDefaults() {
 	if a.UnclaimedSlotTimeout == nil {
 		a.UnclaimedSlotTimeout = &metav1.Duration{Duration: 5 * time.Minute}
 	}
+	if a.LeaderReadyTimeout == nil {
+		a.LeaderReadyTimeout = &metav1.Duration{Duration: 15 * time.Minute}
+	}
 	if a.CollectAfter == nil {
 		a.CollectAfter = &metav1.Duration{Duration: 5 * time.Minute}
 	}
@@ -130,6 +136,7 @@ func (a *RetinueArgs) Validate() field.ErrorList {
 	}
 	errs = append(errs, positive("definitionTimeout", a.DefinitionTimeout)...)
 	errs = append(errs, positive("unclaimedSlotTimeout", a.UnclaimedSlotTimeout)...)
+	errs = append(errs, positive("leaderReadyTimeout", a.LeaderReadyTimeout)...)
 	errs = append(errs, positive("collectAfter", a.CollectAfter)...)
 	return errs
 }

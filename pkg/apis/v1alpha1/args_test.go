@@ -16,6 +16,7 @@ func TestArgumentsThatAreLeftOutHaveDefaults(t *testing.T) {
 			require.Equal(t, "topology.kubernetes.io/zone", args.TopologyKey)
 			require.Equal(t, time.Minute, args.DefinitionTimeout.Duration)
 			require.Equal(t, 5*time.Minute, args.UnclaimedSlotTimeout.Duration)
+			require.Equal(t, 15*time.Minute, args.LeaderReadyTimeout.Duration)
 		})
 	}
 }
@@ -40,6 +41,7 @@ func TestWrongArgumentsAreNamedWithTheirValue(t *testing.T) {
 		"a topology key of spaces": {`{"topologyKey":"a b"}`, []string{"topologyKey", `"a b"`}},
 		"a timeout of zero":        {`{"definitionTimeout":"0s"}`, []string{"definitionTimeout", `"0s"`}},
 		"a negative timeout":       {`{"unclaimedSlotTimeout":"-1m"}`, []string{"unclaimedSlotTimeout", `"-1m0s"`}},
+		"a leader without time":    {`{"leaderReadyTimeout":"0s"}`, []string{"leaderReadyTimeout", `"0s"`}},
 		"a timeout without unit":   {`{"unclaimedSlotTimeout":"5"}`, []string{`"5"`}},
 		"another kind":             {`{"kind":"NodeResourcesFitArgs"}`, []string{"kind", `"NodeResourcesFitArgs"`}},
 		"another version":          {`{"apiVersion":"retinue.dev/v9"}`, []string{"apiVersion", `"retinue.dev/v9"`}},

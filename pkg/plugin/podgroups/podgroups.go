@@ -23,6 +23,10 @@ import (
 	"retinue.dev/retinue/pkg/spark"
 )
 
+// longestTimeout bounds scheduleTimeoutSeconds: as long as the pods of a group wait for the last of them, the others hold room that
+// nobody uses.
+const longestTimeout = 5 * time.Minute
+
 // Resource is what is followed.
 var Resource = schedulingv1alpha1.SchemeGroupVersion.WithResource("podgroups")
 
@@ -97,7 +101,7 @@ func read(object *unstructured.Unstructured) ledger.Group {
 		if *seconds < 0 {
 			return problem("spec.scheduleTimeoutSeconds", *seconds, "want at least 0")
 		}
-		group.Timeout = time.Duration(*seconds) * time.Second
+		group.Timeout = min(time.Duration(*seconds)*time.Second, longestTimeout)
 	}
 	return group
 }

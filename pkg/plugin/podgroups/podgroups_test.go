@@ -29,7 +29,10 @@ func TestPodGroupsAreRead(t *testing.T) {
 			ledger.Group{Minimum: 3, Resources: resource.Vector{CPU: 4000, Memory: 1 << 30}, Timeout: 90 * time.Second},
 		},
 		"only a minimum": {map[string]any{"minMember": int64(1)}, ledger.Group{Minimum: 1}},
-		"no minimum":     {map[string]any{}, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=0: want 1 to 100000"}},
+		"a timeout beyond all measure": {
+			map[string]any{"minMember": int64(1), "scheduleTimeoutSeconds": int64(2147483647)}, ledger.Group{Minimum: 1, Timeout: 5 * time.Minute},
+		},
+		"no minimum": {map[string]any{}, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=0: want 1 to 100000"}},
 		"a minimum below one": {
 			map[string]any{"minMember": int64(-1)}, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=-1: want 1 to 100000"},
 		},
