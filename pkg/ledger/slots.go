@@ -194,7 +194,7 @@ func (sl *slots) release(tick Tick) {
 		if !e.leader.Ready {
 			patience = tick.Unready
 		}
-		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && e.upfront == nil && patience > 0 && sl.outcome.now.Sub(e.progress) >= patience {
+		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && patience > 0 && sl.outcome.now.Sub(e.progress) >= patience {
 			due = append(due, e)
 		}
 	}
