@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
@@ -45,6 +47,39 @@ func (c charge) nothing() bool {
 func (acc *accounts) queued() bool { return len(acc.layout.Specs) > 0 }
 
 func (acc *accounts) queueOf(namespace string) string { return acc.layout.Namespaces[namespace] }
+
+// arrange takes a new layout, and takes off the present tree what is charged elsewhere from now on: recharge charges that when the
+// tree that comes has succeeded it. What stays in its queue is not looked at, unless something moves.
+func (acc *accounts) arrange(layout Queues, queues *quota.Tree) (recharge func()) {
+	former := acc.layout
+	acc.layout = layout
+	moves := func(namespace string) bool {
+		from, to := former.Namespaces[namespace], layout.Namespaces[namespace]
+		return from != to || acc.queues.Knows(from) != queues.Knows(to)
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(former.Namespaces)), moves) && !slices.ContainsFunc(slices.Collect(maps.Keys(layout.Namespaces)), moves) {
+		return func() {}
+	}
+	var moved []*charge
+	move := func(c *charge, namespace string) {
+		if !c.nothing() && moves(namespace) {
+			acc.queues.Release(c.queue, c.demand)
+			c.queue = acc.queueOf(namespace)
+			moved = append(moved, c)
+		}
+	}
+	for _, p := range acc.members.pods {
+		move(&p.charged, p.Namespace)
+	}
+	for _, e := range acc.members.gangs {
+		move(&e.charged, e.Key.Namespace)
+	}
+	return func() {
+		for _, c := range moved {
+			queues.Charge(c.queue, c.demand)
+		}
+	}
+}
 
 // strategyOf is how gangs of a namespace are laid out.
 func (acc *accounts) strategyOf(namespace string) placement.Strategy {

@@ -232,28 +232,23 @@ func (l *Ledger) loseNodeLocked(name string) {
 // arrangeLocked takes new queues. Nothing that runs ends by it: it is charged to the queues it belongs to now, which may
 // then hold more than they may.
 func (l *Ledger) arrangeLocked(layout Queues) {
-	l.accounts.layout = layout
-	l.accounts.queues = quota.New(layout.Specs)
+	for _, c := range l.collections.list {
+		if c.preemption != nil {
+			l.accounts.queues.Retract(c.preemption.queue, c.preemption.demand)
+		}
+	}
+	queues := quota.New(layout.Specs)
+	recharge := l.accounts.arrange(layout, queues)
+	l.waiting.Arrange(queues, func(w *waiting.Waiter) string { return l.accounts.queueOf(w.Turn.Gang.Namespace) })
+	l.accounts.queues = queues
+	recharge()
+	queues.SetCapacity(l.nodes.Capacity())
 	clear(l.victims.reclaims)
 	for _, spec := range layout.Specs {
 		if spec.Reclaim.Enabled {
 			l.victims.reclaims[spec.Name] = true
 		}
 	}
-	l.accounts.queues.SetCapacity(l.nodes.Capacity())
-	recharge := func(c *charge, namespace string) {
-		if !c.nothing() {
-			c.queue = l.accounts.queueOf(namespace)
-			l.accounts.queues.Charge(c.queue, c.demand)
-		}
-	}
-	for _, p := range l.members.pods {
-		recharge(&p.charged, p.Namespace)
-	}
-	for _, e := range l.members.gangs {
-		recharge(&e.charged, e.Key.Namespace)
-	}
-	l.waiting.Arrange(l.accounts.queues, func(w *waiting.Waiter) string { return l.accounts.queueOf(w.Turn.Gang.Namespace) })
 	for _, c := range l.collections.list {
 		if c.preemption != nil {
 			c.preemption.queue = l.waiting.Of(c.waiter).Asks.Queue

@@ -418,9 +418,13 @@ func (n *node) userMoved(user string) {
 			heap.Remove((*laneHeap)(&n.line.lanes), l.index)
 		}
 	}
+	n.unevenIfMinimum()
+}
+
+// unevenIfMinimum notes that an equal part of the queue may have become another one, as it does when the queue or the number of
+// users does. That concerns everybody, so it is looked at when somebody asks who is next.
+func (n *node) unevenIfMinimum() {
 	if n.Users.MinimumShare != nil && n.Order == FIFO && !n.line.uneven {
-		// An equal part of the queue is another one when the queue or the number of users is. That concerns everybody,
-		// so it is looked at when somebody asks who is next.
 		n.line.uneven = true
 		n.tree.uneven = append(n.tree.uneven, n)
 	}
@@ -464,6 +468,7 @@ func (n *node) partOf(used resource.Vector) ratio {
 
 // weigh computes what a waiter's turn depends on.
 func (n *node) weigh(w *waiter) {
+	w.held = ratio{}
 	if n.Order == Fair && !w.Held.IsZero() {
 		n.tree.weighed = true
 		_, w.held = dominant(w.Held, nil, n.tree.capacity, 1)

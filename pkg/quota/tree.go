@@ -17,8 +17,8 @@ import (
 // stands at the top, and cannot be configured. A queue that a Tree does not know is this one.
 const Unassigned = ""
 
-// Tree is all queues, what they use and who waits in them: it knows the order of those who wait, and not why. It is not safe for concurrent use. When a queue changes, or
-// what belongs to it, its owner builds a new one and charges and pushes everything again.
+// Tree is all queues, what they use and who waits in them: it knows the order of those who wait, and not why. It is not safe for
+// concurrent use. When a queue changes its owner builds a new one, which succeeds it.
 type Tree struct {
 	root *node
 	// leaves are where gangs are charged and wait: queue -> the node for its own gangs.

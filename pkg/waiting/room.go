@@ -243,23 +243,35 @@ func (r *Room) move(w *Waiter, key string) *signature {
 // own is the signature of a waiter that shares none.
 func (w *Waiter) own() string { return fmt.Sprintf("%s of %s alone", w.Request.Asks.Signature, w.ID()) }
 
-// Arrange takes another tree, in which everything runs that ran: everybody waits in it, in the queue that queueOf says. Who is being
-// tried goes on.
+// Arrange takes another tree, which succeeds the former: everybody waits in it, in the queue that queueOf says, and whoever a
+// queue kept is looked at again. Who is being tried goes on.
 func (r *Room) Arrange(tree *quota.Tree, queueOf func(*Waiter) string) {
-	r.tree = tree
-	clear(r.parked)
-	clear(r.blocked)
-	for _, s := range r.signatures {
-		s.groups = nil
+	for _, kept := range r.blocked {
+		for len(*kept) > 0 {
+			r.unpark((*kept)[len(*kept)-1])
+		}
 	}
+	clear(r.blocked)
+	var moved []*Waiter
 	for _, w := range r.waiters {
+		if queue := queueOf(w); queue != w.Asks.Queue || r.tree.Knows(queue) != tree.Knows(queue) {
+			r.tree.Remove(w.ID())
+			if w.group.Gone() {
+				r.unpark(w.group)
+			}
+			moved = append(moved, w)
+		}
+	}
+	tree.Succeed(r.tree)
+	r.tree = tree
+	for _, w := range moved {
 		w.Asks.Queue = queueOf(w)
 		asks := w.Asks
 		asks.Signature = w.signature.key
 		w.group = tree.Push(asks)
-	}
-	for _, w := range r.flight.waiters {
-		tree.Try(w.ID())
+		if w.Trying() {
+			tree.Try(w.ID())
+		}
 	}
 	r.stirred = true
 }

@@ -1,0 +1,52 @@
+package quota
+
+import (
+	"container/heap"
+)
+
+// Knows tells whether a queue is one of the tree's own. What belongs to any other is in Unassigned.
+func (t *Tree) Knows(queue string) bool { return t.leaves[queue] != nil }
+
+// Succeed takes over what another tree is charged and who waits in it, everybody in the queue of the same name, and what its
+// nodes have in all. Whatever belongs to another queue from now on, or to one that only one of the trees Knows, is taken off the
+// former before, and added to this one afterwards. This tree has to be new, and the former is not used any more. It costs as
+// much as there are queues, users and groups, whatever runs and waits in them.
+func (t *Tree) Succeed(former *Tree) {
+	t.groups, t.waiters, t.tried, t.weighed = former.groups, former.waiters, former.tried, former.weighed
+	t.capacity, t.known, t.stale = former.capacity, former.known, true
+	for name, n := range t.leaves {
+		if predecessor := former.leaves[name]; predecessor != nil {
+			n.books, n.line = predecessor.books, predecessor.line
+			n.line.uneven = false
+		}
+		for _, above := range n.path[1:] {
+			above.include(&n.books)
+		}
+	}
+	for _, g := range t.groups {
+		predecessor := g.leaf
+		g.leaf = t.leaves[predecessor.Name]
+		if g.leaf.Order != predecessor.Order {
+			for _, w := range g.waiters {
+				g.leaf.weigh(w)
+			}
+			heap.Init((*waiterHeap)(&g.waiters))
+		}
+		g.lane.share, g.lane.below = ratio{}, false // as far as the order asks for them, they are measured again
+	}
+	t.settle()
+	for _, n := range t.leaves {
+		t.refresh(n)
+		n.unevenIfMinimum()
+	}
+}
+
+// include adds what is charged to a queue below, and what is promised there.
+func (b *books) include(below *books) {
+	b.used, b.leaders, b.promised = b.used.Add(below.used), b.leaders.Add(below.leaders), b.promised.Add(below.promised)
+	b.gangs, b.leading, b.gangsPromised = b.gangs+below.gangs, b.leading+below.leading, b.gangsPromised+below.gangsPromised
+	for user, holds := range below.users {
+		a := b.users[user]
+		b.users[user] = account{a.used.Add(holds.used), a.gangs + holds.gangs}
+	}
+}
