@@ -361,7 +361,6 @@ func (h *holds) second() {
 		_ = h.say(QueuesSeen{h.layout()})
 		h.timed("Queues", func() { h.Queues() })
 		h.timed("Shares", func() { h.Shares() })
-		h.timed("Gangs", func() { h.Gangs() })
 	}
 	tick := Tick{}
 	if h.seconds%sweepSeconds == 0 {
