@@ -55,7 +55,7 @@ func (acc *accounts) arrange(layout Queues, queues *quota.Tree) (recharge func()
 	acc.layout = layout
 	moves := func(namespace string) bool {
 		from, to := former.Namespaces[namespace], layout.Namespaces[namespace]
-		return from != to || acc.queues.Knows(from) != queues.Knows(to)
+		return from != to || !quota.Keeps(acc.queues, queues, to)
 	}
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(former.Namespaces)), moves) && !slices.ContainsFunc(slices.Collect(maps.Keys(layout.Namespaces)), moves) {
 		return func() {}

@@ -4,14 +4,17 @@ import (
 	"container/heap"
 )
 
-// Knows tells whether a queue is one of the tree's own. What belongs to any other is in Unassigned.
-func (t *Tree) Knows(queue string) bool { return t.leaves[queue] != nil }
+// Keeps tells whether what belongs to a queue stays where it is when one tree succeeds another: both have it, or neither, and then
+// it is in Unassigned.
+func Keeps(former, t *Tree, queue string) bool {
+	return former.queues[queue] == nil == (t.queues[queue] == nil)
+}
 
-// Succeed takes over what another tree is charged and who waits in it, everybody in the queue of the same name, and what its
-// nodes have in all. Whatever belongs to another queue from now on, or to one that only one of the trees Knows, is taken off the
-// former before, and added to this one afterwards. This tree has to be new, and the former is not used any more. It costs as
-// much as there are queues, users and groups, whatever runs and waits in them.
-func (t *Tree) Succeed(former *Tree) {
+// Succeed lets a new tree take over what another is charged and who waits in it, everybody in the queue of the same name, and what
+// the nodes have in all. Whatever belongs to another queue from now on, or to one that it does not Keep, is taken off the
+// former before, and added to the new one afterwards. The former is not used any more. It costs as much as there are
+// queues, users and groups, whatever runs and waits in them.
+func Succeed(former, t *Tree) {
 	t.groups, t.waiters, t.tried, t.weighed = former.groups, former.waiters, former.tried, former.weighed
 	t.capacity, t.known, t.stale = former.capacity, former.known, true
 	for name, n := range t.leaves {

@@ -95,7 +95,7 @@ func (s *story) step(t *rapid.T) {
 // succeed lets another tree take over. What belongs to another queue then moves, and whoever was kept by a queue is asked again.
 func (s *story) succeed(tree *Tree) {
 	former := s.Tree
-	moves := func(queue string) bool { return former.Knows(queue) != tree.Knows(queue) }
+	moves := func(queue string) bool { return !Keeps(former, tree, queue) }
 	for _, c := range s.naive.charges {
 		if moves(c.queue) {
 			former.Release(c.queue, c.demand)
@@ -110,7 +110,7 @@ func (s *story) succeed(tree *Tree) {
 		}
 	}
 	maps.DeleteFunc(s.reasons, func(g *Group, _ Verdict) bool { return g.Gone() })
-	tree.Succeed(former)
+	Succeed(former, tree)
 	s.Tree, s.naive.tree = tree, tree
 	for _, c := range s.naive.charges {
 		if moves(c.queue) {

@@ -254,7 +254,7 @@ func (r *Room) Arrange(tree *quota.Tree, queueOf func(*Waiter) string) {
 	clear(r.blocked)
 	var moved []*Waiter
 	for _, w := range r.waiters {
-		if queue := queueOf(w); queue != w.Asks.Queue || r.tree.Knows(queue) != tree.Knows(queue) {
+		if queue := queueOf(w); queue != w.Asks.Queue || !quota.Keeps(r.tree, tree, queue) {
 			r.tree.Remove(w.ID())
 			if w.group.Gone() {
 				r.unpark(w.group)
@@ -262,7 +262,7 @@ func (r *Room) Arrange(tree *quota.Tree, queueOf func(*Waiter) string) {
 			moved = append(moved, w)
 		}
 	}
-	tree.Succeed(r.tree)
+	quota.Succeed(r.tree, tree)
 	r.tree = tree
 	for _, w := range moved {
 		w.Asks.Queue = queueOf(w)
