@@ -54,6 +54,10 @@ type (
 	Released struct{}
 	// Restored: every role waits again for as many workers as its count says. The new slots have no node yet.
 	Restored struct{}
+	// RoleReleased: those of one role, an index into Definition.Roles, are not.
+	RoleReleased struct{ Role int }
+	// Opened: more open slots were found for a gang that is admitted.
+	Opened struct{ Slots []Slot }
 )
 
 func (Defined) gangEvent()        {}
@@ -69,6 +73,8 @@ func (SlotMoved) gangEvent()      {}
 func (Measured) gangEvent()       {}
 func (Released) gangEvent()       {}
 func (Restored) gangEvent()       {}
+func (RoleReleased) gangEvent()   {}
+func (Opened) gangEvent()         {}
 
 // Step lets one event happen and returns what it changed in the room held by open slots. An event that means nothing
 // in the gang's phase changes nothing: informers repeat themselves and arrive late.
@@ -106,9 +112,13 @@ func (g *Gang) Step(event Event) []Change {
 	case Measured:
 		return g.measure(e)
 	case Released:
-		return g.release()
+		return g.release(func(Slot) bool { return true })
 	case Restored:
 		return g.restore()
+	case RoleReleased:
+		return g.release(func(slot Slot) bool { return slot.Role == e.Role })
+	case Opened:
+		return g.grow(e.Slots)
 	default:
 		panic(fmt.Sprintf("gang: event %T is not known", event))
 	}
@@ -323,11 +333,26 @@ func (g *Gang) measure(e Measured) []Change {
 	return changes
 }
 
-// release drops every open slot.
-func (g *Gang) release() []Change {
+// grow adds open slots.
+func (g *Gang) grow(slots []Slot) []Change {
+	if !g.Phase.Admitted() {
+		return nil
+	}
+	changes := make([]Change, 0, len(slots))
+	for _, slot := range slots {
+		g.Slots = append(g.Slots, slot)
+		g.opened(len(g.Slots) - 1)
+		g.tallies[slot.Role].open++
+		changes = appendHeld(changes, slot, 1)
+	}
+	return changes
+}
+
+// release drops the open slots that are meant.
+func (g *Gang) release(meant func(Slot) bool) []Change {
 	var changes []Change
 	for i := len(g.Slots) - 1; i >= 0; i-- {
-		if g.Slots[i].Worker == "" {
+		if g.Slots[i].Worker == "" && meant(g.Slots[i]) {
 			changes = appendHeld(changes, g.Slots[i], -1)
 			g.tallies[g.Slots[i].Role].open--
 			g.drop(i)

@@ -138,6 +138,20 @@ func (acc *accounts) demandOfPod(p *pod) quota.Demand {
 	return d
 }
 
+// claims tells whether a pod would take a slot of its gang, which its queue has been charged for already. One that is larger than the
+// slot takes it if its queue grants the difference.
+func (acc *accounts) claims(p *pod) bool {
+	if !acc.members.claims(p) {
+		return false
+	}
+	e := acc.members.gangOf(p)
+	slot := e.Definition.Role(p.Role).Requests
+	if p.Requests.Fits(slot) {
+		return true
+	}
+	return acc.queues.Room(acc.queueOf(p.Namespace), e.leader.User, p.Requests.Missing(slot), 1) > 0
+}
+
 // chargeGang charges a gang that runs for its open slots, and as one gang with its leader; its pods are charged by
 // themselves. changes are what has just become of its slots.
 func (acc *accounts) chargeGang(e *entry, changes []gang.Change) {

@@ -286,7 +286,7 @@ func BenchmarkRestart(b *testing.B) {
 				leader.Reservation = &Reservation{Definition: sparkGang(app, 100, 1)}
 				for w := range 100 {
 					node := nodeName(10*i + w/10)
-					leader.Reservation.Slots = append(leader.Reservation.Slots, gang.Slot{Node: node, Requests: cores(1)})
+					leader.Reservation.Slots = append(leader.Reservation.Slots, Run{Node: node, Count: 1})
 					p := s.pod(Worker, app, 1)
 					p.Leader, p.Node = leader.UID, node
 					events = append(events, PodSeen{p})

@@ -83,10 +83,20 @@ type Pod struct {
 	Object *v1.Pod
 }
 
-// Reservation is a definition together with the slots it was given.
+// Reservation is a definition together with the slots it was given. Of one that a leader carries nothing is known but that somebody
+// wrote it.
 type Reservation struct {
 	Definition gang.Definition
-	Slots      []gang.Slot
+	Slots      []Run
+}
+
+// Run is equal slots: hundreds of one role on one node take no more memory than one.
+type Run struct {
+	// Role is an index into the definition's roles.
+	Role int
+	// Node is empty for slots without a home.
+	Node  string
+	Count int
 }
 
 // Group declares an up-front gang: a PodGroup.

@@ -77,7 +77,7 @@ func (g *gate) judge(p *pod) gang.Verdict {
 			g.waits.endWait(p.UID)
 			return verdict
 		}
-		if g.members.claims(p) {
+		if g.accounts.claims(p) {
 			return gang.Verdict{}
 		}
 		return g.alone(p)

@@ -111,7 +111,7 @@ func newHolds(b *testing.B, nodes, cpu, waiting int) *holds {
 		for w := range 10*cpu - 1 {
 			worker := h.podOf(namespace, Worker, leader.Gang.Name, 1)
 			worker.Leader, worker.Node = leader.UID, nodeName(10*i+(w+1)/cpu)
-			leader.Reservation.Slots = append(leader.Reservation.Slots, gang.Slot{Node: worker.Node, Requests: cores(1)})
+			leader.Reservation.Slots = append(leader.Reservation.Slots, Run{Node: worker.Node, Count: 1})
 			g = append(g, worker)
 		}
 		for _, p := range g {

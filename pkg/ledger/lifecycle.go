@@ -51,6 +51,9 @@ func (lc *lifecycle) see(seen Pod) {
 	if seen.Node != "" {
 		lc.place(p, seen.Node, true)
 	}
+	if e := lc.members.gangs[p.UID]; e != nil && e.Phase.Admitted() {
+		p.Reservation = nil // it has been resumed, or was admitted here
+	}
 	if seen.Object.DeletionTimestamp != nil && p.placed != "" {
 		lc.victims.leaving[seen.UID] = p
 	}
@@ -59,6 +62,9 @@ func (lc *lifecycle) see(seen Pod) {
 // update takes the new state of a pod seen before.
 func (lc *lifecycle) update(p *pod, seen Pod) {
 	defer lc.accounts.chargeAgain(p, p.User)
+	if seen.Reservation == nil {
+		seen.Reservation = p.Reservation
+	}
 	if more, stays := seen.Requests.Sub(p.Requests), permanent(&seen).Sub(permanent(&p.Pod)); p.placed != "" && !(more.IsZero() && stays.IsZero()) {
 		lc.nodes.Use(p.placed, more)
 		lc.nodes.Stay(p.placed, stays)
@@ -144,38 +150,19 @@ func (lc *lifecycle) contest(a *app, e *entry) {
 
 // form starts a gang that owns its key: from the reservation its leader carries, or by asking for a definition.
 func (lc *lifecycle) form(e *entry) {
-	if e.leader.Node == "" || e.leader.Reservation == nil {
+	switch {
+	case e.leader.Node == "" || e.leader.Reservation == nil:
 		lc.outcome.effects = append(lc.outcome.effects, Define{e.leader.Object})
-		return
+	case e.leader.placed != "": // else it is resumed when it has taken its own place
+		lc.resume(e)
 	}
-	lc.resume(e)
-}
-
-// resume admits a gang whose leader is bound already: with the reservation that the leader carries, or, when it
-// was bound by another scheduler, without slots as soon as the gang is defined.
-func (lc *lifecycle) resume(e *entry) {
-	var slots []gang.Slot
-	if carried := e.leader.Reservation; carried != nil {
-		lc.slots.step(e, gang.Defined{Definition: carried.Definition})
-		e.eligibility = nil
-		lc.assignRoles(e)
-		slots = slices.Clone(carried.Slots)
-	}
-	if e.Phase != gang.Waiting {
-		return
-	}
-	lc.slots.step(e, gang.Admitted{Slots: slots})
-	lc.slots.step(e, gang.Seated{})
-	e.released = e.leader.Reservation != nil && len(slots) == 0 && !e.leader.Ready // before a restart
-	lc.slots.unsettled[e] = struct{}{}
-	lc.gather(e)
 }
 
 // restore lets a gang that has lost its slots because its leader was not ready wait for its workers again, now that the leader is
 // ready, as soon as its queue has room for them: it may not have, since others have used it meanwhile. Nodes that have room are sought
 // with the event.
 func (lc *lifecycle) restore(e *entry) {
-	if !e.released || !e.leader.Ready || e.Phase != gang.Running {
+	if !e.released || e.unconfirmed != nil || !e.leader.Ready || e.Phase != gang.Running {
 		return
 	}
 	demand := quota.Demand{User: e.leader.User, Amount: e.Missing()}
@@ -199,22 +186,6 @@ func (lc *lifecycle) restoreAll() {
 	slices.SortFunc(ready, func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) })
 	for _, e := range ready {
 		lc.restore(e)
-	}
-}
-
-// gather lets workers claim slots that were there before their gang was admitted.
-func (lc *lifecycle) gather(e *entry) {
-	e.progress = lc.outcome.now
-	for _, p := range sorted(lc.members.apps[e.Key].workers) {
-		if lc.members.gangOf(p) != e {
-			continue
-		}
-		lc.slots.measure(e, p)
-		if p.placed != "" {
-			lc.slots.step(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: p.placed, Requests: p.Requests})
-			lc.accounts.chargePod(p)
-		}
-		lc.outcome.revise(p)
 	}
 }
 
@@ -358,6 +329,10 @@ func (lc *lifecycle) unplace(p *pod) {
 func (lc *lifecycle) define(leader types.UID, event gang.Event) {
 	e := lc.members.gangs[leader]
 	if e == nil || lc.members.gangOf(e.leader) != e {
+		return
+	}
+	if e.unconfirmed != nil {
+		lc.confirm(e, event)
 		return
 	}
 	lc.slots.step(e, event)

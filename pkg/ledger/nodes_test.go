@@ -124,7 +124,7 @@ func TestSlotsHandedInAreNotWrittenTo(t *testing.T) {
 
 	r, admitted := w.Reservation(leader.UID)
 	require.True(t, admitted)
-	assert.Equal(t, slots, r.Slots, "a reservation is written with every slot open")
+	assert.Equal(t, Runs(slots), r.Slots, "a reservation is written with every slot open")
 	_, admitted = w.Reservation(worker.UID)
 	assert.False(t, admitted)
 }

@@ -56,8 +56,8 @@ type entry struct {
 	preemptor types.UID
 	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
 	eligibility []func(*v1.Node) bool
-	// surprise is what the first real worker needs that its prediction did not have, in words; empty means nothing.
-	surprise string
+	// unconfirmed is what its leader carried of it that nobody has confirmed yet; nil means that it is believed.
+	unconfirmed *unconfirmed
 }
 
 // app is everything that carries one gang key.
@@ -135,20 +135,4 @@ func (e *entry) eligible(role int, node *v1.Node) bool {
 		}
 	}
 	return e.eligibility[role](node)
-}
-
-// misplaced are the open slots of a role, as indices, on nodes that its workers may not use once more is known of them.
-func (e *entry) misplaced(role string, nodes *inventory.Nodes) []int {
-	var misplaced []int
-	e.eligibility = nil
-	for s := range e.Slots {
-		slot := &e.Slots[s]
-		if slot.Worker != "" || slot.Node == "" || e.Definition.Roles[slot.Role].Name != role {
-			continue
-		}
-		if n := nodes.Of(slot.Node); n == nil || !e.eligible(slot.Role, n.Object) {
-			misplaced = append(misplaced, s)
-		}
-	}
-	return misplaced
 }

@@ -84,7 +84,7 @@ func (c *cluster) runs(namespace, app string, minimum int, driver string, execut
 	leader.Kind, leader.Gang, leader.Ready = Leader, gang.Key{Namespace: namespace, Name: app}, true
 	leader.Reservation = &Reservation{Definition: d}
 	for _, node := range executors[:minimum] {
-		leader.Reservation.Slots = append(leader.Reservation.Slots, gang.Slot{Node: node, Requests: cores(1)})
+		leader.Reservation.Slots = append(leader.Reservation.Slots, Run{Node: node, Count: 1})
 	}
 	c.tell(PodSeen{leader})
 	for i, node := range executors {

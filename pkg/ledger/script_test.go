@@ -245,7 +245,7 @@ func (s *script) podOf(w words, name string) Pod {
 			slots = append(slots, gang.Slot{Node: strings.Trim(node, "-"), Requests: cores(w.number("size"))})
 		}
 		size.Roles[0].Count, size.Roles[0].Minimum = len(slots), len(slots)
-		p.Reservation = &Reservation{size, slots}
+		p.Reservation = &Reservation{size, Runs(slots)}
 	}
 	app := w.keys["app"]
 	if app == "" {

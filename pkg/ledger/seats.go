@@ -36,7 +36,7 @@ func (g *gate) seats(uid types.UID, limit int) Seats {
 			return Seats{Verdict: verdict}
 		}
 	}
-	if !g.members.claims(p) {
+	if !g.accounts.claims(p) {
 		return Seats{Verdict: g.waits.allows(p)}
 	}
 	e := g.members.gangOf(p)
@@ -94,7 +94,7 @@ func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Ef
 	l.waiting.Entered(waiter, p.number, now)
 	l.waits.callNext(waiter)
 	attempt := l.gate.attempt(p, waiter, limit)
-	inTurn := attempt.Gang || l.accounts.queued() && !l.members.claims(p) // others pass the Gate out of turn
+	inTurn := attempt.Gang || l.accounts.queued() && !l.accounts.claims(p) // others pass the Gate out of turn
 	if w := l.waiting.Of(waiter); w != nil && !w.Trying() && inTurn {
 		later := l.waits.verdict(w)
 		if later.Reason != gang.BehindOthers { // its own reason is told again when this one is not true any more
@@ -160,11 +160,7 @@ func (l *Ledger) Reservation(leader types.UID) (Reservation, bool) {
 	if e == nil || e.upfront != nil || !e.Phase.Admitted() {
 		return Reservation{}, false
 	}
-	slots := slices.Clone(e.Slots)
-	for i := range slots {
-		slots[i].Worker = ""
-	}
-	return Reservation{Definition: e.Gang.Definition, Slots: slots}, true
+	return Reservation{Definition: e.Gang.Definition, Slots: Runs(e.Slots)}, true
 }
 
 // Awaited is an open slot.

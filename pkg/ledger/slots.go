@@ -11,7 +11,6 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/resource"
-	"retinue.dev/retinue/pkg/spark"
 )
 
 // slots are the slots of all gangs. What nodes hold is what open slots and collections have there, and degraded are those gangs, and only
@@ -142,48 +141,10 @@ func (sl *slots) rehome() {
 			delete(sl.degraded, e)
 		case !sl.degraded[e]:
 			sl.degraded[e] = true
-			if e.surprise != "" {
-				sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
-					Message: fmt.Sprintf("executors need %s, which the prediction did not have: no node has room for one of %s now; it is sought again when room comes back", e.surprise, left)}})
-				continue
-			}
 			sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
 				Message: fmt.Sprintf("room that was kept for a worker of %s is gone, and no other node has it now; it is sought again when room comes back", left)}})
 		}
 	}
-}
-
-// measure compares the first real worker of a role with what was predicted, and corrects the open slots.
-func (sl *slots) measure(e *entry, p *pod) {
-	role := e.Gang.Definition.Role(p.Role)
-	if role == nil || e.Observed(p.Role) || !e.Phase.Admitted() {
-		return
-	}
-	predicted := role.Requests
-	observed, rules := spark.Observed(role.Pod, p.Object)
-	sl.step(e, gang.Measured{Role: p.Role, Requests: p.Requests, Pod: observed})
-	corrected := e.Gang.Definition.Role(p.Role).Requests
-	if e.surprise = spark.Unpredicted(predicted, corrected); observed != nil {
-		if e.surprise == "" {
-			e.surprise = rules
-		}
-		// All that have no place are given one at the end of the event.
-		for _, slot := range e.misplaced(p.Role, sl.nodes) {
-			sl.step(e, gang.SlotMoved{Slot: slot})
-		}
-		sl.unsettled[e] = struct{}{}
-		sl.outcome.save(e)
-		sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
-			Message: fmt.Sprintf("the first %s has %s than predicted: the other slots are planned anew", p.Role, rules)}})
-	}
-	if corrected.Equal(predicted) {
-		return
-	}
-	// Larger slots may have to move; smaller ones may find a home where larger ones did not.
-	sl.unsettled[e] = struct{}{}
-	sl.outcome.save(e)
-	sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.PredictionCorrected,
-		Message: fmt.Sprintf("the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)}})
 }
 
 // release releases slots that nobody has claimed for too long.
@@ -191,7 +152,7 @@ func (sl *slots) release(tick Tick) {
 	var due []*entry
 	for e := range sl.members.admitted() {
 		patience := tick.Unclaimed
-		if !e.leader.Ready {
+		if !e.leader.Ready && e.unconfirmed == nil {
 			patience = tick.Unready
 		}
 		if _, open := e.Counts(); open > 0 && e.Phase == gang.Running && patience > 0 && sl.outcome.now.Sub(e.progress) >= patience {
@@ -203,9 +164,12 @@ func (sl *slots) release(tick Tick) {
 		claimed, open := e.Counts()
 		sl.step(e, gang.Released{})
 		delete(sl.degraded, e)
+		if e.unconfirmed != nil {
+			e.unconfirmed.left = nil
+		}
 		sl.outcome.save(e)
 		message := fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others", open, claimed+open, tick.Unclaimed)
-		if !e.leader.Ready {
+		if !e.leader.Ready && e.unconfirmed == nil {
 			e.released = true
 			message = fmt.Sprintf("the leader has not been ready for %s: the room of %d of %d slots is free for others until it is", tick.Unready, open, claimed+open)
 		}

@@ -34,7 +34,7 @@ type waits struct {
 
 // allows tells whether the queue of a pod lets it in: one that claims a slot is in already.
 func (ws *waits) allows(p *pod) gang.Verdict {
-	if p.placed != "" || ws.members.claims(p) {
+	if p.placed != "" || ws.accounts.claims(p) {
 		return gang.Verdict{}
 	}
 	return verdictOf(ws.fits(p.UID, ws.accounts.queueOf(p.Namespace), ws.accounts.demandOfPod(p)))

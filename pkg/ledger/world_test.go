@@ -432,7 +432,9 @@ func (w *world) step(t *rapid.T) {
 
 // answer tells what a leader's gang is.
 func (w *world) answer(leader types.UID, event Event) {
-	w.defined[leader] = event
+	if e := w.members.gangs[leader]; e == nil || !e.Phase.Admitted() { // what an admitted gang is does not change
+		w.defined[leader] = event
+	}
 	_ = w.apply(event)
 }
 

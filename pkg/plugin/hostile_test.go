@@ -84,9 +84,11 @@ func TestAReservationOnVeryManyNodesFitsIntoAnAnnotation(t *testing.T) {
 	r := ledger.Reservation{Definition: gang.Definition{Source: AnnotationReservation, Roles: []gang.Role{
 		{Name: "executor", Count: 15_000, Minimum: 15_000, Requests: resource.Vector{CPU: 4000, Pods: 1}, Pod: &v1.Pod{}},
 	}}}
+	var slots []gang.Slot
 	for i := range 15_000 {
 		node := fmt.Sprintf("ip-10-%d-%d-%d.eu-central-1.compute.internal", i/65536, i/256%256, i%256)
-		r.Slots = append(r.Slots, gang.Slot{Node: node, Requests: resource.Vector{CPU: 4000, Pods: 1}})
+		r.Slots = append(r.Slots, ledger.Run{Node: node, Count: 1})
+		slots = append(slots, gang.Slot{Node: node, Requests: resource.Vector{CPU: 4000, Pods: 1}})
 	}
 	text, err := encodeReservation(r)
 	require.NoError(t, err)
@@ -94,7 +96,7 @@ func TestAReservationOnVeryManyNodesFitsIntoAnAnnotation(t *testing.T) {
 	got, err := decodeReservation(text)
 	require.NoError(t, err)
 	assert.Equal(t, r.Slots, got.Slots)
-	assert.Empty(t, unwritable(&v1.Pod{}, r.Definition.Roles, r.Slots))
+	assert.Empty(t, unwritable(&v1.Pod{}, r.Definition.Roles, slots))
 }
 
 // TestADriverThatCannotCarryItsReservationIsRefused: the API server would take the binding, and refuse the kubelet's every update

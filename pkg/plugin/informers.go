@@ -66,7 +66,11 @@ func (p *Plugin) podSeen(before, pod *v1.Pod) {
 	}
 	p.pending.seen(pod)
 	if before == nil || podDiffers(before, pod) {
-		p.tell(ledger.PodSeen{Pod: p.describe(pod)})
+		described := p.describe(pod)
+		if described.Kind == ledger.Leader && resumes(before, pod) {
+			described.Reservation = p.reservations.of(pod)
+		}
+		p.tell(ledger.PodSeen{Pod: described})
 	}
 	if before != nil && redefines(before, pod) {
 		p.definer.add(pod)
@@ -125,6 +129,12 @@ func podDiffers(a, b *v1.Pod) bool {
 		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil) ||
 		slices.ContainsFunc(described, func(name string) bool { return a.Annotations[name] != b.Annotations[name] }) || !maps.Equal(a.Labels, b.Labels) ||
 		b.Spec.NodeName != "" && !requestsOf(a).Equal(requestsOf(b))
+}
+
+// resumes tells whether a leader may have to be resumed with what it carries: it is seen for the first time since it has a node, or
+// leads something else now.
+func resumes(before, pod *v1.Pod) bool {
+	return before == nil || before.UID != pod.UID || before.Spec.NodeName != pod.Spec.NodeName || leads(before) != leads(pod) || !maps.Equal(before.Labels, pod.Labels)
 }
 
 // redefines tells whether a leader that is not bound yet says something else of its workers: its user has mended a

@@ -45,7 +45,6 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	switch {
 	case leads(pod):
 		described.Kind = ledger.Leader
-		described.Reservation = p.reservations.of(pod)
 	case spark.IsExecutor(pod):
 		described.Kind = ledger.Worker
 		described.Role = spark.RoleExecutor

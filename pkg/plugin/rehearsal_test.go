@@ -165,7 +165,7 @@ func TestExecutorsGoWhereTheirTemplateLetsThem(t *testing.T) {
 					reservation, _ := h.plugin.Ledger().Reservation("app-uid")
 					slots := map[string]int{}
 					for _, slot := range reservation.Slots {
-						slots[slot.Node]++
+						slots[slot.Node] += slot.Count
 					}
 					for i := range test.fit {
 						name := fmt.Sprint("exec-", i)

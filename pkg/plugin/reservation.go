@@ -22,6 +22,8 @@ const (
 	maxReservedWorkers = spark.MaxWorkers
 	// maxRoleText is the length of one role as JSON, in bytes: what spark keeps of all roles, and the punctuation.
 	maxRoleText = 128 << 10
+	// maxRuns is how many nodes with slots of one role there may be, over all roles.
+	maxRuns = 50_000
 	// maxReservationText is the length of the JSON, in bytes: a slot on each of 15,000 nodes takes 1.2 MiB.
 	maxReservationText = 4 << 20
 )
@@ -76,12 +78,8 @@ func encodeReservation(r ledger.Reservation) (string, error) {
 		next.Bonds = bondsToWrite(role.Pod)
 		written.Roles = append(written.Roles, next)
 	}
-	for _, slot := range r.Slots {
-		if last := len(written.Slots) - 1; last >= 0 && written.Slots[last].Role == slot.Role && written.Slots[last].Node == slot.Node {
-			written.Slots[last].Count++
-			continue
-		}
-		written.Slots = append(written.Slots, writtenSlots{Role: slot.Role, Node: slot.Node, Count: 1})
+	for _, run := range r.Slots {
+		written.Slots = append(written.Slots, writtenSlots(run))
 	}
 	text, err := json.Marshal(written)
 	if err != nil {
@@ -161,12 +159,9 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 		left[slots.Role] -= slots.Count
 		total += slots.Count
 	}
-	reservation.Slots = make([]gang.Slot, 0, total)
 	for _, slots := range written.Slots {
-		for range slots.Count {
-			reservation.Slots = append(reservation.Slots, gang.Slot{
-				Role: slots.Role, Node: slots.Node, Requests: reservation.Definition.Roles[slots.Role].Requests,
-			})
+		if slots.Count > 0 {
+			reservation.Slots = append(reservation.Slots, ledger.Run(slots))
 		}
 	}
 	return reservation, nil

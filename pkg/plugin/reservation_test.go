@@ -51,12 +51,13 @@ func drawReservation(t *rapid.T) ledger.Reservation {
 		}
 		r.Definition.Roles = append(r.Definition.Roles, role)
 	}
+	var slots []gang.Slot
 	for i, role := range r.Definition.Roles {
 		for range rapid.IntRange(0, role.Count).Draw(t, "slots") {
-			r.Slots = append(r.Slots, gang.Slot{Role: i, Node: rapid.SampledFrom([]string{"a", "b", ""}).Draw(t, "node"), Requests: role.Requests})
+			slots = append(slots, gang.Slot{Role: i, Node: rapid.SampledFrom([]string{"a", "b", ""}).Draw(t, "node")})
 		}
 	}
-	r.Slots = rapid.Permutation(r.Slots).Draw(t, "order")
+	r.Slots = ledger.Runs(rapid.Permutation(slots).Draw(t, "order"))
 	return r
 }
 
@@ -104,7 +105,7 @@ func TestAReservationIsReadBackAsItWasWritten(t *testing.T) {
 func TestAReservationIsSmall(t *testing.T) {
 	r := ledger.Reservation{Definition: gang.Definition{Roles: []gang.Role{{Name: "executor", Count: 1000, Minimum: 1000, Requests: resource.Vector{CPU: 4000}, Pod: &v1.Pod{}}}}}
 	for i := range 1000 {
-		r.Slots = append(r.Slots, gang.Slot{Node: "ip-10-0-0-1.eu-central-1.compute.internal-" + string(rune('a'+i/10%26)), Requests: resource.Vector{CPU: 4000}})
+		r.Slots = append(r.Slots, ledger.Run{Node: "ip-10-0-0-1.eu-central-1.compute.internal-" + string(rune('a'+i/10%26)), Count: 1})
 	}
 	text, err := encodeReservation(r)
 	require.NoError(t, err)
@@ -155,10 +156,11 @@ func FuzzReservation(f *testing.F) {
 		if err != nil {
 			return
 		}
-		require.LessOrEqual(t, len(r.Slots), maxReservedWorkers)
-		if len(r.Slots) > 1000 {
-			return // quick enough, but not thousands of times a second
+		workers := 0
+		for _, run := range r.Slots {
+			workers += run.Count
 		}
+		require.LessOrEqual(t, workers, maxReservedWorkers)
 		l := ledger.New("", placement.Pack)
 		tell := func(event ledger.Event) {
 			_, err := l.Apply(clockStart, event)
@@ -239,7 +241,7 @@ func TestARestartedSchedulerFindsTheSlots(t *testing.T) {
 func TestAmountsBeyondReasonAreCut(t *testing.T) {
 	r, err := decodeReservation(`{"roles":[{"name":"e","count":1,"requests":{"cpu":"99999999999999999999","memory":"-1"}}],"slots":[{"node":"a","count":1}]}`)
 	require.NoError(t, err)
-	assert.Positive(t, r.Slots[0].Requests.CPU)
-	assert.Less(t, r.Slots[0].Requests.CPU, int64(math.MaxInt64/maxReservedWorkers))
-	assert.Zero(t, r.Slots[0].Requests.Memory)
+	assert.Positive(t, r.Definition.Roles[0].Requests.CPU)
+	assert.Less(t, r.Definition.Roles[0].Requests.CPU, int64(math.MaxInt64/maxReservedWorkers))
+	assert.Zero(t, r.Definition.Roles[0].Requests.Memory)
 }

@@ -60,7 +60,7 @@ func (r reservations) write(ctx context.Context, leader *v1.Pod) error {
 	return nil
 }
 
-// of reads back what a bound leader was admitted with. One that cannot be read counts as none: the gang
+// of reads back what a bound leader carries. One that cannot be read counts as none: the gang
 // runs on, without slots.
 func (r reservations) of(pod *v1.Pod) *ledger.Reservation {
 	text, written := pod.Annotations[AnnotationReservation]

@@ -108,7 +108,12 @@ func readReservation(text string) (writtenReservation, error) {
 			return eachItem(decoder, maxReservedWorkers, func() error {
 				var slots writtenSlots
 				err := decoder.Decode(&slots)
-				written.Slots = append(written.Slots, slots)
+				if err == nil && !written.extend(slots) {
+					written.Slots = append(written.Slots, slots)
+				}
+				if len(written.Slots) > maxRuns {
+					return fmt.Errorf("slots on more than %d nodes", maxRuns)
+				}
 				return err
 			})
 		default:
@@ -122,6 +127,20 @@ func readReservation(text string) (writtenReservation, error) {
 		return writtenReservation{}, errors.New("something follows the reservation")
 	}
 	return written, nil
+}
+
+// extend adds slots to those before them if these are of the same role on the same node, and tells whether they are.
+func (w *writtenReservation) extend(slots writtenSlots) bool {
+	if len(w.Slots) == 0 {
+		return false
+	}
+	last := &w.Slots[len(w.Slots)-1]
+	countable := func(n int) bool { return n >= 0 && n <= maxReservedWorkers } // any other is refused by itself
+	if last.Role != slots.Role || last.Node != slots.Node || !countable(last.Count) || !countable(slots.Count) {
+		return false
+	}
+	last.Count += slots.Count
+	return true
 }
 
 func readRole(decoder *json.Decoder) (writtenRole, error) {
@@ -205,7 +224,7 @@ func unwritable(leader *v1.Pod, roles []gang.Role, slots []gang.Slot) string {
 	if others+longest <= maxAnnotations-spareAnnotations {
 		return ""
 	}
-	text, err := encodeReservation(ledger.Reservation{Definition: gang.Definition{Roles: roles}, Slots: slots})
+	text, err := encodeReservation(ledger.Reservation{Definition: gang.Definition{Roles: roles}, Slots: ledger.Runs(slots)})
 	if err != nil {
 		return err.Error()
 	}

@@ -90,15 +90,8 @@ func (t *Tree) Usage(queue string) (Usage, bool) {
 	if n == nil {
 		return Usage{}, false
 	}
-	supposed := func(sign int64) {
-		for _, w := range t.tried {
-			for _, above := range w.group.leaf.path {
-				above.account(w.Demand, sign)
-			}
-		}
-	}
-	supposed(-1)
-	defer supposed(1)
+	t.suppose(-1)
+	defer t.suppose(1)
 	u := Usage{
 		Used: n.used, Leaders: n.leaders, Own: t.leaves[queue].used, Gangs: n.gangs, Guaranteed: n.guaranteed, Limit: n.Limit,
 		Borrowed: n.borrowed(), Users: map[string]resource.Vector{},
@@ -108,6 +101,38 @@ func (t *Tree) Usage(queue string) (Usage, bool) {
 		u.Users[user] = a.used
 	}
 	return u, true
+}
+
+// suppose charges what those who are tried would be charged for, or takes it off if sign is −1.
+func (t *Tree) suppose(sign int64) {
+	for _, w := range t.tried {
+		for _, above := range w.group.leaf.path {
+			above.account(w.Demand, sign)
+		}
+	}
+}
+
+// Room is how many copies of an amount, at most so many, the limits of a queue, of all above it, and of each of their users leave
+// somebody who runs there already. What is only supposed takes nothing of it; what is promised does.
+func (t *Tree) Room(queue, user string, each resource.Vector, most int) int {
+	t.settle()
+	t.suppose(-1)
+	defer t.suppose(1)
+	for _, n := range t.leaf(queue).path {
+		taken := n.used.Add(n.promised)
+		most = copies(n.Limit, &taken, &each, most)
+		account := n.users[user]
+		most = copies(n.Users.Limit, &account.used, &each, most)
+	}
+	return most
+}
+
+// copies is how often an amount, at most so many times, goes into what a limit leaves of all that it limits.
+func copies(limits Amounts, taken, each *resource.Vector, most int) int {
+	for _, limit := range limits {
+		most = resource.Copies(each.Of(limit.Name), max(limit.Value-taken.Of(limit.Name), 0), most)
+	}
+	return most
 }
 
 // borrowed is what a queue uses beyond its guarantee.
