@@ -149,7 +149,7 @@ func (acc *accounts) claims(p *pod) bool {
 	if p.Requests.Fits(slot) {
 		return true
 	}
-	return acc.queues.Room(acc.queueOf(p.Namespace), e.leader.User, p.Requests.Missing(slot), 1) > 0
+	return quota.Room(acc.queues, acc.queueOf(p.Namespace), e.leader.User, p.Requests.Missing(slot), 1) > 0
 }
 
 // chargeGang charges a gang that runs for its open slots, and as one gang with its leader; its pods are charged by

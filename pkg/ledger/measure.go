@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -75,7 +76,7 @@ func (sl *slots) openSlots(e *entry, wanted []Run, budget *int) []Run {
 		if total == 0 {
 			continue
 		}
-		slots := sl.planSlots(e, role, mine, sl.accounts.queues.Room(sl.accounts.queueOf(e.Key.Namespace), e.leader.User, e.Definition.Roles[role].Requests, total), budget)
+		slots := sl.planSlots(e, role, mine, quota.Room(sl.accounts.queues, sl.accounts.queueOf(e.Key.Namespace), e.leader.User, e.Definition.Roles[role].Requests, total), budget)
 		sl.step(e, gang.Opened{Slots: slots})
 		if total > len(slots) {
 			left = append(left, Run{Role: role, Count: total - len(slots)})

@@ -174,7 +174,7 @@ func (lc *lifecycle) confirm(e *entry, event gang.Event) {
 	default:
 		return
 	}
-	believed := &Reservation{Definition: lc.measured(e, definition)}
+	believed := &Reservation{Definition: lc.withObservedSizes(e, definition)}
 	claimed, open := e.Counts()
 	carried := claimed + open + sumOf(e.unconfirmed.left)
 	left := map[int]int{} // role -> slots that it may still have
@@ -217,8 +217,8 @@ func (lc *lifecycle) confirm(e *entry, event gang.Event) {
 	}
 }
 
-// measured is a definition in which roles have the size that was carried where a real worker has it as well.
-func (lc *lifecycle) measured(e *entry, definition gang.Definition) gang.Definition {
+// withObservedSizes is a definition in which roles have the size that was carried where a real worker has it as well.
+func (lc *lifecycle) withObservedSizes(e *entry, definition gang.Definition) gang.Definition {
 	definition.Roles = slices.Clone(definition.Roles)
 	for i := range definition.Roles {
 		role := &definition.Roles[i]

@@ -90,8 +90,8 @@ func (t *Tree) Usage(queue string) (Usage, bool) {
 	if n == nil {
 		return Usage{}, false
 	}
-	t.suppose(-1)
-	defer t.suppose(1)
+	suppose(t, -1)
+	defer suppose(t, 1)
 	u := Usage{
 		Used: n.used, Leaders: n.leaders, Own: t.leaves[queue].used, Gangs: n.gangs, Guaranteed: n.guaranteed, Limit: n.Limit,
 		Borrowed: n.borrowed(), Users: map[string]resource.Vector{},
@@ -104,7 +104,7 @@ func (t *Tree) Usage(queue string) (Usage, bool) {
 }
 
 // suppose charges what those who are tried would be charged for, or takes it off if sign is −1.
-func (t *Tree) suppose(sign int64) {
+func suppose(t *Tree, sign int64) {
 	for _, w := range t.tried {
 		for _, above := range w.group.leaf.path {
 			above.account(w.Demand, sign)
@@ -114,10 +114,10 @@ func (t *Tree) suppose(sign int64) {
 
 // Room is how many copies of an amount, at most so many, the limits of a queue, of all above it, and of each of their users leave
 // somebody who runs there already. What is only supposed takes nothing of it; what is promised does.
-func (t *Tree) Room(queue, user string, each resource.Vector, most int) int {
+func Room(t *Tree, queue, user string, each resource.Vector, most int) int {
 	t.settle()
-	t.suppose(-1)
-	defer t.suppose(1)
+	suppose(t, -1)
+	defer suppose(t, 1)
 	for _, n := range t.leaf(queue).path {
 		taken := n.used.Add(n.promised)
 		most = copies(n.Limit, &taken, &each, most)
