@@ -14,6 +14,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/limits"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -93,8 +94,19 @@ func (o gangOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return inputError{err}
 	}
+	if problem := app.limits.Apply(app.driver, &definition); problem != "" {
+		return inputError{errors.New(problem)}
+	}
 	r := newReport(app.driver, definition)
 	o.annotate(&r, app, definition)
+	if app.unread != "" {
+		r.Warnings = append(r.Warnings, "what LimitRanges and ResourceQuotas will refuse is not known: "+app.unread)
+	}
+	if app.driver.Spec.NodeName == "" {
+		if short := app.limits.Short(app.limits.NeedOf(definition.Roles), nil); short != "" {
+			r.Warnings = append(r.Warnings, string(gang.QuotaUsedUp)+": "+short)
+		}
+	}
 	return o.print(r)
 }
 
@@ -160,6 +172,9 @@ type application struct {
 	driver     *v1.Pod
 	properties spark.Properties // nil means that there are none
 	template   *v1.Pod          // nil means that there is none
+	// limits are those of the namespace, and unread why they are not known; both are empty without a cluster.
+	limits limits.Namespace
+	unread string
 }
 
 // define asks what the scheduler asks, in its order: what users say wins over what is inferred.

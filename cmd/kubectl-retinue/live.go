@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
 
+	"retinue.dev/retinue/pkg/limits"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -24,6 +25,7 @@ func (o gangOptions) fromCluster(ctx context.Context, name string) (application,
 		return application{}, fmt.Errorf("reading the driver: %w", err)
 	}
 	app := application{driver: driver}
+	app.limits, app.unread = limitsOf(ctx, client, namespace)
 	if o.version != "" {
 		version, err := o.sparkVersion()
 		if err != nil {
@@ -64,6 +66,25 @@ func (o gangOptions) fromCluster(ctx context.Context, name string) (application,
 		}
 	}
 	return app, nil
+}
+
+// limitsOf are the LimitRanges and ResourceQuotas of a namespace. Whoever may not list them is told the rest, and unread says why.
+func limitsOf(ctx context.Context, client kubernetes.Interface, namespace string) (of limits.Namespace, unread string) {
+	ranges, err := client.CoreV1().LimitRanges(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return limits.Namespace{}, err.Error()
+	}
+	quotas, err := client.CoreV1().ResourceQuotas(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return limits.Namespace{}, err.Error()
+	}
+	for i := range ranges.Items { // the API server lists by name
+		of.Ranges = append(of.Ranges, &ranges.Items[i])
+	}
+	for i := range quotas.Items {
+		of.Quotas = append(of.Quotas, &quotas.Items[i])
+	}
+	return of, ""
 }
 
 // connection is what flags and kubeconfig say about the cluster; nothing is asked there yet.

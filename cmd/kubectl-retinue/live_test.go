@@ -16,6 +16,9 @@ import (
 // captured is an application that ran in a real cluster.
 const captured = "../../pkg/spark/testdata/real/spark-4.1.4-template"
 
+// lists are what servers list: URL -> JSON.
+var lists = map[string]string{}
+
 // serve answers like an API server that has the captured objects, except those whose file name is missing.
 func serve(t *testing.T, missing ...string) (server string, driver metav1.ObjectMeta) {
 	t.Helper()
@@ -43,6 +46,9 @@ func serve(t *testing.T, missing ...string) (server string, driver metav1.Object
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		object, found := objects[request.URL.Path]
+		if list, listed := lists["http://"+request.Host+request.URL.Path]; listed {
+			object, found = []byte(list), true
+		}
 		if request.Method != http.MethodGet || !found {
 			w.WriteHeader(http.StatusNotFound)
 			object = []byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"message":"there is no such object"}`)
@@ -53,6 +59,40 @@ func serve(t *testing.T, missing ...string) (server string, driver metav1.Object
 	}))
 	t.Cleanup(s.Close)
 	return s.URL, driver
+}
+
+// Seen failing before LimitRanges and ResourceQuotas were read: the gang was shown as if nothing stood in its way.
+func TestWhatTheNamespaceWillRefuseIsAnError(t *testing.T) {
+	kubeconfig := write(t, "kubeconfig", "apiVersion: v1\nkind: Config\n")
+	for name, test := range map[string]struct {
+		ranges, quotas string
+		code           int
+		want           string
+	}{
+		"a LimitRange": {ranges: `{"metadata":{"namespace":"NAMESPACE","name":"bounds"},"spec":{"limits":[{"type":"Pod","max":{"cpu":"100m"}}]}}`, code: exitBadInput,
+			want: "error: LimitRange NAMESPACE/bounds wants cpu of a pod to have a limit of at most 100m, and there is none for the whole of the executor pod: the API server will refuse it\n"},
+		"a quota that is too small": {quotas: `{"metadata":{"namespace":"NAMESPACE","name":"compute"},"spec":{"hard":{"pods":"1"}}}`, code: exitBadInput,
+			want: "error: ResourceQuota NAMESPACE/compute allows pods 1, and the application asks for "},
+		"nothing that matters": {quotas: `{"metadata":{"namespace":"NAMESPACE","name":"compute"},"spec":{"hard":{"pods":"100"}}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, driver := serve(t)
+			listed := func(kind, items string) {
+				lists[server+"/api/v1/namespaces/"+driver.Namespace+"/"+kind] = `{"items":[` + strings.ReplaceAll(items, "NAMESPACE", driver.Namespace) + `]}`
+			}
+			listed("limitranges", test.ranges)
+			listed("resourcequotas", test.quotas)
+			code, stdout, stderr := call("gang", driver.Name, "-n", driver.Namespace, "--server", server, "--kubeconfig", kubeconfig)
+			if code != test.code || !strings.HasPrefix(stderr, strings.ReplaceAll(test.want, "NAMESPACE", driver.Namespace)) || strings.Contains(stdout, "is not known") {
+				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+	server, driver := serve(t)
+	_, stdout, _ := call("gang", driver.Name, "-n", driver.Namespace, "--server", server, "--kubeconfig", kubeconfig)
+	if want := "warning: what LimitRanges and ResourceQuotas will refuse is not known: "; !strings.Contains(stdout, want) {
+		t.Errorf("no %q in\n%s", want, stdout)
+	}
 }
 
 func TestADriverInTheCluster(t *testing.T) {

@@ -48,6 +48,8 @@ const (
 	QueueLimit = Reason(quota.QueueLimit)
 	// UserLimit: its user would exceed the limit of each user in the queue.
 	UserLimit = Reason(quota.UserLimit)
+	// QuotaUsedUp: a ResourceQuota of the namespace has too little left for the workers.
+	QuotaUsedUp Reason = "QuotaUsedUp"
 	// Reclaiming: others have to give back what it waits for.
 	Reclaiming Reason = "Reclaiming"
 	// WouldReclaim: others would have to give back what it waits for if its queue did more than say so.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,8 +48,9 @@ type definer struct {
 
 	mu           sync.Mutex // guards everything below
 	leaders      map[types.UID]*wanted
-	sinceLeader  lateness // of ConfigMaps, since their driver was seen
-	sinceService lateness // since the driver's Service was seen
+	defined      map[string]map[types.UID]*v1.Pod // namespace -> leaders without a node that have been, or are just being, defined
+	sinceLeader  lateness                         // of ConfigMaps, since their driver was seen
+	sinceService lateness                         // since the driver's Service was seen
 }
 
 // wanted is a leader whose gang is to be defined.
@@ -63,9 +66,9 @@ type wanted struct {
 
 func newDefiner(p *Plugin, client kubernetes.Interface) *definer {
 	d := &definer{
-		reader: reader{client: client, counted: p.counted}, clock: p.clock, logger: p.logger, tell: p.tell, report: p.effects.report, exists: p.exists,
+		reader: reader{client: client, counted: p.counted, limits: p.namespaces.Of}, clock: p.clock, logger: p.logger, tell: p.tell, report: p.effects.report, exists: p.exists,
 		serves: func(types.UID) bool { return false }, timeout: p.args.DefinitionTimeout.Duration,
-		leaders: map[types.UID]*wanted{}, sinceLeader: lateness(2 * firstRetry), sinceService: lateness(firstRetry),
+		leaders: map[types.UID]*wanted{}, defined: map[string]map[types.UID]*v1.Pod{}, sinceLeader: lateness(2 * firstRetry), sinceService: lateness(firstRetry),
 	}
 	d.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[types.UID]{
 		Clock: p.clock,
@@ -104,6 +107,35 @@ func (d *definer) served(driver types.UID) {
 	d.queue.AddAfter(driver, wait)
 }
 
+// remember keeps a leader that is being defined, for again.
+func (d *definer) remember(leader *v1.Pod) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.defined[leader.Namespace] == nil {
+		d.defined[leader.Namespace] = map[types.UID]*v1.Pod{}
+	}
+	d.defined[leader.Namespace][leader.UID] = leader
+}
+
+// forget is called when a leader has a node or has gone: its definition stays.
+func (d *definer) forget(leader *v1.Pod) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if delete(d.defined[leader.Namespace], leader.UID); len(d.defined[leader.Namespace]) == 0 {
+		delete(d.defined, leader.Namespace)
+	}
+}
+
+// again defines the leaders of a namespace anew that have no node yet: what the API server lets in there has changed.
+func (d *definer) again(namespace string) {
+	d.mu.Lock()
+	leaders := slices.Collect(maps.Values(d.defined[namespace]))
+	d.mu.Unlock()
+	for _, leader := range leaders {
+		d.add(leader)
+	}
+}
+
 // urgent tells whether a leader's attempt comes before those of leaders whose ConfigMap was not there.
 func (d *definer) urgent(uid types.UID) bool {
 	d.mu.Lock()
@@ -137,9 +169,13 @@ func (d *definer) next(ctx context.Context) bool {
 		d.queue.AddAfter(uid, early)
 		return true
 	}
-	if leader != nil && d.exists(leader.pod) && !d.define(ctx, leader) {
-		d.queue.AddAfter(uid, d.putOff(leader))
-		return true
+	if leader != nil && d.exists(leader.pod) {
+		d.remember(leader.pod) // before the namespace is looked at
+		if !d.define(ctx, leader) {
+			d.forget(leader.pod)
+			d.queue.AddAfter(uid, d.putOff(leader))
+			return true
+		}
 	}
 	d.mu.Lock()
 	if d.leaders[uid] == leader {

@@ -114,12 +114,12 @@ func (e *effects) wake(batch []ledger.Effect) {
 			c.add(effect)
 		}
 	})
-	activate := map[string]*v1.Pod{} // namespace/name -> pod
+	var activated []*v1.Pod
 	for _, effect := range batch {
 		switch effect := effect.(type) {
 		case ledger.Activate:
 			if !e.prechecker.fails(effect) {
-				activate[klog.KObj(effect.Pod).String()] = effect.Pod
+				activated = append(activated, effect.Pod)
 			}
 		case ledger.Allow:
 			for _, uid := range effect.Pods {
@@ -137,7 +137,16 @@ func (e *effects) wake(batch []ledger.Effect) {
 			e.plugin.definer.add(effect.Leader)
 		}
 	}
-	if len(activate) > 0 {
-		e.plugin.handle.Activate(e.plugin.logger, activate)
+	e.activate(activated)
+}
+
+// activate moves pods out of their wait.
+func (e *effects) activate(pods []*v1.Pod) {
+	named := map[string]*v1.Pod{} // namespace/name -> pod
+	for _, pod := range pods {
+		named[klog.KObj(pod).String()] = pod
+	}
+	if len(named) > 0 {
+		e.plugin.handle.Activate(e.plugin.logger, named)
 	}
 }

@@ -38,6 +38,8 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 		p.tell(ledger.PodGone{UID: pod.UID})
 		p.arrivals.leave(pod.UID)
 		p.groups.Changed(pod)
+		p.definer.forget(pod)
+		p.namespaces.Gone(pod)
 	}))
 	if err != nil {
 		return nil, err
@@ -63,6 +65,12 @@ func (p *Plugin) podSeen(before, pod *v1.Pod) {
 		// The watch missed a deletion, and a new pod has the name.
 		p.tell(ledger.PodGone{UID: before.UID})
 		p.arrivals.leave(before.UID)
+		p.definer.forget(before)
+		p.namespaces.Gone(before)
+		before = nil
+	}
+	if pod.Spec.NodeName != "" && leads(pod) {
+		p.definer.forget(pod)
 	}
 	p.pending.seen(pod)
 	if before == nil || podDiffers(before, pod) {
@@ -71,6 +79,12 @@ func (p *Plugin) podSeen(before, pod *v1.Pod) {
 			described.Reservation = p.reservations.of(pod)
 		}
 		p.tell(ledger.PodSeen{Pod: described})
+		if before == nil && described.Reservation != nil { // of the scheduler before this one
+			p.namespaces.Admitted(pod, described.Reservation.Definition.Roles, p.args.UnclaimedSlotTimeout.Duration)
+		}
+	}
+	if before == nil {
+		p.namespaces.Seen(pod)
 	}
 	if before != nil && redefines(before, pod) {
 		p.definer.add(pod)
@@ -105,6 +119,7 @@ func (p *Plugin) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C():
+			p.effects.activate(p.namespaces.Due())
 			if ticks%sweepTicks > 0 {
 				p.tell(ledger.Tick{})
 				continue
@@ -114,6 +129,7 @@ func (p *Plugin) tick(ctx context.Context) {
 			})
 			p.effects.again()
 			p.pending.sweep()
+			p.namespaces.All()
 			p.arrivals.sweep()
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/plugin/crd"
+	"retinue.dev/retinue/pkg/plugin/namespaces"
 	"retinue.dev/retinue/pkg/plugin/podgroups"
 	"retinue.dev/retinue/pkg/plugin/queues"
 	"retinue.dev/retinue/pkg/rehearsal"
@@ -45,6 +46,8 @@ type Plugin struct {
 	// counted is which resources the ledger counts.
 	counted counted
 	definer *definer
+	// namespaces are what the API server lets in, besides queues.
+	namespaces *namespaces.Namespaces
 	// bindings holds a token for every pod that is being bound.
 	bindings chan struct{}
 	// pending tells kube-scheduler whom an event may help.
@@ -119,6 +122,11 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)
 			}
 		}
+		if p.namespaces, err = namespaces.New(namespaces.Outside{
+			Client: client, Clock: clock, Logger: p.logger, Changed: func(namespace string) { p.definer.again(namespace) },
+		}); err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		}
 		p.definer = newDefiner(p, client)
 		if err := p.definer.follow(handle.SharedInformerFactory()); err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
@@ -140,7 +148,8 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			if err != nil {
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)
 			}
-			synced = append(synced, p.groups.Known, followed.Known)
+			go p.namespaces.Run(ctx, outside.After...)
+			synced = append(synced, p.groups.Known, followed.Known, p.namespaces.Known)
 			go p.groups.Run(ctx)
 			go followed.Run(ctx)
 		}

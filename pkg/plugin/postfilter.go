@@ -21,7 +21,7 @@ func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod
 	if c := cycleOf(state); c != nil {
 		refused.Epoch, refused.Verdict = c.view.Epoch, c.shortage
 		refused.Rehearsed, refused.Took = c.rehearsed, c.took
-		if refused.Verdict.Passes() {
+		if refused.Verdict.Passes() && !c.withheld {
 			refused.Verdict, refused.Alone, refused.Behind = p.shortOfRoom(c, pod, statuses)
 		}
 	}

@@ -40,6 +40,8 @@ type cycle struct {
 	rehearsed bool
 	// narrowed means that PreFilter has named the nodes that may hold the pod.
 	narrowed bool
+	// withheld means that PreFilter refused the pod for something that is no business of the ledger.
+	withheld bool
 	// took is how long asking them has taken.
 	took time.Duration
 }
@@ -111,6 +113,12 @@ func (p *Plugin) turnBack(leader *v1.Pod) *fwk.Status {
 func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
 	if c.shortage = c.demand.Verdict; !c.shortage.Passes() {
 		return nil, statusOf(c.shortage)
+	}
+	if !c.demand.Upfront { // its pods are there, and counted
+		if short := p.namespaces.Short(pod, c.demand.Roles); short != "" {
+			c.withheld = true
+			return nil, statusOf(gang.Verdict{Reason: gang.QuotaUsedUp, Message: short})
+		}
 	}
 	asked := c.demand.Pods.On(c.view)
 	fit, shortage := p.solver.Fit(c.view, asked)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/limits"
 	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -37,6 +38,8 @@ type reader struct {
 	texts sync.Mutex
 	// counted is which resources the ledger counts.
 	counted counted
+	// limits are the LimitRanges and ResourceQuotas of a namespace.
+	limits func(namespace string) limits.Namespace
 }
 
 // decode decodes one text while nobody else does.
@@ -62,6 +65,9 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 		if definition, err = r.infer(ctx, leader); err != nil {
 			return gang.Definition{}, err
 		}
+	}
+	if problem := r.limits(leader.Namespace).Apply(leader, &definition); problem != "" {
+		return gang.Definition{}, invalid{errors.New(problem)}
 	}
 	if _, err := spark.Rank(leader); err != nil {
 		definition.Warnings = append(definition.Warnings, err.Error())

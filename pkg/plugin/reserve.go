@@ -58,6 +58,7 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 		p.tell(ledger.Placed{UID: pod.UID, Node: node})
 	case c.demand.Workers() > 0:
 		state.Write(admittedKey, &admitted{workers: c.demand.Workers()})
+		p.namespaces.Admitted(pod, c.demand.Roles, p.args.UnclaimedSlotTimeout.Duration)
 	}
 	state.Delete(cycleKey)
 	p.logger.V(2).Info("Gang admitted", "gang", klog.KObj(pod), "node", node, "slots", len(event.Slots))
@@ -80,6 +81,7 @@ func admission(c *cycle, node string) (ledger.Admitted, error) {
 // Unreserve undoes Reserve; for a pod that is bound, or was never reserved, it does nothing.
 func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, _ string) {
 	p.tell(ledger.Unplaced{UID: pod.UID})
+	p.namespaces.Dropped(pod)
 	p.pending.failed(pod, false)
 }
 

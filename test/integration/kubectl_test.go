@@ -77,6 +77,7 @@ executor   3       3         3         2500m   4505Mi   nvidia.com/gpu=1
 executor constraints: {"tolerations":[{"key":"dedicated","operator":"Exists"}]}
 source: spark.properties
 spark: version 4.3.0, language java
+warning: what LimitRanges and ResourceQuotas will refuse is not known: limitranges is forbidden: User "system:serviceaccount:both:reader" cannot list resource "limitranges" in API group "" in the namespace "both"
 `},
 		"pods-only": {rules: []rbacv1.PolicyRule{get("pods")}, code: 1, wantError: `error: reading what driver DRIVER mounts: configmaps "`},
 		"nothing":   {rules: []rbacv1.PolicyRule{get("secrets")}, code: 1, wantError: `error: reading the driver: pods "DRIVER" is forbidden: User `},

@@ -14,3 +14,12 @@ var unknown = metrics.NewGaugeVec(&metrics.GaugeOpts{
 }, []string{"kind"})
 
 func init() { legacyregistry.MustRegister(unknown) }
+
+// Unlisted reports whether the scheduler works as if there were no objects of a kind, because they could not be listed.
+func Unlisted(kind string, unlisted bool) {
+	value := 0.0
+	if unlisted {
+		value = 1
+	}
+	unknown.WithLabelValues(kind).Set(value)
+}
