@@ -170,7 +170,9 @@ func (d *definer) next(ctx context.Context) bool {
 		return true
 	}
 	if leader != nil && d.exists(leader.pod) {
-		d.remember(leader.pod) // before the namespace is looked at
+		if leader.pod.Spec.NodeName == "" {
+			d.remember(leader.pod) // before the namespace is looked at
+		}
 		if !d.define(ctx, leader) {
 			d.forget(leader.pod)
 			d.queue.AddAfter(uid, d.putOff(leader))

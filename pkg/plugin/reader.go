@@ -66,7 +66,7 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 			return gang.Definition{}, err
 		}
 	}
-	if problem := r.limits(leader.Namespace).Apply(leader, &definition); problem != "" {
+	if problem := r.limits(leader.Namespace).Apply(leader, &definition); problem != "" && leader.Spec.NodeName == "" { // one that runs may have been let in by others
 		return gang.Definition{}, invalid{errors.New(problem)}
 	}
 	if _, err := spark.Rank(leader); err != nil {
