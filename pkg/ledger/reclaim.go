@@ -126,7 +126,9 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 	var candidates []candidate
 	lowest := l.victims.priorities.lowest()
 	if len(l.victims.reclaims) > 0 || l.waiting.Highest() > lowest { // else nobody may take anything back, however many wait
-		for _, first := range l.accounts.queues.Firsts(func(asks quota.Waiter) bool { return l.reclaims.may(asks, lowest) }) {
+		firsts := l.accounts.queues.Firsts(func(asks quota.Waiter) bool { return l.reclaims.may(asks, lowest) })
+		candidates = make([]candidate, 0, len(firsts))
+		for _, first := range firsts {
 			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.Of(first.ID), l.collections.of(first.ID))})
 		}
 	}

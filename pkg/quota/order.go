@@ -338,7 +338,7 @@ func (t *Tree) Next() (Waiter, bool) {
 func (t *Tree) Firsts(wanted func(Waiter) bool) []First {
 	t.settle()
 	t.even()
-	var firsts []First
+	firsts := make([]First, 0, len(t.groups))
 	for _, g := range t.groups {
 		var first *waiter
 		for _, w := range g.waiters { // a heap: as a rule the first is the one
