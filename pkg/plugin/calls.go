@@ -135,7 +135,8 @@ func (e *effects) report(ctx context.Context, pod *v1.Pod, verdict gang.Verdict)
 }
 
 // tellWaiting writes the condition of a pod that still waits, and tells whether it does: time has passed since the ledger
-// said so, and nobody is told to wait who has a node by now or is about to get one, unless that is just what it loses.
+// said so, and nobody is told to wait who has a node by now or is about to get one, unless that is just what it loses. The condition
+// of a pod with scheduling gates says SchedulingGated, which stays true: it hears only of what its user has to mend.
 func (e *effects) tellWaiting(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) (told bool, err error) {
 	p := e.plugin
 	for pause := conflictPause; ; pause *= 4 {
@@ -143,6 +144,9 @@ func (e *effects) tellWaiting(ctx context.Context, pod *v1.Pod, verdict gang.Ver
 		placed, _ := p.ledger.Situation(pod.UID)
 		if current == nil || current.Spec.NodeName != "" || placed && verdict.Reason != gang.GangTimeout {
 			return false, nil
+		}
+		if gated(current) {
+			return verdict.Permanent(), nil
 		}
 		if err = e.patchCondition(ctx, current, verdict); !apierrors.IsConflict(err) {
 			return err == nil, err

@@ -42,6 +42,7 @@ type definer struct {
 	tell    func(ledger.Event)
 	report  func(context.Context, *v1.Pod, gang.Verdict)
 	exists  func(*v1.Pod) bool
+	gated   func(*v1.Pod) bool          // whether it has scheduling gates now
 	serves  func(driver types.UID) bool // whether the driver's Service is there
 	timeout time.Duration               // after which the configuration is overdue
 	queue   workqueue.TypedDelayingInterface[types.UID]
@@ -67,6 +68,7 @@ type wanted struct {
 func newDefiner(p *Plugin, client kubernetes.Interface) *definer {
 	d := &definer{
 		reader: reader{client: client, counted: p.counted, limits: p.namespaces.Of}, clock: p.clock, logger: p.logger, tell: p.tell, report: p.effects.report, exists: p.exists,
+		gated:  func(pod *v1.Pod) bool { return gated(p.current(pod)) },
 		serves: func(types.UID) bool { return false }, timeout: p.args.DefinitionTimeout.Duration,
 		leaders: map[types.UID]*wanted{}, defined: map[string]map[types.UID]*v1.Pod{}, sinceLeader: lateness(2 * firstRetry), sinceService: lateness(firstRetry),
 	}
@@ -204,7 +206,7 @@ func (d *definer) putOff(leader *wanted) time.Duration {
 	defer d.mu.Unlock()
 	wait := leader.retry
 	leader.retry = min(2*leader.retry, lastRetry)
-	if !leader.warned {
+	if !leader.warned && !d.gated(leader.pod) {
 		wait = min(wait, d.timeout-d.clock.Since(leader.since)) // its user hears in time
 	}
 	return wait
@@ -245,7 +247,7 @@ func (d *definer) define(ctx context.Context, leader *wanted) bool {
 		d.tell(ledger.Refuted{Leader: pod.UID, Problem: err.Error()})
 		return true
 	}
-	if !leader.warned && d.clock.Since(leader.since) >= d.timeout {
+	if !leader.warned && !d.gated(pod) && d.clock.Since(leader.since) >= d.timeout {
 		leader.warned = true
 		d.report(ctx, pod, gang.Verdict{
 			Reason:  gang.GangIncomplete,

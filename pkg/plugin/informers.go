@@ -153,12 +153,16 @@ func resumes(before, pod *v1.Pod) bool {
 	return before == nil || before.UID != pod.UID || before.Spec.NodeName != pod.Spec.NodeName || leads(before) != leads(pod) || !maps.Equal(before.Labels, pod.Labels)
 }
 
-// redefines tells whether a leader that is not bound yet says something else of its workers: its user has mended a
-// mistake. What the ledger has admitted meanwhile stays as it is.
+// redefines tells whether the definition of a leader that is not bound yet is asked for again: it says something else of its workers,
+// because its user has mended a mistake, or its scheduling gates have gone, and what was not written into its condition is now. What
+// the ledger has admitted meanwhile stays as it is.
 func redefines(before, pod *v1.Pod) bool {
 	return before.UID == pod.UID && pod.Spec.NodeName == "" && leads(before) && leads(pod) &&
-		before.Annotations[spark.AnnotationRoles] != pod.Annotations[spark.AnnotationRoles]
+		(before.Annotations[spark.AnnotationRoles] != pod.Annotations[spark.AnnotationRoles] || gated(before) && !gated(pod))
 }
+
+// gated tells whether a pod has scheduling gates: it waits for whoever takes them away, whatever Retinue would say of it.
+func gated(pod *v1.Pod) bool { return pod != nil && len(pod.Spec.SchedulingGates) > 0 }
 
 // exists tells whether the pod has neither ended nor been replaced by another of its name.
 func (p *Plugin) exists(pod *v1.Pod) bool {

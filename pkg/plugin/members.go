@@ -81,7 +81,7 @@ func gangOf(pod *v1.Pod) gang.Key {
 // scheduled. Pods that ask for the same are of one role: any of them may take any of its slots.
 func (p *Plugin) joinUpfront(described *ledger.Pod) {
 	pod := described.Object
-	if len(pod.Spec.SchedulingGates) > 0 {
+	if gated(pod) {
 		*described = ledger.Pod{UID: pod.UID, Namespace: pod.Namespace, Requests: described.Requests, Precedence: ledger.Precedence{Created: described.Created}, Object: pod}
 		return
 	}
