@@ -110,6 +110,10 @@ type Group struct {
 	Timeout time.Duration
 	// Problem says why the declaration cannot be used; empty means that it can.
 	Problem string
+	// Succeeded is how many of its pods have succeeded. They have done their part: they count toward the Minimum, and need no room.
+	Succeeded int
+	// Started means that as many as start together have had nodes before.
+	Started bool
 }
 
 // Queues are all queues and what belongs to them.

@@ -164,6 +164,13 @@ func (g *gate) member(e *entry, p *pod) gang.Verdict {
 		verdict := gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist", p.Gang)}
 		if u.group.Minimum > 0 {
 			verdict.Message = fmt.Sprintf("%d of %d pods that start together are there", g.members.apps[e.Key].upfront, u.group.Minimum)
+			if u.group.Succeeded > 0 {
+				verdict.Message += fmt.Sprintf(", besides %d that have succeeded", u.group.Succeeded)
+			}
+			if u.group.Started {
+				verdict.Message += fmt.Sprintf("; the gang has started before, so in %s those that are there go without the others",
+					u.since.Add(u.group.barrier()).Sub(g.outcome.now).Round(time.Second))
+			}
 		}
 		if !u.told {
 			u.told = true

@@ -241,6 +241,7 @@ func (lc *lifecycle) endGang(e *entry) {
 	delete(lc.slots.degraded, e)
 	delete(lc.upfronts.barred, e)
 	delete(lc.upfronts.resting, e)
+	delete(lc.upfronts.returning, e)
 	a := lc.members.apps[e.Key]
 	owned := a.leaders[0] == e
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })

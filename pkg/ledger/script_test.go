@@ -32,7 +32,7 @@ import (
 //	pod NAME cpu=N [gpu=N] [on=NODE] [priority=N] [workers=LABEL]
 //	member NAME group=G cpu=N [on=NODE] [nominated=NODE]
 //	executor … together=N                         one of N that start together
-//	group NAME minimum=N [free=N] [timeout=D] [problem=WORD], group-gone NAME
+//	group NAME minimum=N [free=N] [timeout=D] [problem=WORD] [succeeded=N] [started], group-gone NAME
 //	gone NAME
 //	defined DRIVER executors=N cpu=N [minimum=N] [selects=LABEL] [only=VALUE]     only: nodes with this label
 //	refuted DRIVER WORDS…
@@ -173,6 +173,7 @@ func (s *script) run(line string) (said []string, err error) {
 	case "group":
 		group := Group{Key: groupKey(s.namespaceOf(w), name), Minimum: int(w.number("minimum")), Problem: w.keys["problem"]}
 		group.Resources.CPU = w.number("free") * 1000
+		group.Succeeded, group.Started = int(w.number("succeeded")), w.has("started")
 		group.Timeout, err = time.ParseDuration(cmp.Or(w.keys["timeout"], "0"))
 		_ = s.apply(GroupSeen{group})
 	case "group-gone":

@@ -11,6 +11,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/resource"
 )
 
 const (
@@ -33,6 +34,8 @@ type upfront struct {
 	rested time.Time
 	// told tells whether the user of one of its pods knows that others are missing.
 	told bool
+	// since is when the first of its pods came.
+	since time.Time
 }
 
 // upfronts are the gangs without a leader. While one is Reserved, none of its pods is bound; barred are those of whose pods some have
@@ -44,6 +47,8 @@ type upfronts struct {
 	barred map[*entry]struct{}
 	// resting are the up-front gangs whose pods have waited for one another in vain, until they are tried again.
 	resting map[*entry]struct{}
+	// returning are the up-front gangs that have started before and have fewer pods now than start together.
+	returning map[*entry]struct{}
 
 	nodes     *inventory.Nodes
 	members   *members
@@ -59,11 +64,20 @@ func (e *entry) tries(p *pod) bool {
 	return e.upfront != nil && e.upfront.first == p && e.Phase == gang.Waiting
 }
 
-// barrier is how long pods that have a node wait for the others.
-func (u *upfront) barrier() time.Duration { return cmp.Or(u.group.Timeout, defaultBarrier) }
+// barrier is how long pods wait for the others that have a node, or that start again.
+func (g Group) barrier() time.Duration { return cmp.Or(g.Timeout, defaultBarrier) }
 
 func (g Group) equal(other Group) bool {
-	return g.Key == other.Key && g.Minimum == other.Minimum && g.Resources.Equal(other.Resources) && g.Timeout == other.Timeout && g.Problem == other.Problem
+	return g.Key == other.Key && g.Minimum == other.Minimum && g.Resources.Equal(other.Resources) && g.Timeout == other.Timeout &&
+		g.Problem == other.Problem && g.Succeeded == other.Succeeded && g.Started == other.Started
+}
+
+// remains is what of a declaration is left to be done: what has to be free in all was for all of its pods.
+func (g Group) remains() Group {
+	if g.Succeeded > 0 {
+		g.Minimum, g.Resources = max(g.Minimum-g.Succeeded, 1), resource.Vector{}
+	}
+	return g
 }
 
 func compareKeys(a, b gang.Key) int { return cmp.Compare(a.String(), b.String()) }
@@ -123,7 +137,7 @@ func (us *upfronts) muster(key gang.Key) {
 	}
 	if len(a.leaders) == 0 {
 		leader := &pod{Pod: Pod{UID: types.UID("group:" + key.String()), Namespace: key.Namespace, Part: Part{Kind: Leader, Gang: key}}}
-		a.leaders = []*entry{{Gang: gang.New(key, leader.UID), leader: leader, upfront: &upfront{}}}
+		a.leaders = []*entry{{Gang: gang.New(key, leader.UID), leader: leader, upfront: &upfront{since: us.outcome.now}}}
 		us.members.gangs[leader.UID] = a.leaders[0]
 		for uid := range a.workers {
 			us.victims.holders.Touch(uid) // they are not by themselves any more
@@ -136,6 +150,13 @@ func (us *upfronts) muster(key gang.Key) {
 	group, declared := us.groups[key]
 	if !declared && a.together > 0 {
 		group, declared = Group{Key: key, Minimum: a.together}, true
+	}
+	group = group.remains()
+	if a.upfront < group.Minimum && group.Started && group.Problem == "" {
+		us.returning[e] = struct{}{}
+		if us.outcome.now.Sub(e.upfront.since) >= group.barrier() {
+			group.Minimum, group.Resources = a.upfront, resource.Vector{} // the others have ended for good
+		}
 	}
 	e.upfront.group = group
 	switch {
@@ -307,7 +328,7 @@ func (us *upfronts) reject(e *entry, verdict gang.Verdict) {
 }
 
 // tickBarriers calls off what has waited too long, repeats what may have been missed, and lets those that have
-// rested be tried again.
+// rested, or have waited for others of their gang that will not come again, be tried.
 func (us *upfronts) tickBarriers() {
 	byTurn := func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }
 	for _, e := range slices.SortedFunc(maps.Keys(us.barred), byTurn) {
@@ -316,7 +337,7 @@ func (us *upfronts) tickBarriers() {
 			us.allow(e)
 		case e.Phase != gang.Reserved:
 			us.reject(e, gang.Verdict{Reason: gang.GangIncomplete, Message: "its gang was called off"})
-		case us.outcome.now.Sub(e.progress) >= e.upfront.barrier():
+		case us.outcome.now.Sub(e.progress) >= e.upfront.group.barrier():
 			us.rest(e)
 		}
 	}
@@ -329,15 +350,23 @@ func (us *upfronts) tickBarriers() {
 			us.outcome.revise(e.upfront.first)
 		}
 	}
+	for _, e := range slices.SortedFunc(maps.Keys(us.returning), byTurn) {
+		switch {
+		case e.Phase != gang.Forming:
+			delete(us.returning, e)
+		case us.outcome.now.Sub(e.upfront.since) >= e.upfront.group.barrier():
+			us.muster(e.Key)
+		}
+	}
 }
 
 // rest calls a gang off whose pods have waited for one another in vain, and keeps it from trying again at once.
 func (us *upfronts) rest(e *entry) {
 	claimed, open := e.Counts()
 	verdict := gang.Verdict{Reason: gang.GangTimeout,
-		Message: fmt.Sprintf("%d of %d pods that start together found no node within %s although room was kept for them", open, claimed+open, e.upfront.barrier())}
+		Message: fmt.Sprintf("%d of %d pods that start together found no node within %s although room was kept for them", open, claimed+open, e.upfront.group.barrier())}
 	e.upfront.vain++
-	e.upfront.rested = us.outcome.now.Add(min(e.upfront.barrier()<<min(e.upfront.vain, 8), longestRest))
+	e.upfront.rested = us.outcome.now.Add(min(e.upfront.group.barrier()<<min(e.upfront.vain, 8), longestRest))
 	us.resting[e] = struct{}{}
 	us.outcome.effects = append(us.outcome.effects, Tell{e.leader.Object, verdict})
 	us.callOff(e, verdict)

@@ -186,6 +186,36 @@ func TestExecutorsOfADriverOutsideTheClusterStartTogether(t *testing.T) {
 	s.requireUnbound("rival")
 }
 
+// TestWhatReplacesAPodOfAGangThatHasRunStarts: of minMember 3 two pods have succeeded and one has failed; the pod that its controller
+// makes instead runs, and so does one more after all have succeeded, also where the scheduler was restarted in between. Seen failing
+// when only pods that have not ended counted toward minMember.
+func TestWhatReplacesAPodOfAGangThatHasRunStarts(t *testing.T) {
+	s := newStage(t, 1, 4)
+	s.installPodGroups()
+	s.restart()
+	s.podGroup("g", 3)
+	member := func(name string) {
+		s.member(name, 1, func(pod *v1.Pod) { pod.Labels = map[string]string{schedulingv1alpha1.PodGroupLabel: "g"} })
+	}
+	finish := func(name string, phase v1.PodPhase) {
+		require.Eventually(t, func() bool { return s.pod(name).Status.Phase == v1.PodRunning }, patience, look, "%s does not run", name)
+		_, err := s.cluster.Kubectl(t.Context(), "annotate", "pod", name, cluster.FinishAnnotation+"="+string(phase))
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return s.pod(name).Status.Phase == phase }, patience, look, "%s does not end", name)
+	}
+	for _, name := range []string{"m1", "m2", "m3"} {
+		member(name)
+	}
+	finish("m1", v1.PodSucceeded)
+	finish("m2", v1.PodSucceeded)
+	finish("m3", v1.PodFailed)
+	member("m3b")
+	finish("m3b", v1.PodSucceeded)
+	s.restart()
+	member("m4")
+	s.awaitBound("m4")
+}
+
 // TestKubernetesOwnPodGroupsRespectSlots: the in-tree plugin decides when its gangs start, and does not take room that is
 // kept for the executors of a driver.
 func TestKubernetesOwnPodGroupsRespectSlots(t *testing.T) {

@@ -103,6 +103,9 @@ func read(object *unstructured.Unstructured) ledger.Group {
 		}
 		group.Timeout = min(time.Duration(*seconds)*time.Second, longestTimeout)
 	}
+	// Ended pods are known by the status alone: the scheduler's informer leaves them out.
+	group.Succeeded = int(min(max(written.Status.Succeeded, 0), spark.MaxWorkers))
+	group.Started = !written.Status.ScheduleStartTime.IsZero()
 	return group
 }
 

@@ -21,33 +21,41 @@ var clockStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func TestPodGroupsAreRead(t *testing.T) {
 	tests := map[string]struct {
-		spec map[string]any
-		want ledger.Group
+		spec, status map[string]any
+		want         ledger.Group
 	}{
+		"pods that have ended": {
+			map[string]any{"minMember": int64(3)}, map[string]any{"succeeded": int64(2), "failed": int64(1), "scheduleStartTime": "2026-01-01T00:00:00Z"},
+			ledger.Group{Minimum: 3, Succeeded: 2, Started: true},
+		},
+		"fewer than none that have ended": {map[string]any{"minMember": int64(3)}, map[string]any{"succeeded": int64(-2)}, ledger.Group{Minimum: 3}},
 		"all there is": {
-			map[string]any{"minMember": int64(3), "minResources": map[string]any{"cpu": "4", "memory": "1Gi"}, "scheduleTimeoutSeconds": int64(90)},
+			map[string]any{"minMember": int64(3), "minResources": map[string]any{"cpu": "4", "memory": "1Gi"}, "scheduleTimeoutSeconds": int64(90)}, nil,
 			ledger.Group{Minimum: 3, Resources: resource.Vector{CPU: 4000, Memory: 1 << 30}, Timeout: 90 * time.Second},
 		},
-		"only a minimum": {map[string]any{"minMember": int64(1)}, ledger.Group{Minimum: 1}},
+		"only a minimum": {map[string]any{"minMember": int64(1)}, nil, ledger.Group{Minimum: 1}},
 		"a timeout beyond all measure": {
-			map[string]any{"minMember": int64(1), "scheduleTimeoutSeconds": int64(2147483647)}, ledger.Group{Minimum: 1, Timeout: 5 * time.Minute},
+			map[string]any{"minMember": int64(1), "scheduleTimeoutSeconds": int64(2147483647)}, nil, ledger.Group{Minimum: 1, Timeout: 5 * time.Minute},
 		},
-		"no minimum": {map[string]any{}, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=0: want 1 to 100000"}},
+		"no minimum": {map[string]any{}, nil, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=0: want 1 to 100000"}},
 		"a minimum below one": {
-			map[string]any{"minMember": int64(-1)}, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=-1: want 1 to 100000"},
+			map[string]any{"minMember": int64(-1)}, nil, ledger.Group{Problem: "PodGroup ns/g: spec.minMember=-1: want 1 to 100000"},
 		},
 		"a negative resource": {
-			map[string]any{"minMember": int64(1), "minResources": map[string]any{"cpu": "-4"}},
+			map[string]any{"minMember": int64(1), "minResources": map[string]any{"cpu": "-4"}}, nil,
 			ledger.Group{Minimum: 1, Problem: "PodGroup ns/g: spec.minResources[cpu]=-4: want at least 0"},
 		},
 		"a negative timeout": {
-			map[string]any{"minMember": int64(1), "scheduleTimeoutSeconds": int64(-5)},
+			map[string]any{"minMember": int64(1), "scheduleTimeoutSeconds": int64(-5)}, nil,
 			ledger.Group{Minimum: 1, Problem: "PodGroup ns/g: spec.scheduleTimeoutSeconds=-5: want at least 0"},
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			object := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"namespace": "ns", "name": "g"}, "spec": test.spec}}
+			if test.status != nil {
+				object.Object["status"] = test.status
+			}
 			test.want.Key = gang.Key{Namespace: "ns", Name: "podgroup/g"}
 			assert.Equal(t, test.want, read(object))
 		})
