@@ -358,6 +358,9 @@ func (w *world) step(t *rapid.T) {
 		w.see(pod)
 	case "group":
 		group := Group{Key: groupKey(w.namespace, drawApp.Draw(t, "group")), Minimum: rapid.IntRange(1, 3).Draw(t, "minimum")}
+		if group.Started = rapid.Bool().Draw(t, "started"); group.Started {
+			group.Succeeded = rapid.IntRange(0, 4).Draw(t, "succeeded")
+		}
 		if rapid.IntRange(0, 9).Draw(t, "wrong") == 0 {
 			group.Problem = "no such thing"
 		}
