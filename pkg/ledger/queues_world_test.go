@@ -342,7 +342,7 @@ func (w *world) checkNext(t require.TestingT) {
 	var before []types.UID
 	for _, next := range w.waiting.Trying() {
 		if collects := w.collects(next); !collects && next.Began().Equal(w.outcome.now) {
-			require.Equal(t, next.ID(), w.naiveNext(charges, before, next.ID()), "who is tried next, after %v", before)
+			require.Equal(t, next.ID(), w.naiveNext(charges, before, next), "who is tried next, after %v", before)
 		}
 		before = append(before, next.ID())
 		charges = append(charges, charge{w.way(next.Turn.Gang.Namespace)[0].Name, next.Asks.Demand})
@@ -355,8 +355,9 @@ func (w *world) collects(waiter *waiting.Waiter) bool {
 	return c != nil && w.waits.ready(c)
 }
 
-// naiveNext is the first of those who may start and are worth a try, or are the one asked for.
-func (w *world) naiveNext(charges []charge, before []types.UID, asked types.UID) types.UID {
+// naiveNext is the first of those who may start and were worth a try in the pass in which the one asked for was let through: who was
+// missed before costs nobody a turn, so that another pass may have begun in the same event.
+func (w *world) naiveNext(charges []charge, before []types.UID, asked *waiting.Waiter) types.UID {
 	tree := w.tree(charges)
 	groups := map[types.UID]*quota.Group{}
 	for waiter := range w.waiting.All() {
@@ -368,7 +369,7 @@ func (w *world) naiveNext(charges []charge, before []types.UID, asked types.UID)
 		}
 	}
 	for asks, any := tree.Next(); any; asks, any = tree.Next() {
-		worth := asks.ID == asked || w.waiting.Worth(w.waiting.Of(asks.ID), w.outcome.now, w.Ledger.nodes.Total())
+		worth := asks.ID == asked.ID() || w.waiting.Worth(w.waiting.Of(asks.ID), w.outcome.now, w.Ledger.nodes.Total(), asked.Pass())
 		if worth && tree.Fits(asks.Queue, asks.Demand).Passes() {
 			return asks.ID
 		}

@@ -8,13 +8,13 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
-// Worth tells whether a waiter would be tried if it were its turn and its queue let it in, with so much free in all.
-func (r *Room) Worth(w *Waiter, now time.Time, free resource.Vector) bool {
+// Worth tells whether a waiter would be tried in a pass if it were its turn and its queue let it in, with so much free in all.
+func (r *Room) Worth(w *Waiter, now time.Time, free resource.Vector, pass uint64) bool {
 	s := w.signature
 	if !s.due || now.Before(r.earliest(s)) {
 		return false
 	}
-	return s.failed.IsZero() || s.affordable(free, r.epochs.nodes) && s.pass != r.passes.number
+	return s.failed.IsZero() || s.affordable(free, r.epochs.nodes) && s.pass != pass
 }
 
 // Check is what is wrong with what the Room remembers, and whom it has forgotten to try when nobody is being tried and Next has
@@ -36,7 +36,7 @@ func (r *Room) Check(now time.Time, free resource.Vector) error {
 	}
 	for _, w := range r.waiters {
 		fits := r.tree.Fits(w.Asks.Queue, demandOf(w)).Passes()
-		if fits && r.Worth(w, now, free) {
+		if fits && r.Worth(w, now, free, r.passes.number) {
 			return fmt.Errorf("%s could be tried, and nobody is", w.ID())
 		}
 		s := w.signature

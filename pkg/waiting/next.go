@@ -152,7 +152,7 @@ func (r *Room) Began(w *Waiter, now time.Time) bool {
 		return false
 	}
 	told := w.through
-	w.began, w.since, w.through = now, r.epochs.room, true
+	w.began, w.since, w.pass, w.through = now, r.epochs.room, r.passes.number, true
 	if !told {
 		w.number = 0
 	}

@@ -57,9 +57,10 @@ type Waiter struct {
 type attempt struct {
 	// missed is how many of the waiter's attempts in a row have not reported an end.
 	missed int
-	// began is when it was let through, and since in which epoch; zero while it is not tried.
+	// began is when it was let through, since in which epoch and pass in which pass; zero while it is not tried.
 	began time.Time
 	since uint64
+	pass  uint64
 	// deferred is until when its attempt stays open, because the last one was made too early to tell anything; zero means that it does
 	// not. provided means that its room is kept for it meanwhile, so that nobody else could take it.
 	deferred time.Time
@@ -78,6 +79,9 @@ func (w *Waiter) Trying() bool { return !w.began.IsZero() }
 
 // Began is when it was let through to be tried; zero while it is not.
 func (w *Waiter) Began() time.Time { return w.began }
+
+// Pass is in which pass it was let through.
+func (w *Waiter) Pass() uint64 { return w.pass }
 
 // Failed tells whether it, or one of its signature, was tried in vain.
 func (w *Waiter) Failed() bool { return !w.signature.failed.IsZero() }
