@@ -22,6 +22,9 @@ type Definition struct {
 	// Assumed is what workers are thought to get because their leader did, for people; empty means nothing. Every role of which
 	// something is assumed has a Plain pod.
 	Assumed string
+	// Rehearsed means that room is not all that decides where workers may go: the framework's filters have to be asked about the
+	// whole gang.
+	Rehearsed bool
 	// Warnings are sentences for the user about what could not be taken at its word; empty means none.
 	Warnings []string
 }

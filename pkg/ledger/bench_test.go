@@ -70,7 +70,7 @@ func (s *scale) run(app string, workers, node int) Pod {
 	for i := range slots {
 		slots[i] = gang.Slot{Node: nodeName(node + i/10), Requests: cores(1)}
 	}
-	s.tell(Admitted{leader.UID, nodeName(node), slots})
+	s.tell(Admitted{Leader: leader.UID, Node: nodeName(node), Slots: slots})
 	leader.Node, leader.Ready = nodeName(node), true
 	s.tell(PodSeen{leader})
 	return leader

@@ -58,9 +58,7 @@ type Pod struct {
 	// Part is what the pod itself shows. A Lone pod that a role of a defined gang selects is its Worker all the same.
 	Part
 	Precedence
-	// Together is how many pods of an up-front gang start together, if the pods say so themselves; zero means that a
-	// Group says it.
-	Together int
+	Start
 	// Problem is what is wrong with what the pod says of its up-front gang, for its user; empty means nothing. Such a
 	// pod waits.
 	Problem string
@@ -81,6 +79,14 @@ type Pod struct {
 	Ready bool
 	// Object is the pod itself, for the Effects; it must not be modified.
 	Object *v1.Pod
+}
+
+// Start is what a pod of an up-front gang says of the gang's start.
+type Start struct {
+	// Together is how many pods start together, if the pods say so themselves; zero means that a Group says it.
+	Together int
+	// Rehearsed means that room is not all that decides where the pod may go.
+	Rehearsed bool
 }
 
 // Reservation is a definition together with the slots it was given. Of one that a leader carries nothing is known but that somebody
@@ -170,6 +176,8 @@ type (
 		// Node of the leader; empty for an up-front gang.
 		Node  string
 		Slots []gang.Slot
+		// Took is how long the rehearsal has kept others waiting; zero means that there was none.
+		Took time.Duration
 	}
 	// Placed: a pod other than the leader of a waiting gang was assumed on a node.
 	Placed struct {

@@ -106,9 +106,9 @@ func (g *gate) leader(p *pod) gang.Verdict {
 }
 
 // starting parks a gang behind those of its signature, unless it is being tried. Where there are queues, it is
-// their order that decides, for everybody.
+// their order that decides, for everybody; and who has to be rehearsed may have to rest before.
 func (g *gate) starting(e *entry) gang.Verdict {
-	if !g.accounts.queued() && g.waiting.Of(e.leader.UID) == nil && !g.waiting.Known(signatureOf(e)) {
+	if !g.accounts.queued() && !e.Definition.Rehearsed && g.waiting.Of(e.leader.UID) == nil && !g.waiting.Known(signatureOf(e)) {
 		return gang.Verdict{}
 	}
 	return g.waits.turn(g.waits.park(e))

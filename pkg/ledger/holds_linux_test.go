@@ -279,7 +279,7 @@ func (h *holds) attempt(leader Pod) {
 			slots = append(slots, gang.Slot{Role: part.Role, Node: view.Name(part.Node), Requests: role.Requests})
 		}
 	}
-	if h.say(Admitted{leader.UID, view.Name(home), slots}) != nil {
+	if h.say(Admitted{Leader: leader.UID, Node: view.Name(home), Slots: slots}) != nil {
 		return
 	}
 	delete(h.leading, leader.UID)

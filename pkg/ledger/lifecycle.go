@@ -362,6 +362,7 @@ func (lc *lifecycle) admit(a Admitted) error {
 	if e == nil || lc.members.gangOf(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" {
 		return ErrNotWaiting
 	}
+	waiting.Rehearsed(lc.waiting, e.Key.Namespace, a.Took, lc.outcome.now)
 	if !lc.waits.fits(e.leader.UID, lc.accounts.queueOf(e.Key.Namespace), demandOnQueue(e)).Passes() {
 		return ErrOverQuota
 	}
@@ -449,7 +450,7 @@ func (lc *lifecycle) refuse(r Refused) {
 
 // assignRoles finds out what the pods are that a gang selects which has just been defined.
 func (lc *lifecycle) assignRoles(e *entry) {
-	candidates := lc.members.selectors.register(e, lc.members.pods)
+	candidates := lc.members.selectors.register(e)
 	maps.Copy(candidates, lc.members.apps[e.Key].workers)
 	for _, p := range sorted(candidates) {
 		lc.reconsider(p)

@@ -116,7 +116,7 @@ func TestSlotsHandedInAreNotWrittenTo(t *testing.T) {
 	w.see(leader)
 	_ = w.apply(Defined{leader.UID, definition(1, 2)})
 	slots := []gang.Slot{{Node: "a", Requests: cores(2)}}
-	require.NoError(t, w.apply(Admitted{leader.UID, "a", slots}))
+	require.NoError(t, w.apply(Admitted{Leader: leader.UID, Node: "a", Slots: slots}))
 	worker := w.newPod(Worker, "x", 2)
 	w.see(worker)
 	_ = w.apply(Placed{worker.UID, "a"})

@@ -325,7 +325,7 @@ func (s *script) think(uid types.UID) string {
 // commit is Reserve and PreBind.
 func (s *script) commit(uid types.UID) []string {
 	p := s.plans[string(uid)]
-	admitted := Admitted{uid, p.node, p.slots}
+	admitted := Admitted{Leader: uid, Node: p.node, Slots: p.slots}
 	if p.asked.Upfront {
 		admitted.Leader, admitted.Node = p.asked.Leader, ""
 	}

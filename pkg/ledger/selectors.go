@@ -28,16 +28,28 @@ func handle(namespace string, selector map[string]string) label {
 	return label{namespace, keys[0], selector[keys[0]]}
 }
 
-// selectors are the roles that select pods, and the pods that they may select.
+// selectors are the roles that select pods, and the pods that they may select. Pods are found by a label as long as some role selects by
+// its key in its namespace, and whoever selects pays for the pods of its own namespace only.
 type selectors struct {
 	// claims are the roles of defined gangs by one label of their selectors.
 	claims map[label][]claim
-	// labelled are the pods by one label, for the keys by which some role is found: key -> label -> pods.
-	labelled map[string]map[label]map[types.UID]*pod
+	// labelled are the pods by their labels, for the keys by which some role is found.
+	labelled map[scope]*keyed
+	// pods are all that have labels: namespace -> pods.
+	pods map[string]map[types.UID]*pod
+}
+
+// scope is a key of labels in one namespace.
+type scope struct{ namespace, key string }
+
+// keyed are the pods that have a key.
+type keyed struct {
+	roles  int                           // that are found by the key
+	values map[string]map[types.UID]*pod // value -> pods
 }
 
 func newSelectors() selectors {
-	return selectors{claims: map[label][]claim{}, labelled: map[string]map[label]map[types.UID]*pod{}}
+	return selectors{claims: map[label][]claim{}, labelled: map[scope]*keyed{}, pods: map[string]map[types.UID]*pod{}}
 }
 
 // assignRole makes a pod a worker if a role of a defined gang selects it. To a pod that shows itself whose worker it is, only
@@ -77,19 +89,16 @@ func selects(selector, labels map[string]string) bool {
 }
 
 // register takes the selectors of a gang that has just been defined, and returns the pods that they select. Pods of Spark are
-// known by their labels before; of others some may have been taken for lone pods. all are those that there are.
-func (s *selectors) register(e *entry, all map[types.UID]*pod) map[types.UID]*pod {
+// known by their labels before; of others some may have been taken for lone pods.
+func (s *selectors) register(e *entry) map[types.UID]*pod {
 	s.remove(e)
 	selected := map[types.UID]*pod{}
 	for i, role := range e.Gang.Definition.Roles {
 		at := handle(e.Key.Namespace, role.Selector)
 		s.claims[at] = append(s.claims[at], claim{e, i})
 		e.handles = append(e.handles, at)
-		if role.Selector[spark.LabelApp] != "" {
-			continue
-		}
-		for uid, p := range s.with(at, all) {
-			if p.Kind != Leader && selects(role.Selector, p.Labels) {
+		for uid, p := range s.use(at) {
+			if role.Selector[spark.LabelApp] == "" && p.Kind != Leader && selects(role.Selector, p.Labels) {
 				selected[uid] = p
 			}
 		}
@@ -104,49 +113,72 @@ func (s *selectors) remove(e *entry) {
 		if len(s.claims[at]) == 0 {
 			delete(s.claims, at)
 		}
-	}
-	e.handles = nil
-	if len(s.claims) == 0 {
-		clear(s.labelled) // keys that nobody selects by must not collect
-	}
-}
-
-// with are the pods with a label. The first one who asks for a key pays for going through all pods.
-func (s *selectors) with(at label, all map[types.UID]*pod) map[types.UID]*pod {
-	if s.labelled[at.key] == nil {
-		s.labelled[at.key] = map[label]map[types.UID]*pod{}
-		for _, p := range all {
-			s.add(p, at.key)
+		if l := s.labelled[at.scope()]; l != nil {
+			if l.roles--; l.roles == 0 {
+				delete(s.labelled, at.scope()) // keys that nobody selects by must not collect
+			}
 		}
 	}
-	return s.labelled[at.key][at]
+	e.handles = nil
 }
 
-// add, addPod and removePod keep the pods of every key that was asked for in step with their labels.
-func (s *selectors) add(p *pod, key string) {
-	value, labelled := p.Labels[key]
-	if !labelled {
+func (l label) scope() scope { return scope{l.namespace, l.key} }
+
+// use takes that one more role is found by a label, and returns the pods that have it. Executors of Spark are known without that.
+func (s *selectors) use(at label) map[types.UID]*pod {
+	if at.key == spark.LabelApp || at.key == "" {
+		return nil
+	}
+	l := s.labelled[at.scope()]
+	if l == nil {
+		l = &keyed{values: map[string]map[types.UID]*pod{}}
+		s.labelled[at.scope()] = l
+		for _, p := range s.pods[at.namespace] {
+			l.add(p, at.key)
+		}
+	}
+	l.roles++
+	return l.values[at.value]
+}
+
+func (l *keyed) add(p *pod, key string) {
+	value, has := p.Labels[key]
+	if !has {
 		return
 	}
-	at := label{p.Namespace, key, value}
-	if s.labelled[key][at] == nil {
-		s.labelled[key][at] = map[types.UID]*pod{}
+	if l.values[value] == nil {
+		l.values[value] = map[types.UID]*pod{}
 	}
-	s.labelled[key][at][p.UID] = p
+	l.values[value][p.UID] = p
 }
 
+// addPod and removePod keep the pods of every key that some role is found by in step with their labels.
 func (s *selectors) addPod(p *pod) {
-	for key := range s.labelled {
-		s.add(p, key)
+	if len(p.Labels) == 0 {
+		return
+	}
+	if s.pods[p.Namespace] == nil {
+		s.pods[p.Namespace] = map[types.UID]*pod{}
+	}
+	s.pods[p.Namespace][p.UID] = p
+	for key := range p.Labels {
+		if l := s.labelled[scope{p.Namespace, key}]; l != nil {
+			l.add(p, key)
+		}
 	}
 }
 
 func (s *selectors) removePod(p *pod) {
-	for key, pods := range s.labelled {
-		at := label{p.Namespace, key, p.Labels[key]}
-		delete(pods[at], p.UID)
-		if len(pods[at]) == 0 {
-			delete(pods, at)
+	delete(s.pods[p.Namespace], p.UID)
+	if len(s.pods[p.Namespace]) == 0 {
+		delete(s.pods, p.Namespace)
+	}
+	for key, value := range p.Labels {
+		if l := s.labelled[scope{p.Namespace, key}]; l != nil {
+			delete(l.values[value], p.UID)
+			if len(l.values[value]) == 0 {
+				delete(l.values, value)
+			}
 		}
 	}
 }

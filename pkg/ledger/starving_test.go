@@ -111,7 +111,7 @@ func (c *crowd) end(p Pod, view *inventory.View, attempt Attempt) {
 		c.tell(Refused{UID: p.UID, Epoch: view.Epoch, Verdict: gang.Verdict{Reason: gang.Fragmented, Message: "no room"}})
 	case attempt.Gang:
 		c.assumed[p.UID] = node
-		c.tell(Admitted{p.UID, node, slots})
+		c.tell(Admitted{Leader: p.UID, Node: node, Slots: slots})
 	default:
 		c.assumed[p.UID] = node
 		c.tell(Placed{p.UID, node})

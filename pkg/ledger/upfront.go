@@ -218,6 +218,7 @@ func (us *upfronts) enrol(a *app, e *entry) []*pod {
 			definition.Roles = append(definition.Roles, gang.Role{Name: p.Role, Requests: p.Requests, Signature: p.Signature, Pod: p.Object})
 			role = &definition.Roles[len(definition.Roles)-1]
 		}
+		definition.Rehearsed = definition.Rehearsed || p.Rehearsed
 		role.Count++
 		if a.together > 0 {
 			role.Minimum++ // Spark replaces executors that it loses; what replaces other pods is not known

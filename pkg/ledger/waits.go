@@ -53,7 +53,7 @@ func (ws *waits) park(e *entry) *waiting.Waiter {
 			ID: e.leader.UID, Queue: ws.accounts.queueOf(e.Key.Namespace), Priority: e.leader.Priority, Rank: e.leader.Rank, Since: e.leader.Created,
 			Demand: demandOnQueue(e), Signature: signatureOf(e),
 		},
-		Demand: demandOf(e), Pods: sizesOf(e), Turn: turnOf(e.leader), NeverPreempts: e.leader.NeverPreempts,
+		Demand: demandOf(e), Pods: sizesOf(e), Turn: turnOf(e.leader), NeverPreempts: e.leader.NeverPreempts, Rehearsed: e.Definition.Rehearsed,
 	})
 }
 
@@ -225,7 +225,7 @@ func (ws *waits) turn(w *waiting.Waiter) gang.Verdict {
 
 // demandOnQueue is what a gang asks its queue for at its start.
 func demandOnQueue(e *entry) quota.Demand {
-	return quota.Demand{User: e.leader.User, Amount: startOf(e), Leader: e.leaderPart(), Gangs: 1}
+	return quota.Demand{User: e.leader.User, Amount: startOf(e).Bounded(), Leader: e.leaderPart(), Gangs: 1}
 }
 
 // verdictOf puts what a queue says into the words of gangs.
@@ -258,6 +258,9 @@ func signatureOf(e *entry) string {
 	signature := fmt.Sprintf("gang %s %s", e.leader.Signature, e.leader.Requests)
 	for _, role := range e.Gang.Definition.Roles {
 		signature += fmt.Sprintf(" + %d × %s %s", role.Count, role.Signature, role.Requests)
+	}
+	if e.Definition.Rehearsed {
+		signature += " in " + e.Key.Namespace // as affinity is, and what a namespace may cost
 	}
 	if e.upfront != nil && !e.upfront.group.Resources.IsZero() {
 		signature += fmt.Sprintf(" of %s", e.upfront.group.Resources)

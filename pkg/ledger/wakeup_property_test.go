@@ -197,7 +197,7 @@ func (q *queue) try(p Pod) (placed bool) {
 			return false
 		}
 		if fits {
-			admitted := Admitted{p.UID, node, slots}
+			admitted := Admitted{Leader: p.UID, Node: node, Slots: slots}
 			if d.Upfront {
 				admitted = Admitted{Leader: d.Leader, Slots: slots}
 			}

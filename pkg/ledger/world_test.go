@@ -535,7 +535,7 @@ func (w *world) admit(t require.TestingT, uid types.UID, d Demand, node string, 
 		w.place(uid, node)
 		return
 	}
-	require.NoError(t, w.apply(Admitted{uid, node, slots}))
+	require.NoError(t, w.apply(Admitted{Leader: uid, Node: node, Slots: slots}))
 	w.assumed[uid] = node
 	w.write(uid)
 }

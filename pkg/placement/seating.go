@@ -13,12 +13,14 @@ type seating struct {
 	best       []candidate // scratch of pack and spread
 	row        []int64     // scratch: one row of free
 	sequence   []int       // scratch: roles in another order than active
+	visits     int         // looks at one node for one role, since the load
 	spareSeats []int       // role -> seats in spare
 }
 
 // prepare takes everybody off.
 func (s *seating) prepare() {
 	roles := len(s.gang.Roles)
+	s.visits = s.nodes * len(s.active)
 	s.row = grow(s.row, s.width)
 	s.capacity = grow(s.capacity, s.nodes)
 	s.work.prepare(roles, s.nodes)
@@ -52,6 +54,7 @@ func (s *seating) place(sc *scope, r, want int) int {
 
 // measure fills s.capacity for the nodes of the scope: what they take of the role beside what the layout has there.
 func (s *seating) measure(sc *scope, r int) {
+	s.visits += len(sc.nodes)
 	for _, node := range sc.nodes {
 		n := s.room[r][node]
 		if n > 0 && s.work.members[node] > 0 {
@@ -261,12 +264,17 @@ func (s *seating) offer(n int, c candidate) {
 	}
 }
 
-// arrangeAny tries the roles largest first, then each other role before the rest.
+// visitsPerArranging bounds what other orders than that of size may cost, in looks at one node for one role; a second one is always
+// tried. With few roles on few nodes these are all orders, with many roles on many nodes one would be seconds.
+const visitsPerArranging = 20_000
+
+// arrangeAny tries the roles largest first, then other roles before the rest, as many as may be tried.
 func (s *seating) arrangeAny(sc *scope, leader int) bool {
 	if r, _ := s.arrange(sc, leader, s.active); r < 0 {
 		return true
 	}
-	for i := 1; i < len(s.active); i++ {
+	orders := max(2, visitsPerArranging/max(1, len(sc.nodes)*len(s.active)))
+	for i := 1; i < min(orders, len(s.active)); i++ {
 		s.sequence = append(append(append(s.sequence[:0], s.active[i]), s.active[:i]...), s.active[i+1:]...)
 		if r, _ := s.arrange(sc, leader, s.sequence); r < 0 {
 			return true

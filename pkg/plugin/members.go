@@ -10,6 +10,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/plugin/podgroups"
+	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -87,6 +88,7 @@ func (p *Plugin) joinUpfront(described *ledger.Pod) {
 	}
 	described.Kind, described.Upfront = ledger.Worker, true
 	described.Signature = signatureOf(pod)
+	described.Rehearsed = rehearsal.RulesOf(pod).Any()
 	described.Nominated = pod.Status.NominatedNodeName
 	described.Role = described.Signature + " " + resource.OfPod(pod).String() // which a status does not change
 	if _, written := pod.Annotations[spark.AnnotationWorkers]; !written {

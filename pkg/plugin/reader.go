@@ -77,6 +77,7 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 		definition.Roles[i].Requests = r.counted.of(definition.Roles[i].Requests)
 	}
 	if rehearsal.Needed(leader, definition.Roles) {
+		definition.Rehearsed = true
 		definition.Roles[0].Signature += " " + gangSignature(leader, definition.Roles)
 	}
 	return definition, nil

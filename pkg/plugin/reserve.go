@@ -40,6 +40,7 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 		return fwk.AsStatus(p.apply(ledger.Placed{UID: pod.UID, Node: node}))
 	}
 	event, err := admission(c, node)
+	event.Took = c.took
 	if err == nil && !c.demand.Upfront {
 		if problem := unwritable(pod, c.demand.Roles, event.Slots); problem != "" {
 			p.tell(ledger.Refuted{Leader: pod.UID, Problem: problem})

@@ -27,14 +27,15 @@ const (
 // The bound of a search, counted in filtered nodes, of which each costs a few microseconds; PreFilter, which looks at all
 // nodes and often at their pods, counts as one for every nodesPerStep and podsPerStep of them. With one node of the
 // leader a search may cost attemptFactor times what it takes to place everybody at the first try, and leastSteps in
-// any case; with all its nodes together startFactor times that, and never more than mostSteps.
+// any case; with all its nodes together startFactor times that, and never more than mostSteps, unless to place everybody at the
+// first try costs more.
 const (
 	nodesPerStep  = 16
 	podsPerStep   = 20
 	leastSteps    = 1000
 	attemptFactor = 2
 	startFactor   = 3
-	mostSteps     = 100_000
+	mostSteps     = 20_000
 )
 
 // outcome of searching on from an arrangement.
@@ -115,7 +116,7 @@ func (s *search) addMembers(leader *v1.Pod, roles []gang.Role) {
 // search from trying everything, and cost is what was spent.
 func (s *search) run() (found *Found, cost int, bounded bool) {
 	each := leastSteps + attemptFactor*s.effort()
-	most := min(startFactor*each, mostSteps)
+	most := min(startFactor*each, max(mostSteps, leastSteps+s.effort()))
 	for _, from := range s.starts() {
 		if cost >= most {
 			return nil, cost, true

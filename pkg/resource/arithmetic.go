@@ -17,6 +17,9 @@ const LimitCap int64 = 1 << 56
 // of them still fits an int64 and no hostile request can overflow a running sum.
 const Cap int64 = 1 << 46
 
+// demandCap is the largest amount that a gang is taken to ask its queue for: more than any limit, and the sum of dozens fits an int64.
+const demandCap = LimitCap + 1
+
 // most is where Scale stops: an amount no sum of real pods comes near, and that can be added once more.
 const most int64 = 1 << 62
 

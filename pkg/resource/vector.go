@@ -129,6 +129,16 @@ func (v Vector) Scale(n int) Vector {
 	return scaled
 }
 
+// Bounded returns v with every amount cut down to a little more than any limit may be: what is asked for in all may be absurd, and a sum
+// that saturates does not come back to what it was.
+func (v Vector) Bounded() Vector {
+	bounded := Vector{CPU: min(v.CPU, demandCap), Memory: min(v.Memory, demandCap), EphemeralStorage: min(v.EphemeralStorage, demandCap), Pods: min(v.Pods, demandCap)}
+	for _, amount := range v.Extended {
+		bounded.Extended = append(bounded.Extended, Amount{amount.Name, min(amount.Value, demandCap)})
+	}
+	return bounded
+}
+
 // Max returns the larger amount of each resource.
 func (v Vector) Max(w Vector) Vector {
 	return v.Add(w.Sub(v).positive())

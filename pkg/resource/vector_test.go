@@ -231,3 +231,23 @@ func TestOfPodFollowsTheSchedulersRule(t *testing.T) {
 	want := Vector{CPU: 3100 + 250, Memory: 2148 << 20, Pods: 1}
 	assert.Empty(t, cmp.Diff(want, OfPod(pod)))
 }
+
+// TestWhatIsAskedForInAllCanBeTakenOffAgain: a queue is charged for what is tried as if it had started.
+//
+// Seen failing without the bound: of 17 × 4 EiB nothing came back but −9.2e18.
+func TestWhatIsAskedForInAllCanBeTakenOffAgain(t *testing.T) {
+	asked := Vector{Memory: Cap, Extended: []Amount{{"example.com/device", Cap}}}.Scale(1 << 20).Bounded()
+	sum := Vector{Memory: 1 << 54}
+	for range 64 {
+		sum = sum.Add(asked)
+	}
+	for range 64 {
+		sum = sum.Sub(asked)
+	}
+	if !sum.Equal(Vector{Memory: 1 << 54}) {
+		t.Errorf("%s is left", sum)
+	}
+	if asked.Memory <= LimitCap {
+		t.Errorf("%d is within the largest limit", asked.Memory)
+	}
+}

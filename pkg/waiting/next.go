@@ -33,6 +33,8 @@ type passes struct {
 	rest  time.Time
 	// rehearsals is until when nobody is rehearsed again.
 	rehearsals time.Time
+	// ofNamespace is until when nobody of a namespace is: namespace -> time.
+	ofNamespace map[string]time.Time
 }
 
 // flight is those that are being tried.

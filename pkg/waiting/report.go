@@ -41,7 +41,8 @@ func (r *Room) Failed(w *Waiter, f Failure, now time.Time) {
 		s.retry = now.Add(retryPeriod + s.jitter())
 	}
 	if f.Took > 0 && f.Rehearsed {
-		r.passes.rehearsals = now.Add(restFactor * f.Took)
+		r.passes.rehearsals = latest(r.passes.rehearsals, now.Add(restFactor*f.Took))
+		r.passes.restNamespace(w.Turn.Gang.Namespace, failedFactor*f.Took, now)
 	} else {
 		r.passes.spent += f.Took
 	}

@@ -26,6 +26,9 @@ type Request struct {
 	Turn Turn
 	// NeverPreempts as in its pod's preemptionPolicy.
 	NeverPreempts bool
+	// Rehearsed means that the framework's filters have to be asked about the whole gang, which keeps everybody else waiting. Signature
+	// then names the namespace as well.
+	Rehearsed bool
 }
 
 // Waiter is a gang or a pod by itself that waits, for room or for its turn.
@@ -136,7 +139,7 @@ func New(tree *quota.Tree) *Room {
 	return &Room{
 		tree: tree, waiters: map[types.UID]*Waiter{}, signatures: map[string]*signature{}, priorities: counts{},
 		parked: map[*quota.Group]*place{}, blocked: map[string]*list{},
-		shelves: shelves{}, passes: passes{number: 1}, flight: flight{window: 1}, stirred: true,
+		shelves: shelves{}, passes: passes{number: 1, ofNamespace: map[string]time.Time{}}, flight: flight{window: 1}, stirred: true,
 	}
 }
 
@@ -203,6 +206,9 @@ func (r *Room) join(w *Waiter, key string) {
 	s := r.signatures[key]
 	if s == nil {
 		s = &signature{key: key, demand: w.Demand, pods: w.Pods, due: true, standing: standing{rung: absent}}
+		if w.Request.Rehearsed {
+			s.costlyIn = w.Turn.Gang.Namespace
+		}
 		r.signatures[key] = s
 		r.shelves.put(s, inTurn)
 	}

@@ -17,6 +17,12 @@ const (
 	// restFactor is how many times as long as a rehearsal took nobody who waits is rehearsed after it: those who fail again
 	// and again keep the scheduler from everybody else for a twentieth of the time at most.
 	restFactor = 19
+	// namespaceFactor is how many times as long as a rehearsal took nobody of the same namespace is rehearsed again, whatever came of
+	// it, and failedFactor if it failed; up to longestNamespaceRest. So one namespace has a tenth of all such work at most, and of
+	// that which is in vain a tenth of the twentieth.
+	namespaceFactor      = 9
+	failedFactor         = 10 * restFactor
+	longestNamespaceRest = time.Minute
 )
 
 // signature is the waiters that ask nodes for exactly the same, whatever their queues.
@@ -37,6 +43,8 @@ type signature struct {
 	gained    uint64
 	verdict   gang.Verdict
 	rehearsed bool
+	// costlyIn is the namespace of its waiters if they have to be rehearsed; else empty.
+	costlyIn string
 	// due means that another attempt may end otherwise.
 	due bool
 	// retry is when it is due although nothing happens; zero means never.
@@ -159,8 +167,36 @@ func (r *Room) look(s *signature, now time.Time, free resource.Vector) shelf {
 
 // earliest is when a signature may be tried.
 func (r *Room) earliest(s *signature) time.Time {
-	if s.rehearsed && r.passes.rehearsals.After(s.notBefore) {
-		return r.passes.rehearsals
+	at := s.notBefore
+	if s.rehearsed || s.costlyIn != "" {
+		at = latest(at, r.passes.rehearsals)
 	}
-	return s.notBefore
+	if s.costlyIn != "" {
+		at = latest(at, r.passes.ofNamespace[s.costlyIn])
+	}
+	return at
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// Rehearsed takes that a gang of a namespace was rehearsed, and how long that took: the namespace rests.
+func Rehearsed(r *Room, namespace string, took time.Duration, now time.Time) {
+	r.passes.restNamespace(namespace, namespaceFactor*took, now)
+}
+
+func (p *passes) restNamespace(namespace string, rest time.Duration, now time.Time) {
+	if rest <= 0 {
+		return
+	}
+	for other, until := range p.ofNamespace {
+		if !now.Before(until) {
+			delete(p.ofNamespace, other)
+		}
+	}
+	p.ofNamespace[namespace] = latest(p.ofNamespace[namespace], now.Add(min(rest, longestNamespaceRest)))
 }

@@ -1,0 +1,78 @@
+package waiting
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/quota"
+)
+
+// rehearsing is a gang of a namespace that has to be rehearsed, of a shape that nobody has seen.
+func rehearsing(id, namespace string) Request {
+	asked := asking(id, "", 1, 1, 0)
+	asked.Asks.Signature, asked.Rehearsed = id, true
+	asked.Turn.Gang = gang.Key{Namespace: namespace, Name: id}
+	return asked
+}
+
+// TestShapesThatNobodyHasSeenRestAfterRehearsals: twenty gangs, each of a shape of its own, cost two seconds each.
+//
+// Seen failing when only those rested that had failed themselves: all were rehearsed within one second.
+func TestShapesThatNobodyHasSeenRestAfterRehearsals(t *testing.T) {
+	const took = 200 * time.Millisecond
+	r := New(quota.New(nil))
+	free := cores(1000)
+	names := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"}
+	for _, name := range names {
+		r.Put(start, rehearsing(name, "hostile"))
+	}
+	tried, others := 0, 0
+	for second := range 60 {
+		now := start.Add(time.Duration(second) * time.Second)
+		if second == 30 {
+			r.Put(now, rehearsing("first of another", "other"))
+		}
+		for {
+			w, _ := r.Next(now, free)
+			if w == nil {
+				break
+			}
+			r.Began(w, now)
+			if w.Turn.Gang.Namespace == "other" {
+				others++
+				Rehearsed(r, "other", took, now)
+				r.Started(w.ID())
+				continue
+			}
+			tried++
+			r.Failed(w, Failure{Epoch: r.Epoch(), Verdict: gang.Verdict{Reason: gang.ClusterFull}, Rehearsed: true, Took: took}, now)
+		}
+		require.NoError(t, r.Check(now, free))
+	}
+	assert.LessOrEqual(t, time.Duration(tried)*took, time.Minute/200+took, "a tenth of the twentieth of a minute")
+	assert.Equal(t, 1, others, "nobody else waits for them")
+}
+
+// TestOneNamespaceHasATenthOfAllRehearsals: those that lead to something cost time as well.
+func TestOneNamespaceHasATenthOfAllRehearsals(t *testing.T) {
+	const took = 100 * time.Millisecond
+	r := New(quota.New(nil))
+	spent := time.Duration(0)
+	for now := start; now.Before(start.Add(time.Minute)); now = now.Add(took) {
+		r.Put(now, rehearsing(now.String(), "hostile"))
+		if w, _ := r.Next(now, cores(1000)); w != nil {
+			r.Began(w, now)
+			spent += took
+			Rehearsed(r, "hostile", took, now)
+			r.Started(w.ID())
+		}
+	}
+	assert.Positive(t, spent)
+	assert.LessOrEqual(t, spent, time.Minute/9+took)
+	Rehearsed(r, "other", took, start.Add(time.Hour))
+	assert.Len(t, r.passes.ofNamespace, 1, "whose time is over is forgotten")
+}
