@@ -128,6 +128,11 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
 		}
 		p.definer = newDefiner(p, client)
+		if config := handle.KubeConfig(); config != nil && args.PredictAdmission == v1alpha1.DryRun {
+			if p.definer.reader.dryRun, err = newDryRun(config); err != nil {
+				return nil, fmt.Errorf("plugin %s: %w", Name, err)
+			}
+		}
 		if err := p.definer.follow(handle.SharedInformerFactory()); err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
 		}
@@ -142,7 +147,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			}
 			p.groups = podgroups.New(outside.Optional(podgroups.Resource), handle.ClientSet(), clock, p.logger, p.tell)
 			followed, err := queues.New(queues.Outside{
-				Queues: outside.Optional(queues.Resource), Elastic: outside.Optional(queues.ElasticResource), Informers: handle.SharedInformerFactory(),
+				Queues: outside.Optional(queues.Resource), Elastic: outside.Optional(queues.ElasticResource), Informers: handle.SharedInformerFactory(), DefaultLimit: args.DefaultLimit,
 				Recorder: handle.EventRecorder(), Clock: clock, Logger: p.logger, Ledger: p.ledger, Tell: p.tell,
 			})
 			if err != nil {

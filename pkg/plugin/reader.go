@@ -40,6 +40,8 @@ type reader struct {
 	counted counted
 	// limits are the LimitRanges and ResourceQuotas of a namespace.
 	limits func(namespace string) limits.Namespace
+	// dryRun asks what admission makes of executors.
+	dryRun dryRun
 }
 
 // decode decodes one text while nobody else does.
@@ -112,6 +114,7 @@ func (r *reader) infer(ctx context.Context, driver *v1.Pod) (gang.Definition, er
 	if err != nil {
 		return gang.Definition{}, invalid{err}
 	}
+	r.dryRun.admit(ctx, driver, &definition)
 	return definition, nil
 }
 

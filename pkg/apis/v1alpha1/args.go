@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -34,6 +35,16 @@ const (
 	PreferSingleZone Placement = "PreferSingleZone"
 )
 
+// PredictAdmission is how it is found out what admission does to executors that do not exist yet.
+type PredictAdmission string
+
+const (
+	// LikeDriver assumes of executors what admission did to their driver.
+	LikeDriver PredictAdmission = "LikeDriver"
+	// DryRun asks the API server, by a server-side dry run of an executor.
+	DryRun PredictAdmission = "DryRun"
+)
+
 // RetinueArgs are the arguments of the plugin Retinue in a KubeSchedulerConfiguration.
 // +kubebuilder:object:generate=false
 type RetinueArgs struct {
@@ -56,6 +67,12 @@ type RetinueArgs struct {
 	// CollectAfter is how long a pod or gang waits, since its creation, while others pass it, before room that comes back
 	// is kept for it. Default 5m.
 	CollectAfter *metav1.Duration `json:"collectAfter,omitempty"`
+	// PredictAdmission is how it is found out what admission does to executors. DryRun needs the right to create pods, which
+	// manifests/dry-run grants for dry runs only. Default LikeDriver.
+	PredictAdmission PredictAdmission `json:"predictAdmission,omitempty"`
+	// DefaultLimit is the limit of every namespace that belongs to no queue, each by itself. With it there are queues: see
+	// docs/queues.md. Absent by default: no limit.
+	DefaultLimit v1.ResourceList `json:"defaultLimit,omitempty"`
 }
 
 // DecodeArgs reads arguments strictly, sets defaults and validates. raw is JSON or YAML; empty means all defaults.
@@ -100,6 +117,9 @@ func (a *RetinueArgs) setDefaults() {
 	if a.Placement == "" {
 		a.Placement = Pack
 	}
+	if a.PredictAdmission == "" {
+		a.PredictAdmission = LikeDriver
+	}
 	if a.TopologyKey == "" {
 		a.TopologyKey = "topology.kubernetes.io/zone"
 	}
@@ -130,6 +150,14 @@ func (a *RetinueArgs) Validate() field.ErrorList {
 	case Pack, Spread, SingleZone, PreferSingleZone:
 	default:
 		errs = append(errs, field.NotSupported(field.NewPath("placement"), a.Placement, []Placement{Pack, PreferSingleZone, SingleZone, Spread}))
+	}
+	if a.PredictAdmission != LikeDriver && a.PredictAdmission != DryRun {
+		errs = append(errs, field.NotSupported(field.NewPath("predictAdmission"), a.PredictAdmission, []PredictAdmission{DryRun, LikeDriver}))
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.DefaultLimit)) {
+		if limit := a.DefaultLimit[name]; limit.Sign() < 0 {
+			errs = append(errs, field.Invalid(field.NewPath("defaultLimit").Key(string(name)), limit.String(), "must not be negative"))
+		}
 	}
 	for _, problem := range validation.IsQualifiedName(a.TopologyKey) {
 		errs = append(errs, field.Invalid(field.NewPath("topologyKey"), a.TopologyKey, problem))

@@ -14,6 +14,8 @@ func TestArgumentsThatAreLeftOutHaveDefaults(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, Pack, args.Placement)
 			require.Equal(t, "topology.kubernetes.io/zone", args.TopologyKey)
+			require.Equal(t, LikeDriver, args.PredictAdmission)
+			require.Empty(t, args.DefaultLimit)
 			require.Equal(t, time.Minute, args.DefinitionTimeout.Duration)
 			require.Equal(t, 5*time.Minute, args.UnclaimedSlotTimeout.Duration)
 			require.Equal(t, 15*time.Minute, args.LeaderReadyTimeout.Duration)
@@ -38,6 +40,8 @@ func TestWrongArgumentsAreNamedWithTheirValue(t *testing.T) {
 		"an unknown field":         {`{"placment":"Pack"}`, []string{"placment", `"Pack"`}},
 		"two unknown fields":       {`{"a":1,"b":"x"}`, []string{"a: Invalid value: 1", `b: Invalid value: "x"`}},
 		"an unknown placement":     {`{"placement":"Packed"}`, []string{"placement", `"Packed"`, `"Pack"`}},
+		"an unknown prediction":    {`{"predictAdmission":"Guess"}`, []string{"predictAdmission", `"Guess"`, `"DryRun"`}},
+		"a negative limit":         {`{"defaultLimit":{"cpu":-1}}`, []string{"defaultLimit[cpu]", `"-1"`}},
 		"a topology key of spaces": {`{"topologyKey":"a b"}`, []string{"topologyKey", `"a b"`}},
 		"a timeout of zero":        {`{"definitionTimeout":"0s"}`, []string{"definitionTimeout", `"0s"`}},
 		"a negative timeout":       {`{"unclaimedSlotTimeout":"-1m"}`, []string{"unclaimedSlotTimeout", `"-1m0s"`}},

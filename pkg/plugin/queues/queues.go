@@ -13,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
@@ -49,9 +50,11 @@ type Outside struct {
 	// Queues and Elastic are the cluster's Queues and ElasticQuotas.
 	Queues, Elastic *crd.OptionalResource
 	Informers       informers.SharedInformerFactory
-	Recorder        events.EventRecorder
-	Clock           clock.WithTicker
-	Logger          klog.Logger
+	// DefaultLimit is that of every namespace without a queue, each by itself; nil means that they have none.
+	DefaultLimit v1.ResourceList
+	Recorder     events.EventRecorder
+	Clock        clock.WithTicker
+	Logger       klog.Logger
 	// Ledger says how queues stand; Tell applies an event to it.
 	Ledger *ledger.Ledger
 	Tell   func(ledger.Event)
@@ -159,6 +162,7 @@ func (q *Queues) read() {
 		labelled[namespace.Name] = namespace.Labels
 	}
 	r := readQueues(q.outside.Queues.All(), q.outside.Elastic.All(), labelled)
+	r.addDefaults(q.outside.DefaultLimit, labelled)
 	q.took.Store(int64(q.outside.Clock.Since(began)))
 	latest := q.latest.Load()
 	for name, why := range r.unreadable {
@@ -195,6 +199,31 @@ func (r *reading) addNamespaces(queues []*v1alpha1.Queue) {
 		if strategy, own := r.queues.Strategies[queue.Name]; own {
 			r.queues.Strategies[spec.Name] = strategy
 		}
+	}
+}
+
+// defaultQueue is the queue above those of namespaces without one, where they have a limit. No Queue can have that name.
+const defaultQueue = "namespaces/"
+
+// addDefaults makes a queue with a limit of every namespace that belongs to none. Together they are to others what the one queue of
+// all such namespaces is otherwise: without a guarantee, with weight 1.
+func (r *reading) addDefaults(limit v1.ResourceList, namespaces map[string]map[string]string) {
+	if len(limit) == 0 {
+		return
+	}
+	r.queues.Specs = append(r.queues.Specs, quota.Spec{Name: defaultQueue})
+	if r.queues.Namespaces == nil {
+		r.queues.Namespaces = map[string]string{}
+	}
+	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
+		if _, assigned := r.queues.Namespaces[namespace]; assigned {
+			continue
+		}
+		name := defaultQueue + namespace
+		r.queues.Namespaces[namespace] = name
+		r.queues.Specs = append(r.queues.Specs, quota.OfQueue(&v1alpha1.Queue{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.QueueSpec{Parent: defaultQueue, Limit: amountsOf(limit)},
+		}))
 	}
 }
 
