@@ -89,6 +89,9 @@ func (n *Nodes) Exists(name string) bool {
 	return known && n.table.at(i).Object != nil
 }
 
+// Len is how many indexes there are.
+func (n *Nodes) Len() int { return n.table.length }
+
 // All is every index, ascending; some stand for no node.
 func (n *Nodes) All() iter.Seq[int] {
 	return func(yield func(int) bool) {

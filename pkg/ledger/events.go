@@ -271,6 +271,8 @@ type (
 		// Verdict says for whom, why and how much.
 		Verdict gang.Verdict
 	}
+	// Look asks for Ledger.Look: it takes too long for whoever has caused it.
+	Look struct{}
 	// Tell lets the user of a pod know what became of it.
 	Tell struct {
 		Pod     *v1.Pod
@@ -284,4 +286,5 @@ func (Save) ledgerEffect()     {}
 func (Allow) ledgerEffect()    {}
 func (Reject) ledgerEffect()   {}
 func (Evict) ledgerEffect()    {}
+func (Look) ledgerEffect()     {}
 func (Tell) ledgerEffect()     {}

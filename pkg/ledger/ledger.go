@@ -66,13 +66,25 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 	var effects []Effect
 	if _, ticks := event.(Tick); ticks {
-		effects = l.reclaim(now)
+		effects = l.Look(now)
 	}
+	applied, due, err := l.apply(now, event)
+	if effects = append(effects, applied...); due {
+		effects = append(effects, l.reclaim(now, plansAtOnce)...)
+	}
+	return effects, err
+}
+
+// apply lets one event happen; due means that somebody waits by it who does not wait for a tick to have something taken back.
+func (l *Ledger) apply(now time.Time, event Event) (effects []Effect, due bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outcome.now = now
-	err := l.applyLocked(event)
-	return append(effects, l.settleLocked()...), err
+	err = l.applyLocked(event)
+	if refused, fails := event.(Refused); fails {
+		due = l.reclaims.due(refused.UID)
+	}
+	return l.settleLocked(), due, err
 }
 
 // View returns the nodes as they are now.
@@ -260,6 +272,7 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 
 // tickLocked does what has become due.
 func (l *Ledger) tickLocked(tick Tick) {
+	l.victims.early = 0
 	l.upfronts.tickBarriers()
 	if tick.Unclaimed > 0 || tick.Unready > 0 {
 		l.lifecycle.restoreAll()

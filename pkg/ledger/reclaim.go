@@ -21,6 +21,10 @@ const (
 	reclaimPause = 5 * time.Second
 	// plansPerTick bounds how often everything that runs is looked through in one tick.
 	plansPerTick = 16
+	// plansAtOnce bounds how many plans are made for an attempt that has just failed, and workAtOnce how many nodes and holders are
+	// gone through for all such plans between two ticks: they hold up the scheduling cycle.
+	plansAtOnce = 2
+	workAtOnce  = 20_000
 	// evictionPatience is how long, beyond their grace, those who have to go may take until others are looked for.
 	evictionPatience = time.Minute
 	// defaultGrace is what the API server gives pods that say nothing else.
@@ -49,6 +53,8 @@ type victims struct {
 	// solver works for one plan at a time, and busy means that it does: not under the lock.
 	solver placement.Solver
 	busy   bool
+	// early is how many nodes and holders have been gone through since the last tick for those whose attempt has just failed.
+	early int
 
 	members *members
 }
@@ -86,12 +92,16 @@ type candidate struct {
 	waiter reclaim.Waiter
 }
 
+// Look makes room for those who may take it back from others; a Tick does so as well. It answers a Look that was asked for.
+func (l *Ledger) Look(now time.Time) []Effect { return l.reclaim(now, plansPerTick) }
+
 // reclaim makes room for those who may take it back from others: of every queue the first in turn, and who comes after it if
-// it may not. Who has to go is a long answer, so it is found without the lock, and checked when it is carried out.
-func (l *Ledger) reclaim(now time.Time) []Effect {
+// it may not. Who has to go is a long answer, so it is found without the lock, and checked when it is carried out. At most so many
+// plans are made.
+func (l *Ledger) reclaim(now time.Time, most int) []Effect {
 	candidates, effects := l.beginReclaim(now)
 	if len(candidates) > 0 {
-		effects = append(effects, l.reclaimFor(now, candidates)...)
+		effects = append(effects, l.reclaimFor(now, candidates, most)...)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.victims.busy = false
@@ -137,7 +147,7 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 }
 
 // reclaimFor plans for candidates in turn, without the lock.
-func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Effect) {
+func (l *Ledger) reclaimFor(now time.Time, candidates []candidate, most int) (effects []Effect) {
 	for !l.refreshHolders() {
 	}
 	cluster := l.cluster(now)
@@ -166,7 +176,7 @@ func (l *Ledger) reclaimFor(now time.Time, candidates []candidate) (effects []Ef
 			}
 		}
 		planned, seen = planned+1, seen+victims
-		if planned == plansPerTick || seen >= victimsPerTick {
+		if planned == most || seen >= victimsPerTick {
 			break
 		}
 	}
@@ -294,6 +304,32 @@ func (rs *reclaims) may(asks quota.Waiter, lowest int32) bool {
 		return false
 	}
 	return (asks.Priority > lowest && !w.NeverPreempts || rs.victims.reclaims[asks.Queue]) && !rs.waits.reclaims(asks.ID)
+}
+
+// due tells whether somebody whose attempt has just failed may have something taken back at once: until then lower priorities could
+// start in what is free beside the victims, and more of them would have to go. Where the answer takes too long to wait for it in a
+// scheduling cycle, a Look is asked for instead.
+func (rs *reclaims) due(uid types.UID) bool {
+	p := rs.members.pods[uid]
+	if p == nil || !rs.members.synced {
+		return false
+	}
+	w, lowest := rs.waiting.Of(rs.members.waiterOf(p)), rs.victims.priorities.lowest()
+	if w == nil || !rs.may(w.Asks, lowest) {
+		return false
+	}
+	if spec, _ := rs.accounts.queues.Spec(w.Asks.Queue); w.NeverPreempts || w.Asks.Priority <= lowest {
+		if rs.outcome.now.Sub(w.Since) < spec.Reclaim.After {
+			return false
+		}
+	}
+	work := rs.nodes.Len() + rs.victims.holders.Len()
+	if rs.victims.busy || rs.victims.early+work > workAtOnce {
+		rs.outcome.effects = append(rs.outcome.effects, Look{})
+		return false
+	}
+	rs.victims.early += work
+	return true
 }
 
 // reclaims tells whether somebody leaves for a waiter already.

@@ -247,6 +247,7 @@ func TestNothingIsTakenBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, "a", "b")
 			c.runs("other", "x", 1, "a", "a", "a", "a", "b", "b", "b")
+			c.victims.early = workAtOnce // nobody looks before the next tick
 			c.waits("own", "y", 2)
 			edit(c)
 			c.said = nil
@@ -513,6 +514,7 @@ func TestAPlanThatDoesNotHoldAnyMoreIsNotCarriedOut(t *testing.T) {
 			c := newCluster(t, "a", "b", "c")
 			c.runs("third", "v", 0, "c", "c")
 			c.runs("other", "x", 1, "a", "a", "a", "a", "b", "b", "b", "b")
+			c.victims.early = workAtOnce // nobody looks before the test does
 			c.waits("own", "y", 3)
 			plan := c.planned("y")
 			test.meanwhile(c)

@@ -133,6 +133,8 @@ func (e *effects) wake(batch []ledger.Effect) {
 					waiting.Reject(Name, effect.Verdict.String())
 				}
 			}
+		case ledger.Look:
+			signal(e.plugin.looks)
 		case ledger.Define:
 			e.plugin.definer.add(effect.Leader)
 		}

@@ -110,16 +110,25 @@ func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSync
 	}
 }
 
-// tick passes the time on to the ledger, and tries again what has failed, until the context ends.
+// tick passes the time on to the ledger, and tries again what has failed, until the context ends. In between it lets the ledger look for
+// victims as often as that is asked for, but for half of the time at most.
 func (p *Plugin) tick(ctx context.Context) {
 	ticker := p.clock.NewTicker(tickPeriod)
 	defer ticker.Stop()
-	for ticks := 1; ; ticks++ {
+	looks, rested := p.looks, (<-chan time.Time)(nil)
+	for ticks := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
+		case <-rested:
+			looks, rested = p.looks, nil
+		case <-looks:
+			began := p.clock.Now()
+			p.effects.add(p.ledger.Look(began))
+			looks, rested = nil, p.clock.After(p.clock.Since(began))
 		case <-ticker.C():
 			p.effects.activate(p.namespaces.Due())
+			ticks++
 			if ticks%sweepTicks > 0 {
 				p.tell(ledger.Tick{})
 				continue

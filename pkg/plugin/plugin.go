@@ -48,6 +48,8 @@ type Plugin struct {
 	definer *definer
 	// namespaces are what the API server lets in, besides queues.
 	namespaces *namespaces.Namespaces
+	// looks holds a token while the ledger is to be asked whether somebody may take something back.
+	looks chan struct{}
 	// bindings holds a token for every pod that is being bound.
 	bindings chan struct{}
 	// pending tells kube-scheduler whom an event may help.
@@ -110,6 +112,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			bindings:  make(chan struct{}, maxBindings),
 			pending:   newPending(process.Serves),
 			arrivals:  newArrivals(clock.Now),
+			looks:     make(chan struct{}, 1),
 			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}

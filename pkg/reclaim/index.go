@@ -75,6 +75,9 @@ func (x *Index) put(id types.UID, h *Holder) {
 	x.holders[i] = h
 }
 
+// Len is how many there are.
+func (x *Index) Len() int { return len(x.at) }
+
 // Holders are all of them, nil here and there. The list never changes.
 func (x *Index) Holders() []*Holder {
 	x.shared = true
