@@ -271,6 +271,8 @@ type (
 		// Verdict says for whom, why and how much.
 		Verdict gang.Verdict
 	}
+	// Unnominate takes back what was nominated for a pod while others were to leave for it: they do not any more.
+	Unnominate struct{ Pod *v1.Pod }
 	// Look asks for Ledger.Look: it takes too long for whoever has caused it.
 	Look struct{}
 	// Tell lets the user of a pod know what became of it.
@@ -280,11 +282,12 @@ type (
 	}
 )
 
-func (Activate) ledgerEffect() {}
-func (Define) ledgerEffect()   {}
-func (Save) ledgerEffect()     {}
-func (Allow) ledgerEffect()    {}
-func (Reject) ledgerEffect()   {}
-func (Evict) ledgerEffect()    {}
-func (Look) ledgerEffect()     {}
-func (Tell) ledgerEffect()     {}
+func (Activate) ledgerEffect()   {}
+func (Define) ledgerEffect()     {}
+func (Save) ledgerEffect()       {}
+func (Allow) ledgerEffect()      {}
+func (Reject) ledgerEffect()     {}
+func (Evict) ledgerEffect()      {}
+func (Unnominate) ledgerEffect() {}
+func (Look) ledgerEffect()       {}
+func (Tell) ledgerEffect()       {}

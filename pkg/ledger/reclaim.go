@@ -527,6 +527,9 @@ func (ws *waits) endPreemption(c *collection) {
 	if w := ws.waiting.Of(c.waiter); w != nil {
 		w.Promised = false
 	}
+	if waiter := ws.members.pods[c.waiter]; waiter != nil && waiter.placed == "" {
+		ws.outcome.effects = append(ws.outcome.effects, Unnominate{waiter.Object})
+	}
 	for _, p := range c.preemption.pods {
 		if p.preemptor == c.waiter {
 			p.preemptor = ""
@@ -548,6 +551,17 @@ func (ws *waits) endPreemption(c *collection) {
 			}
 		}
 	}
+}
+
+// Nomination is the node that others leave for a pod by itself or a leader, and what its user is told of it; empty means that
+// nobody does.
+func (l *Ledger) Nomination(uid types.UID) (node string, verdict gang.Verdict) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.collections.of(uid); c != nil && c.preemption != nil && l.members.pods[uid] != nil {
+		return c.kept[0].node, c.preemption.verdict
+	}
+	return "", gang.Verdict{}
 }
 
 // Situation tells whether a pod has a node, or is about to get one, and for whom it still has to go if an Evict was asked; empty means

@@ -119,13 +119,23 @@ func (us *upfronts) desert(a *app, p *pod) {
 		return
 	}
 	switch e := a.leaders[0]; {
-	case a.upfront == 0:
-		us.lifecycle.endGang(e)
+	case a.upfront == 0 || e.preemptor != "" && e.Phase == gang.Running && !a.runs():
+		us.lifecycle.endGang(e) // which is taken back with all its slots; pods that wait may be the next
 	case e.Phase == gang.Reserved:
 		us.callOff(e, gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("pod %s of the gang has ended before it started", p.Object.Name)})
 	default:
 		us.muster(p.Gang)
 	}
+}
+
+// runs tells whether some worker has a node.
+func (a *app) runs() bool {
+	for _, p := range a.workers {
+		if p.placed != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // muster counts the pods of an up-front gang anew: it is defined as soon as there are as many as start together.

@@ -144,6 +144,8 @@ func show(effects []Effect) []string {
 				force = " by force"
 			}
 			lines = append(lines, fmt.Sprintf("evict %s%s: %s", effect.Pod.Name, force, effect.Verdict))
+		case Unnominate:
+			lines = append(lines, "unnominate "+effect.Pod.Name)
 		case Look:
 			lines = append(lines, "look")
 		case Define:

@@ -65,6 +65,9 @@ func (c *calls) next() func(context.Context, *effects) {
 	}
 	if pod, found := first(&c.clears); found {
 		return func(ctx context.Context, e *effects) {
+			if node, _ := e.plugin.ledger.Nomination(pod.UID); node != "" {
+				return // it has another by now
+			}
 			if err := e.pods.patchStatus(ctx, pod, metav1.ObjectMeta{UID: pod.UID}, map[string]any{"nominatedNodeName": ""}); err != nil {
 				e.plugin.logger.Error(err, "Nomination not taken back", "pod", klog.KObj(pod))
 			}
@@ -177,11 +180,15 @@ func waits(reason gang.Reason) bool {
 // condition that the binding gave it.
 func (e *effects) patchCondition(ctx context.Context, current *v1.Pod, verdict gang.Verdict) error {
 	only := metav1.ObjectMeta{UID: current.UID, ResourceVersion: current.ResourceVersion}
-	return e.pods.patchStatus(ctx, current, only, map[string]any{"conditions": []v1.PodCondition{{
+	change := map[string]any{"conditions": []v1.PodCondition{{
 		Type:               v1.PodScheduled,
 		Status:             v1.ConditionFalse,
 		Reason:             v1.PodReasonUnschedulable,
 		Message:            verdict.String(),
 		LastTransitionTime: metav1.NewTime(e.plugin.clock.Now()),
-	}}})
+	}}}
+	if node, _ := e.plugin.ledger.Nomination(current.UID); node != "" {
+		change["nominatedNodeName"] = node // or an autoscaler would buy another for it
+	}
+	return e.pods.patchStatus(ctx, current, only, change)
 }

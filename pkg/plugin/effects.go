@@ -133,6 +133,10 @@ func (e *effects) wake(batch []ledger.Effect) {
 					waiting.Reject(Name, effect.Verdict.String())
 				}
 			}
+		case ledger.Unnominate:
+			if node, _ := e.plugin.ledger.Nomination(effect.Pod.UID); node == "" {
+				e.plugin.forgetNomination(effect.Pod)
+			}
 		case ledger.Look:
 			signal(e.plugin.looks)
 		case ledger.Define:

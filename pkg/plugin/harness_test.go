@@ -252,6 +252,8 @@ type attempt struct {
 	status *fwk.Status // why it failed; nil if it did not
 	point  string      // the extension point where it did
 	tried  []string    // the nodes it was filtered on
+	// nominated is the node that PostFilter has named, and said its message.
+	nominated, said string
 }
 
 // look makes the framework's view of the cluster the present one.
@@ -294,7 +296,7 @@ func (h *harness) reserve(name string) attempt {
 	if a.status = status; !status.IsSuccess() {
 		if status.Code() != fwk.Error {
 			statuses.SetAbsentNodesStatus(status)
-			_, _ = h.fw.RunPostFilterPlugins(h.ctx, a.state, pod, statuses)
+			h.postFilter(&a, pod, statuses)
 		}
 		return a
 	}
@@ -313,7 +315,7 @@ func (h *harness) reserve(name string) attempt {
 		}
 	}
 	if len(feasible) == 0 {
-		_, _ = h.fw.RunPostFilterPlugins(h.ctx, a.state, pod, statuses)
+		h.postFilter(&a, pod, statuses)
 		return a
 	}
 	scores, status := h.fw.RunScorePlugins(h.ctx, a.state, pod, feasible)
@@ -322,6 +324,13 @@ func (h *harness) reserve(name string) attempt {
 	a.node, a.point = best.Name, "Reserve"
 	a.status = h.fw.RunReservePluginsReserve(h.ctx, a.state, pod, a.node)
 	return a
+}
+
+func (h *harness) postFilter(a *attempt, pod *v1.Pod, statuses fwk.NodeToStatusReader) {
+	result, status := h.fw.RunPostFilterPlugins(h.ctx, a.state, pod, statuses)
+	if a.said = status.Message(); result != nil && result.NominatingInfo != nil {
+		a.nominated = result.NominatedNodeName
+	}
 }
 
 // schedule runs a whole scheduling cycle and binds the pod.

@@ -2,9 +2,11 @@ package plugin
 
 import (
 	"context"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -15,7 +17,8 @@ import (
 // clearNomination takes back a nomination for a node that an attempt before may have left on the pod.
 var clearNomination = &fwk.PostFilterResult{NominatingInfo: &fwk.NominatingInfo{NominatingMode: fwk.ModeOverride}}
 
-// PostFilter tells the ledger that an attempt failed. It never makes room.
+// PostFilter tells the ledger that an attempt failed. Where that lets others leave for the pod, kube-scheduler writes the node with the
+// condition that it writes anyway.
 func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod, statuses fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
 	refused := ledger.Refused{UID: pod.UID}
 	if c := cycleOf(state); c != nil {
@@ -25,9 +28,24 @@ func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod
 			refused.Verdict, refused.Alone, refused.Behind = p.shortOfRoom(c, pod, statuses)
 		}
 	}
-	p.tell(refused)
+	effects, err := p.ledger.Apply(p.clock.Now(), refused)
+	if err != nil {
+		p.logger.Error(err, "Failed attempt not noted", "pod", klog.KObj(pod)) // no Refused ends so
+	}
+	node, verdict := p.ledger.Nomination(pod.UID)
+	if node != "" {
+		effects = slices.DeleteFunc(effects, func(effect ledger.Effect) bool {
+			tell, tells := effect.(ledger.Tell)
+			return tells && tell.Pod.UID == pod.UID && tell.Verdict.Reason == gang.Reclaiming
+		})
+	}
+	p.effects.add(effects)
 	p.pending.failed(pod, !refused.Behind && p.ledger.Waits(pod.UID))
-	return clearNomination, fwk.NewStatus(fwk.Unschedulable)
+	if node == "" {
+		return clearNomination, fwk.NewStatus(fwk.Unschedulable)
+	}
+	nominated := &fwk.NominatingInfo{NominatedNodeName: node, NominatingMode: fwk.ModeOverride}
+	return &fwk.PostFilterResult{NominatingInfo: nominated}, fwk.NewStatus(fwk.Unschedulable, verdict.String())
 }
 
 // Filters of kube-scheduler, by what the ledger knows of what they look at.

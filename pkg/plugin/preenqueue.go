@@ -29,7 +29,9 @@ func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
 		return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the pod is gone")
 	}
 	if !verdict.Passes() && verdict.Reason != gang.NotSynced && pod.Status.NominatedNodeName != "" {
-		p.forgetNomination(pod)
+		if node, _ := p.ledger.Nomination(pod.UID); node != pod.Status.NominatedNodeName {
+			p.forgetNomination(pod)
+		}
 	}
 	return statusOf(verdict)
 }
