@@ -312,6 +312,11 @@ func (lc *lifecycle) unplace(p *pod) {
 		lc.members.apps[p.Gang].bound--
 	}
 	p.placed, p.bound = "", false
+	if p.preemptor != "" { // it has gone from there, and may be scheduled again
+		p.preemptor = ""
+		lc.outcome.revise(p)
+	}
+	delete(lc.victims.leaving, p.UID)
 	lc.accounts.chargePod(p)
 	e := lc.members.gangOf(p)
 	switch {

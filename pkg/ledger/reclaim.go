@@ -294,7 +294,7 @@ func coming(leaving map[types.UID]*pod, collections []*collection) []quota.Chang
 // comes tells whether somebody still has to leave. Otherwise what they left has gone to another collection on the same node,
 // which then needed less of what was to leave for it, or to others of the same queue.
 func (r *preemption) comes() bool {
-	return slices.ContainsFunc(r.pods, func(p *pod) bool { return p.placed != "" })
+	return slices.ContainsFunc(r.pods, func(p *pod) bool { return p.placed != "" && p.leaves() })
 }
 
 // may tells whether somebody may have to leave for a waiter, whatever it lacks.

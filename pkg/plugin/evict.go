@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -58,6 +59,13 @@ func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
 		return true
 	}
 	p, pod := e.plugin, evict.Pod
+	switch recalled, err := e.recall(ctx, pod, evict.Verdict); {
+	case err != nil:
+		p.logger.Error(err, "Pod that is not bound yet not taken back", "pod", klog.KObj(pod))
+		return false
+	case recalled:
+		return true
+	}
 	options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}
 	if evict.Grace != nil {
 		// Not even an instant is no time at all: a grace of zero would take the pod off the API server while it runs.
@@ -87,5 +95,38 @@ func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
 	default:
 		p.logger.Error(err, "Pod not evicted", "pod", klog.KObj(pod))
 		return false
+	}
+}
+
+// errUnbound means that a pod is between two points of its scheduling at which it could be taken back.
+var errUnbound = errors.New("it is about to be bound")
+
+// recall takes a pod back that has a node and is not bound to it: it need not be deleted, and is scheduled again. It is false for a
+// pod that is bound.
+func (e *effects) recall(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) (recalled bool, err error) {
+	p := e.plugin
+	if p.handle.RejectWaitingPod(pod.UID) {
+		recalled = true
+	} else if binding := p.preBinding(pod.UID); binding != nil && binding.CancelPod(verdict.String()) {
+		recalled = true
+	}
+	if recalled {
+		p.handle.EventRecorder().Eventf(pod, nil, v1.EventTypeNormal, string(gang.Reclaimed), "Scheduling", "%s", verdict.Message)
+		p.logger.V(2).Info("Pod taken back before it was bound", "pod", klog.KObj(pod), "verdict", verdict.String())
+		return true, nil
+	}
+	if current := p.current(pod); current == nil || current.Spec.NodeName != "" {
+		return false, nil
+	}
+	now, err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil // which deleting it finds as well
+	case err != nil:
+		return false, err
+	case now.UID == pod.UID && now.Spec.NodeName == "":
+		return false, errUnbound
+	default:
+		return false, nil
 	}
 }

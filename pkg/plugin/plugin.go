@@ -7,6 +7,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -33,9 +34,11 @@ type Plugin struct {
 	handle fwk.Handle
 	// framework is the handle once more, for what its interface leaves out.
 	framework rehearsal.Filters
-	clock     clock.WithTicker
-	logger    klog.Logger
-	ledger    *ledger.Ledger
+	// preBinding is the pod that is about to be bound under a UID; nil if there is none.
+	preBinding func(types.UID) fwk.PodInPreBind
+	clock      clock.WithTicker
+	logger     klog.Logger
+	ledger     *ledger.Ledger
 	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
 	solver  placement.Solver
 	effects *effects
@@ -100,21 +103,28 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 		if !able {
 			return nil, fmt.Errorf("plugin %s: the framework's handle is a %T, which cannot run PreFilter plugins", Name, handle)
 		}
+		bindings, able := handle.(interface {
+			GetPodInPreBind(types.UID) fwk.PodInPreBind
+		})
+		if !able {
+			return nil, fmt.Errorf("plugin %s: the framework's handle is a %T, which cannot cancel bindings", Name, handle)
+		}
 		if process.Serves == nil {
 			process.Serves = func(name string) bool { return name == handle.ProfileName() }
 		}
 		p := &Plugin{
-			args:      args,
-			handle:    handle,
-			framework: framework,
-			clock:     clock,
-			logger:    klog.LoggerWithName(klog.FromContext(ctx), Name),
-			bindings:  make(chan struct{}, maxBindings),
-			pending:   newPending(process.Serves),
-			arrivals:  newArrivals(clock.Now),
-			looks:     make(chan struct{}, 1),
-			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
-			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
+			args:       args,
+			handle:     handle,
+			framework:  framework,
+			preBinding: bindings.GetPodInPreBind,
+			clock:      clock,
+			logger:     klog.LoggerWithName(klog.FromContext(ctx), Name),
+			bindings:   make(chan struct{}, maxBindings),
+			pending:    newPending(process.Serves),
+			arrivals:   newArrivals(clock.Now),
+			looks:      make(chan struct{}, 1),
+			counted:    counted{profile: handle.ProfileName(), ignores: process.Ignores},
+			ledger:     ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
 		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock}, logger: p.logger}
 		p.effects = newEffects(p)

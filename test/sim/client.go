@@ -54,6 +54,25 @@ func (c podClient) Patch(_ context.Context, name string, _ types.PatchType, data
 	return nil, w.desk.ask(&call{replica: c.replica, kind: kind, key: key, serve: func() error { return w.api.patch(key, data) }})
 }
 
+// Get reads a pod.
+func (c podClient) Get(_ context.Context, name string, _ metav1.GetOptions) (*v1.Pod, error) {
+	key := c.namespace + "/" + name
+	w := c.replica.world
+	var found *v1.Pod
+	err := w.desk.ask(&call{replica: c.replica, kind: callGetPod, key: key, serve: func() error {
+		pod, there := w.api.pods.get(key)
+		if !there {
+			return notFound("pods", key)
+		}
+		found = pod
+		return nil
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
 // Bind gives a pod its node.
 func (c podClient) Bind(_ context.Context, binding *v1.Binding, _ metav1.CreateOptions) error {
 	key := c.namespace + "/" + binding.Name

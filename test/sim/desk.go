@@ -40,12 +40,13 @@ const (
 	callPatchStatus
 	callBind
 	callDeletePod
+	callGetPod
 	// callDone is the end of a background task.
 	callDone
 )
 
 func (k callKind) String() string {
-	return [...]string{"local", "activate", "get configmap", "patch", "patch status", "bind", "delete", "done"}[k]
+	return [...]string{"local", "activate", "get configmap", "patch", "patch status", "bind", "delete", "get pod", "done"}[k]
 }
 
 // desk is where the calls of goroutines arrive.
