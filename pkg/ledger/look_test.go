@@ -75,3 +75,46 @@ func TestLooksHoldUpTheCycleForSoLongOnly(t *testing.T) {
 	c.tell(Tick{})
 	assert.Zero(t, c.victims.early)
 }
+
+// What pods leave that are going anyway is claimed by the first in turn that it suffices for, so that it does not go to whoever comes
+// next: also after a restart, when nobody remembers for whom they had to go.
+//
+// Seen failing when what leaves was free for anybody.
+func TestWhatIsLeavingIsClaimed(t *testing.T) {
+	c := &cluster{Ledger: New("", placement.Pack), t: t, now: start}
+	c.tell(NodeSeen{newNode("a", 4)})
+	for _, name := range []string{"low1", "low2", "low3"} {
+		c.tell(PodSeen{c.pod("ns", name, 1, "a")})
+	}
+	c.tell(Synced{})
+	c.leave("low1")
+	c.leave("low2")
+	high := c.pod("ns", "high", 3, "")
+	high.Priority = 100
+	c.refused(high)
+	assert.Empty(t, c.evicted())
+	node, verdict := c.Nomination(high.UID)
+	assert.Equal(t, "a", node)
+	assert.Equal(t, "Reclaiming: takes back what others leave who are going already", verdict.String())
+	c.ends("low1")
+	c.refused(c.pod("ns", "again", 1, ""))
+	assert.Equal(t, "0", c.free(), "it is kept for whoever claimed it")
+	c.ends("low2")
+	assert.Contains(t, show(c.said), "activate high")
+}
+
+// Seen failing when a pod on a node whose kubelet is dead kept everybody from taking something back.
+func TestWhoDoesNotLeaveInTimeIsNotWaitedFor(t *testing.T) {
+	c := &cluster{Ledger: New("", placement.Pack), t: t, now: start}
+	for _, name := range []string{"a", "b"} {
+		c.tell(NodeSeen{newNode(name, 4)})
+		c.tell(PodSeen{c.pod("ns", "on-"+name, 4, name)})
+	}
+	c.tell(Synced{})
+	c.leave("on-a")
+	c.now = c.now.Add(2 * evictionPatience)
+	high := c.pod("ns", "high", 3, "")
+	high.Priority = 100
+	c.refused(high)
+	assert.Equal(t, []string{"on-b"}, c.evicted())
+}

@@ -134,7 +134,7 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 		}
 	}
 	var candidates []candidate
-	lowest := l.victims.priorities.lowest()
+	lowest := l.reclaims.lowest()
 	if len(l.victims.reclaims) > 0 || l.waiting.Highest() > lowest { // else nobody may take anything back, however many wait
 		firsts := l.accounts.queues.Firsts(func(asks quota.Waiter) bool { return l.reclaims.may(asks, lowest) })
 		candidates = make([]candidate, 0, len(firsts))
@@ -253,10 +253,10 @@ func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 	c := &reclaim.Cluster{
 		Now: now, View: l.nodes.View(l.waiting.Epoch()), Queues: l.accounts.queues.Snapshot(), Namespaces: l.accounts.layout.Namespaces, Holders: l.victims.holders.Holders(),
 		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(l.victims.leaving, l.collections.list),
-		Taken: map[string]resource.Vector{}, Lowest: l.victims.priorities.lowest(),
+		Taken: map[string]resource.Vector{}, Lowest: l.reclaims.lowest(), Collections: l.reclaims.overtakable(),
 	}
 	for _, p := range l.victims.leaving {
-		if p.preemptor == "" {
+		if p.goes(now) {
 			c.Leaving[p.placed] = c.Leaving[p.placed].Add(p.Requests)
 		}
 	}
@@ -266,6 +266,52 @@ func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 		}
 	}
 	return c
+}
+
+// lowest is the lowest priority of what may be taken back or over.
+func (rs *reclaims) lowest() int32 {
+	lowest := rs.victims.priorities.lowest()
+	for _, c := range rs.collections.list {
+		lowest = min(lowest, rs.waiting.Of(c.waiter).Asks.Priority)
+	}
+	return lowest
+}
+
+// overtakable is all that is kept for those who wait, the lowest priority first, and of those the youngest.
+func (rs *reclaims) overtakable() []reclaim.Collection {
+	var overtakable []reclaim.Collection
+	list := slices.Clone(rs.collections.list)
+	slices.SortStableFunc(list, func(a, b *collection) int {
+		return rs.waiting.Of(b.waiter).Turn.Compare(rs.waiting.Of(a.waiter).Turn)
+	})
+	for _, c := range list {
+		asks := rs.waiting.Of(c.waiter).Asks
+		o := reclaim.Collection{Owner: c.waiter, Queue: asks.Queue, Priority: asks.Priority, Room: c.room()}
+		if c.preemption != nil {
+			o.Promised, o.Promises = c.preemption.demand, true
+		}
+		overtakable = append(overtakable, o)
+	}
+	return overtakable
+}
+
+// room is what is kept, and what others leave for the waiter: node -> amount.
+func (c *collection) room() map[string]resource.Vector {
+	room := c.amounts()
+	if c.preemption != nil {
+		for _, p := range c.preemption.pods {
+			if p.placed != "" && p.preemptor == c.waiter {
+				room[p.placed] = room[p.placed].Add(p.Requests)
+			}
+		}
+	}
+	return room
+}
+
+// goes tells whether a pod leaves that nobody waits for yet. One that has been leaving for too long does not count: its kubelet may be
+// dead.
+func (p *pod) goes(now time.Time) bool {
+	return p.preemptor == "" && p.Object.DeletionTimestamp != nil && now.Sub(p.Object.DeletionTimestamp.Time) < evictionPatience
 }
 
 // coming is what becomes of queues when everything has come true that is on its way.
@@ -314,7 +360,7 @@ func (rs *reclaims) due(uid types.UID) bool {
 	if p == nil || !rs.members.synced {
 		return false
 	}
-	w, lowest := rs.waiting.Of(rs.members.waiterOf(p)), rs.victims.priorities.lowest()
+	w, lowest := rs.waiting.Of(rs.members.waiterOf(p)), rs.lowest()
 	if w == nil || !rs.may(w.Asks, lowest) {
 		return false
 	}
@@ -382,210 +428,13 @@ func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (bool, 
 		return false, nil
 	}
 	spec, _ := l.accounts.queues.Spec(w.Asks.Queue)
+	if spec.Reclaim.DryRun && len(plan.Victims) == 0 {
+		return false, nil
+	}
 	if spec.Reclaim.DryRun {
 		l.waits.tell(w, gang.Verdict{Reason: gang.WouldReclaim, Message: "would take back " + plan.Summary})
 		return false, l.settleLocked()
 	}
 	l.reclaims.take(w, &plan, spec.Reclaim.Grace)
 	return true, l.settleLocked()
-}
-
-// valid tells whether a plan still holds: the waiter asks for the same, nothing has become of anybody who has to go, their
-// queues still give it and that of the waiter lets it in, and the nodes have the room.
-func (rs *reclaims) valid(w *waiting.Waiter, plan *reclaim.Plan) bool {
-	if w.Asks.Queue != plan.Request.Queue || !w.Asks.Demand.Amount.Equal(plan.Request.Demand) {
-		return false
-	}
-	freed := map[string]resource.Vector{} // node -> what comes free
-	for at, v := range plan.Victims {
-		if !rs.victims.holders.Is(v.Holder) || rs.accounts.queueOf(v.Holder.Key.Namespace) != plan.Chosen[at].Queue {
-			return false
-		}
-		v.EachRoom(func(node string, amount resource.Vector) { freed[node] = freed[node].Add(amount) })
-	}
-	defer rs.accounts.queues.Simulate(coming(rs.victims.leaving, rs.collections.list))()
-	if !rs.accounts.queues.Allows(plan.Request, plan.Chosen) {
-		return false
-	}
-	defer rs.accounts.queues.Simulate(reclaim.Released(plan.Chosen))()
-	if !rs.accounts.queues.Fits(w.Asks.Queue, w.Asks.Demand).Passes() {
-		return false
-	}
-	for _, p := range rs.victims.leaving {
-		if p.preemptor == "" {
-			freed[p.placed] = freed[p.placed].Add(p.Requests)
-		}
-	}
-	if c := rs.collections.of(w.ID()); c != nil {
-		for node, amount := range c.amounts() {
-			freed[node] = freed[node].Add(amount)
-		}
-	}
-	return placesHold(rs.nodes, rs.waits.wants(w.ID()), plan.Places, freed)
-}
-
-// placesHold tells whether the nodes of a plan have the room when so much has come free: node -> amount.
-func placesHold(nodes *inventory.Nodes, wants []want, places []reclaim.Place, freed map[string]resource.Vector) bool {
-	taken := map[string]resource.Vector{} // node -> sum
-	for _, place := range places {
-		if place.Role >= len(wants) || !nodes.Exists(place.Node) || !wants[place.Role].eligible(nodes.Of(place.Node).Object) {
-			return false
-		}
-		taken[place.Node] = taken[place.Node].Add(wants[place.Role].requests.Scale(place.Count))
-		if !taken[place.Node].Fits(nodes.Of(place.Node).Free.Add(freed[place.Node])) {
-			return false
-		}
-	}
-	return true
-}
-
-// take lets the victims of a plan go and keeps the room for the waiter as it comes free.
-func (rs *reclaims) take(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Duration) {
-	rs.waits.endCollectionOf(w.ID()) // what was collected so far is part of the plan
-	c := newCollection(w.ID(), rs.waits.wants(w.ID()), rs.outcome.now)
-	c.preemption = &preemption{queue: w.Asks.Queue, demand: w.Asks.Demand, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + plan.Summary}}
-	c.after = evictionPatience
-	var evictions []Effect
-	for at, v := range plan.Victims {
-		if plan.Chosen[at].Queue != w.Asks.Queue {
-			c.preemption.taken = c.preemption.taken.Add(v.Amount)
-		}
-		e, why := rs.members.gangs[v.Holder.ID], plan.Why(at)
-		switch {
-		case v.Kind == quota.Slot:
-			rs.slots.step(e, gang.Released{})
-			delete(rs.slots.degraded, e)
-			rs.outcome.save(e)
-		case v.Kind == quota.Gang && e != nil:
-			e.preemptor = w.ID()
-			rs.victims.holders.Touch(v.Holder.ID)
-			c.preemption.gangs = append(c.preemption.gangs, e)
-		}
-		for _, held := range v.Pods {
-			p := rs.members.pods[held.UID]
-			p.preemptor = w.ID()
-			rs.victims.touch(p)
-			rs.victims.leaving[p.UID] = p
-			c.preemption.pods = append(c.preemption.pods, p)
-			c.after = max(c.after, evictionPatience+p.grace(grace))
-			evictions = append(evictions, Evict{Pod: p.Object, Grace: p.cappedGrace(grace), Forced: plan.Chosen[at].Protected, Verdict: gang.Verdict{Reason: gang.Reclaimed, Message: why}})
-		}
-		if len(v.Pods) == 0 {
-			rs.outcome.effects = append(rs.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: why}})
-		}
-	}
-	rs.collections.add(c)
-	rs.accounts.queues.Promise(w.Asks.Queue, w.Asks.Demand)
-	w.Promised = true
-	rs.keepPlaces(c, plan.Places)
-	rs.waits.tell(w, c.preemption.verdict)
-	rs.outcome.effects = append(rs.outcome.effects, evictions...)
-}
-
-// keepPlaces keeps what is free of the room of a plan.
-func (rs *reclaims) keepPlaces(c *collection, places []reclaim.Place) {
-	next := make([]int, len(c.wants)) // want -> the first of its pods without a node
-	for k := len(c.kept) - 1; k >= 0; k-- {
-		next[c.kept[k].want] = k
-	}
-	for _, place := range places {
-		for range place.Count {
-			rs.collections.settleOn(rs.outcome.now, c, next[place.Role], place.Node)
-			next[place.Role]++
-		}
-	}
-	c.homeless, c.seeking = nil, false
-}
-
-// grace is how long a pod may take to end.
-func (p *pod) grace(given *time.Duration) time.Duration {
-	switch own := p.Object.Spec.TerminationGracePeriodSeconds; {
-	case given != nil:
-		return *given
-	case own != nil:
-		return time.Duration(min(*own, int64(longestGrace/time.Second))) * time.Second
-	default:
-		return defaultGrace
-	}
-}
-
-// cappedGrace is the grace to be said at the eviction of a pod; nil means that its own holds.
-func (p *pod) cappedGrace(given *time.Duration) *time.Duration {
-	if own := p.Object.Spec.TerminationGracePeriodSeconds; given == nil && own != nil && *own > int64(longestGrace/time.Second) {
-		capped := longestGrace
-		return &capped
-	}
-	return given
-}
-
-// endPreemption lets those stay who were to go for a collection that has ended and are not on their way yet.
-func (ws *waits) endPreemption(c *collection) {
-	if c.preemption == nil {
-		return
-	}
-	ws.accounts.queues.Retract(c.preemption.queue, c.preemption.demand)
-	if w := ws.waiting.Of(c.waiter); w != nil {
-		w.Promised = false
-	}
-	if waiter := ws.members.pods[c.waiter]; waiter != nil && waiter.placed == "" {
-		ws.outcome.effects = append(ws.outcome.effects, Unnominate{waiter.Object})
-	}
-	for _, p := range c.preemption.pods {
-		if p.preemptor == c.waiter {
-			p.preemptor = ""
-			ws.victims.touch(p)
-			if !p.leaves() {
-				delete(ws.victims.leaving, p.UID)
-			}
-		}
-	}
-	for _, e := range c.preemption.gangs {
-		if e.preemptor != c.waiter {
-			continue
-		}
-		e.preemptor = ""
-		ws.victims.holders.Touch(e.leader.UID)
-		if a := ws.members.apps[e.Key]; a != nil {
-			for _, p := range sorted(a.workers) {
-				ws.outcome.revise(p)
-			}
-		}
-	}
-}
-
-// Nomination is the node that others leave for a pod by itself or a leader, and what its user is told of it; empty means that
-// nobody does.
-func (l *Ledger) Nomination(uid types.UID) (node string, verdict gang.Verdict) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if c := l.collections.of(uid); c != nil && c.preemption != nil && l.members.pods[uid] != nil {
-		return c.kept[0].node, c.preemption.verdict
-	}
-	return "", gang.Verdict{}
-}
-
-// Situation tells whether a pod has a node, or is about to get one, and for whom it still has to go if an Evict was asked; empty means
-// that it need not go.
-func (l *Ledger) Situation(uid types.UID) (placed bool, preemptor types.UID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if p := l.members.pods[uid]; p != nil {
-		return p.placed != "", p.preemptor
-	}
-	return false, ""
-}
-
-func (vs *victims) forgetBudget(namespace, name string) {
-	rest := slices.DeleteFunc(slices.Clone(vs.budgets[namespace]), func(b Budget) bool { return b.Name == name })
-	if vs.budgets[namespace] = rest; len(rest) == 0 {
-		delete(vs.budgets, namespace)
-	}
-}
-
-// touch notes that something has become of a pod, and so of what it and its gang hold.
-func (vs *victims) touch(p *pod) {
-	vs.holders.Touch(p.UID)
-	if e := vs.members.gangOf(p); e != nil {
-		vs.holders.Touch(e.leader.UID)
-	}
 }

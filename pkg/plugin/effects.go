@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/ledger"
 )
@@ -20,23 +21,27 @@ type effects struct {
 	// prechecker keeps those from being tried who would fail again.
 	prechecker prechecker
 
+	// preBinding is the pod that is about to be bound under a UID; nil if there is none.
+	preBinding func(types.UID) fwk.PodInPreBind
+
 	mu      sync.Mutex // guards everything below
 	pending []ledger.Effect
 	failed  []ledger.Effect // to be tried again
 	arrived chan struct{}   // holds one token while pending is not empty
 	calls   calls
 	due     chan struct{} // holds one token while there may be calls
+	looks   chan struct{} // holds one token while the ledger is to be asked whether somebody may take something back
 
 	// leaves tells whether a pod still has to go; the ledger's answer.
 	leaves func(types.UID) bool
 }
 
-func newEffects(p *Plugin) *effects {
+func newEffects(p *Plugin, preBinding func(types.UID) fwk.PodInPreBind) *effects {
 	leaves := func(uid types.UID) bool {
 		_, preemptor := p.ledger.Situation(uid)
 		return preemptor != ""
 	}
-	return &effects{plugin: p, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), leaves: leaves}
+	return &effects{plugin: p, preBinding: preBinding, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), looks: make(chan struct{}, 1), leaves: leaves}
 }
 
 func (e *effects) add(added []ledger.Effect) {
@@ -138,7 +143,7 @@ func (e *effects) wake(batch []ledger.Effect) {
 				e.plugin.forgetNomination(effect.Pod)
 			}
 		case ledger.Look:
-			signal(e.plugin.looks)
+			signal(e.looks)
 		case ledger.Define:
 			e.plugin.definer.add(effect.Leader)
 		}

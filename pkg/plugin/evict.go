@@ -107,7 +107,7 @@ func (e *effects) recall(ctx context.Context, pod *v1.Pod, verdict gang.Verdict)
 	p := e.plugin
 	if p.handle.RejectWaitingPod(pod.UID) {
 		recalled = true
-	} else if binding := p.preBinding(pod.UID); binding != nil && binding.CancelPod(verdict.String()) {
+	} else if binding := e.preBinding(pod.UID); binding != nil && binding.CancelPod(verdict.String()) {
 		recalled = true
 	}
 	if recalled {

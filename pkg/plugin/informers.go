@@ -115,13 +115,13 @@ func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSync
 func (p *Plugin) tick(ctx context.Context) {
 	ticker := p.clock.NewTicker(tickPeriod)
 	defer ticker.Stop()
-	looks, rested := p.looks, (<-chan time.Time)(nil)
+	looks, rested := p.effects.looks, (<-chan time.Time)(nil)
 	for ticks := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-rested:
-			looks, rested = p.looks, nil
+			looks, rested = p.effects.looks, nil
 		case <-looks:
 			began := p.clock.Now()
 			p.effects.add(p.ledger.Look(began))

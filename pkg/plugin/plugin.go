@@ -34,11 +34,9 @@ type Plugin struct {
 	handle fwk.Handle
 	// framework is the handle once more, for what its interface leaves out.
 	framework rehearsal.Filters
-	// preBinding is the pod that is about to be bound under a UID; nil if there is none.
-	preBinding func(types.UID) fwk.PodInPreBind
-	clock      clock.WithTicker
-	logger     klog.Logger
-	ledger     *ledger.Ledger
+	clock     clock.WithTicker
+	logger    klog.Logger
+	ledger    *ledger.Ledger
 	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
 	solver  placement.Solver
 	effects *effects
@@ -51,8 +49,6 @@ type Plugin struct {
 	definer *definer
 	// namespaces are what the API server lets in, besides queues.
 	namespaces *namespaces.Namespaces
-	// looks holds a token while the ledger is to be asked whether somebody may take something back.
-	looks chan struct{}
 	// bindings holds a token for every pod that is being bound.
 	bindings chan struct{}
 	// pending tells kube-scheduler whom an event may help.
@@ -113,21 +109,19 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			process.Serves = func(name string) bool { return name == handle.ProfileName() }
 		}
 		p := &Plugin{
-			args:       args,
-			handle:     handle,
-			framework:  framework,
-			preBinding: bindings.GetPodInPreBind,
-			clock:      clock,
-			logger:     klog.LoggerWithName(klog.FromContext(ctx), Name),
-			bindings:   make(chan struct{}, maxBindings),
-			pending:    newPending(process.Serves),
-			arrivals:   newArrivals(clock.Now),
-			looks:      make(chan struct{}, 1),
-			counted:    counted{profile: handle.ProfileName(), ignores: process.Ignores},
-			ledger:     ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
+			args:      args,
+			handle:    handle,
+			framework: framework,
+			clock:     clock,
+			logger:    klog.LoggerWithName(klog.FromContext(ctx), Name),
+			bindings:  make(chan struct{}, maxBindings),
+			pending:   newPending(process.Serves),
+			arrivals:  newArrivals(clock.Now),
+			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
+			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
 		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock}, logger: p.logger}
-		p.effects = newEffects(p)
+		p.effects = newEffects(p, bindings.GetPodInPreBind)
 		client := handle.ClientSet()
 		if config := handle.KubeConfig(); config != nil {
 			// Bindings never wait for those who look for ConfigMaps: each client has a rate limit of its own.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
@@ -24,14 +26,50 @@ type Cluster struct {
 	// Coming is what becomes of queues when everything has come true that is on its way: who has to go has gone, and those for
 	// whom they go have started.
 	Coming []quota.Change
+	// Collections are what is kept for others who wait, the lowest priority first.
+	Collections []Collection
 	// Taken is what requests of a queue have taken from others and have not got yet: queue -> amount.
 	Taken map[string]resource.Vector
-	// Lowest is the lowest priority of what may be taken back.
+	// Lowest is the lowest priority of what may be taken back, or of those for whom something is kept.
 	Lowest int32
 
 	// byQueue are the victims of a queue's own gangs, once somebody has asked, by their Number in victims.
 	byQueue map[string][]quota.Victim
 	victims []*Victim
+}
+
+// Collection is what is kept for somebody who waits and has not started: others of its queue that go before it may take that over.
+type Collection struct {
+	Owner    types.UID
+	Queue    string
+	Priority int32
+	// Promised is what its queue keeps for it as well; Promises is false if it keeps nothing.
+	Promised quota.Demand
+	Promises bool
+	// Room is what is kept, and what others leave for it: node -> amount.
+	Room map[string]resource.Vector
+}
+
+// mostOvertaken bounds how many collections are looked at for one waiter.
+const mostOvertaken = 8
+
+// overtakable are the collections that a waiter may take over.
+func (c *Cluster) overtakable(w *Case) []*Collection {
+	var overtakable []*Collection
+	for i := range c.Collections {
+		if o := &c.Collections[i]; o.Queue == w.Asks.Queue && o.Priority < w.Asks.Priority && len(overtakable) < mostOvertaken {
+			overtakable = append(overtakable, o)
+		}
+	}
+	return overtakable
+}
+
+// released is what becomes of queues when its owner is not promised anything any more: it is supposed to have started.
+func (o *Collection) released() []quota.Change {
+	if !o.Promises {
+		return nil
+	}
+	return []quota.Change{{Queue: o.Queue, Demand: o.Promised, Charged: -1}}
 }
 
 // Waiter is a gang, or a pod by itself, that waits.

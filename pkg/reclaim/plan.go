@@ -1,6 +1,8 @@
 package reclaim
 
 import (
+	"k8s.io/apimachinery/pkg/types"
+
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
@@ -25,6 +27,8 @@ type Plan struct {
 	// Chosen are the same as queues see them, in the order in which they were selected.
 	Chosen []quota.Victim
 	Places []Place
+	// Overtaken is whose collection it takes over; empty means nobody's.
+	Overtaken types.UID
 	// Summary says what is taken from whom.
 	Summary string
 	title   string
@@ -37,13 +41,19 @@ type Place struct {
 	Count int
 }
 
-// Plan selects who has to go so that a waiter fits; false if nothing that may be taken makes it fit, or what is leaving
-// already will do. looked is how many were looked through for it.
+// Plan selects who has to go so that a waiter fits: nobody, where what is leaving already will do, or what is kept for somebody of
+// its queue who goes after it. It is false if nothing that may be taken makes it fit, or if it fits as it is. looked is how
+// many were looked through for it.
 func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan Plan, looked int, found bool) {
 	defer c.Queues.Simulate(c.Coming)()
-	t := c.whatIf(solver, w)
-	if t.enough(nil) {
-		return Plan{}, 0, false
+	t := c.whatIf(solver, w, nil)
+	if plan, found := t.claim(r, "what others leave who are going already"); found {
+		return plan, 0, !t.fits()
+	}
+	for _, o := range c.overtakable(w) {
+		if plan, found := c.overtake(solver, w, r, o); found {
+			return plan, 0, true
+		}
 	}
 	candidates := c.candidates(r)
 	looked = len(candidates)
@@ -61,6 +71,29 @@ func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan
 	return plan, looked, true
 }
 
+// overtake is a plan with what is kept for somebody else.
+func (c *Cluster) overtake(solver *placement.Solver, w *Case, r quota.Request, o *Collection) (Plan, bool) {
+	defer c.Queues.Simulate(o.released())()
+	plan, found := c.whatIf(solver, w, o).claim(r, "what was kept for somebody of a lower priority")
+	plan.Overtaken = o.Owner
+	return plan, found
+}
+
+// claim is a plan for which nobody has to go who stays otherwise; false if that does not suffice.
+func (t *whatIf) claim(r quota.Request, summary string) (Plan, bool) {
+	if !t.enough(nil) {
+		return Plan{}, false
+	}
+	places, found := t.places(nil)
+	return Plan{Request: r, Places: places, Summary: summary, title: t.waiter.Title}, found
+}
+
+// fits tells whether the waiter fits the nodes although nobody leaves.
+func (t *whatIf) fits() bool {
+	_, shortage := t.solver.Fit(t.view, t.gang)
+	return shortage == nil
+}
+
 // whatIf is what a waiter would have if some had gone.
 type whatIf struct {
 	cluster *Cluster
@@ -68,17 +101,23 @@ type whatIf struct {
 	waiter  *Case
 	gang    placement.Gang
 	view    *inventory.View
+	// leaving is what comes free without anybody's doing: node -> amount.
+	leaving map[string]resource.Vector
 	// counts are how many pods of each role the nodes take as they are with what is leaving, if they take nothing else.
 	counts []int
 }
 
-func (c *Cluster) whatIf(solver *placement.Solver, w *Case) *whatIf {
-	t := &whatIf{cluster: c, solver: solver, waiter: w, view: c.View.With(w.KeptOn)}
+// whatIf begins with what the waiter has already; overtaken is what it takes over, nil means nothing.
+func (c *Cluster) whatIf(solver *placement.Solver, w *Case, overtaken *Collection) *whatIf {
+	t := &whatIf{cluster: c, solver: solver, waiter: w, view: c.View.With(w.KeptOn), leaving: c.Leaving}
+	if overtaken != nil {
+		t.view = t.view.With(overtaken.Room)
+	}
 	t.gang = w.Pods.All().On(t.view)
 	t.counts = make([]int, len(t.gang.Roles))
 	for i := range t.view.Len() {
 		free := *t.view.Free(i)
-		if more, leaves := c.Leaving[t.view.Name(i)]; leaves {
+		if more, leaves := t.leaving[t.view.Name(i)]; leaves {
 			free = free.Add(more)
 		}
 		for role := range t.counts {
@@ -100,8 +139,8 @@ func (t *whatIf) takes(role, node int, free resource.Vector) int {
 
 // without is the cluster when some have gone, and what comes free on which nodes by that: node -> amount.
 func (t *whatIf) without(gone []quota.Victim) (*inventory.View, map[string]resource.Vector) {
-	freed := make(map[string]resource.Vector, len(t.cluster.Leaving)+len(gone))
-	for node, amount := range t.cluster.Leaving {
+	freed := make(map[string]resource.Vector, len(t.leaving)+len(gone))
+	for node, amount := range t.leaving {
 		freed[node] = amount
 	}
 	for _, victim := range gone {
@@ -117,7 +156,7 @@ func (t *whatIf) enough(gone []quota.Victim) bool {
 		count := t.counts[role]
 		for node := range freed {
 			if i, known := view.Index(node); known {
-				count += t.takes(role, i, *view.Free(i)) - t.takes(role, i, t.view.Free(i).Add(t.cluster.Leaving[node]))
+				count += t.takes(role, i, *view.Free(i)) - t.takes(role, i, t.view.Free(i).Add(t.leaving[node]))
 			}
 		}
 		if count < t.gang.Roles[role].Count {
