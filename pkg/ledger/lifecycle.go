@@ -442,7 +442,11 @@ func (lc *lifecycle) refuse(r Refused) {
 	} else {
 		w = lc.waits.parkAlone(p)
 	}
-	w.Hears(r.Verdict.Reason) // the scheduler tells of an attempt that has failed, and of one that was not made
+	if r.Verdict.Reason == gang.BehindOthers { // nothing was tried
+		w.TurnedAway()
+	} else {
+		w.Hears(r.Verdict.Reason, true) // kube-scheduler tells of an attempt that has failed
+	}
 	lc.waiting.Failed(w, waiting.Failure{Epoch: r.Epoch, Verdict: r.Verdict, Alone: r.Alone || r.Behind, Rehearsed: r.Rehearsed, Took: r.Took}, lc.outcome.now)
 	switch {
 	case r.Verdict.Reason == gang.BehindOthers: // nothing was tried

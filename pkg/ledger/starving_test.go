@@ -270,3 +270,28 @@ func TestAnAttemptThatEndsInAnErrorCostsItsWaiterOnly(t *testing.T) {
 	c.rest()
 	require.NotEmpty(t, c.assumed[broken.UID])
 }
+
+// Whoever is tried out of turn hears only that others go first; what those wait for is told it afterwards, although the reason
+// stays the same.
+//
+// Not at once: kube-scheduler writes what came of the attempt, and would write over it.
+//
+// Seen failing when that was taken for all that is known: it was told "others go first" for as long as it waited; and when it was
+// told at once.
+func TestWhoeverHeardOnlyThatOthersGoFirstHearsWhyAsWell(t *testing.T) {
+	c := newCrowd(t)
+	c.tell(NodeSeen{newNode("n", 4)})
+	c.occupy("n", 2)
+	first := c.submit("first", 1, 2, 2)
+	c.rest()
+	second := c.submit("second", 1, 2, 2)
+	require.Contains(t, c.tried, first.UID)
+
+	attempt, _ := c.Attempt(c.clock, second.UID, 4)
+	require.Equal(t, gang.BehindOthers, attempt.Demand.Verdict.Reason)
+	c.tell(Refused{UID: second.UID, Epoch: attempt.View.Epoch, Verdict: gang.Verdict{Reason: gang.BehindOthers, Message: "others go first"}})
+	effects, err := c.Apply(c.clock, Tick{Collect: time.Hour})
+	require.NoError(t, err)
+	tell := Tell{second.Object, gang.Verdict{Reason: gang.BehindOthers, Message: "behind 1 that wait for the same; the first: Fragmented: no room"}}
+	require.Contains(t, effects, Effect(tell))
+}

@@ -126,8 +126,10 @@ func (ws *waits) tell(w *waiting.Waiter, verdict gang.Verdict) {
 			return
 		}
 		w.Foretold = verdict.Reason
+	case w.Turned: // the sweep tells it
+		return
 	case w.Outdated(verdict.Reason):
-		w.Hears(verdict.Reason)
+		w.Hears(verdict.Reason, w.Failed())
 	default:
 		return
 	}
@@ -144,6 +146,7 @@ func (ws *waits) sweepTells() {
 	}
 	slices.SortFunc(stale, func(a, b *waiting.Waiter) int { return a.Turn.Compare(b.Turn) })
 	for _, w := range stale[:min(len(stale), tellsPerSweep)] {
+		w.Turned = false
 		ws.tell(w, ws.verdict(w))
 	}
 }

@@ -42,8 +42,12 @@ type Waiter struct {
 	Passed time.Time
 	// Told is the reason that its user has heard last; empty means none.
 	Told gang.Reason
-	// ToldUntried means that this was before anybody of its signature was tried: then nothing was known of those before it.
-	ToldUntried bool
+	// ToldLess means that this was BehindOthers, and who goes first, but not what they wait for: nobody of its signature had been
+	// tried, or it was tried out of turn.
+	ToldLess bool
+	// Turned means that it was tried out of turn: kube-scheduler is writing that, and would write over anything that it is told
+	// at once.
+	Turned bool
 	// Foretold is the same for what would be taken back for it where nothing is.
 	Foretold gang.Reason
 
@@ -89,12 +93,20 @@ func (w *Waiter) Pass() uint64 { return w.pass }
 // Failed tells whether it, or one of its signature, was tried in vain.
 func (w *Waiter) Failed() bool { return !w.signature.failed.IsZero() }
 
-// Hears takes that its user is told a reason.
-func (w *Waiter) Hears(reason gang.Reason) { w.Told, w.ToldUntried = reason, !w.Failed() }
+// Hears takes that its user is told a reason, and whether all that may be known of it.
+func (w *Waiter) Hears(reason gang.Reason, all bool) {
+	w.Told, w.ToldLess, w.Turned = reason, reason == gang.BehindOthers && !all, false
+}
 
 // Outdated tells whether its user has heard something else than that reason, or less than is known of it now.
 func (w *Waiter) Outdated(reason gang.Reason) bool {
-	return w.Told != reason || reason == gang.BehindOthers && w.ToldUntried && w.Failed()
+	return w.Told != reason || w.ToldLess && w.Failed()
+}
+
+// TurnedAway takes that it was tried out of turn, and that kube-scheduler tells its user so.
+func (w *Waiter) TurnedAway() {
+	w.Hears(gang.BehindOthers, false)
+	w.Turned = true
 }
 
 // Rehearsed tells whether the framework's filters have refused it.
