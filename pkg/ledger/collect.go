@@ -21,6 +21,12 @@ import (
 // turn comes. When all was collected and the waiter does not fit all the same, all is given back and everybody tried
 // again: so that this does not go on all the time, nothing is collected for as long after it.
 func (ws *waits) tickCollection(after time.Duration) {
+	for w := range ws.waiting.All() {
+		if w.LacksRoom() {
+			ws.seniority.see(w, ws.outcome.now)
+		}
+	}
+	ws.seniority.forget(ws.outcome.now, 2*after)
 	taken := map[string]bool{} // queue -> collects already
 	for _, c := range ws.collections.patient() {
 		taken[c.queue] = true
@@ -33,9 +39,14 @@ func (ws *waits) tickCollection(after time.Duration) {
 	if len(ws.slots.degraded) > 0 || ws.outcome.now.Before(ws.collections.vainUntil) {
 		return
 	}
-	first := map[string]*waiting.Waiter{} // queue -> the first of those who may collect for it
+	type collector struct {
+		*waiting.Waiter
+		passed time.Time
+	}
+	first := map[string]collector{} // queue -> the first of those who may collect for it
 	for w := range ws.waiting.All() {
-		waited, lately := ws.outcome.now.Sub(w.Turn.Created) >= after, ws.outcome.now.Sub(w.Passed) < after
+		since, passed := ws.seniority.of(w)
+		waited, lately := ws.outcome.now.Sub(since) >= after, ws.outcome.now.Sub(passed) < after
 		if !waited || lately || !ws.wantsRoom(w) || ws.collections.of(w.ID()) != nil {
 			continue
 		}
@@ -43,12 +54,12 @@ func (ws *waits) tickCollection(after time.Duration) {
 		if ws.accounts.queues.WithinGuarantee(w.Asks.Queue, w.Asks.Demand) {
 			queue = w.Asks.Queue
 		}
-		if best := first[queue]; !taken[queue] && (best == nil || cmp.Or(w.Passed.Compare(best.Passed), w.Turn.Compare(best.Turn)) < 0) {
-			first[queue] = w
+		if best := first[queue]; !taken[queue] && (best.Waiter == nil || cmp.Or(passed.Compare(best.passed), w.Turn.Compare(best.Turn)) < 0) {
+			first[queue] = collector{w, passed}
 		}
 	}
 	for _, queue := range slices.Sorted(maps.Keys(first)) {
-		ws.collectFor(first[queue], queue, after)
+		ws.collectFor(first[queue].Waiter, queue, after)
 	}
 }
 
@@ -64,8 +75,12 @@ func (ws *waits) collectFor(w *waiting.Waiter, queue string, after time.Duration
 		}
 	}
 	ws.collections.add(c)
+	who := "it waits"
+	if ws.outcome.now.Sub(w.Turn.Created) < after {
+		who = "it and others before it that asked for the same have waited"
+	}
 	ws.outcome.effects = append(ws.outcome.effects, Tell{ws.members.object(w.ID()), gang.Verdict{Reason: gang.Collecting,
-		Message: fmt.Sprintf("it waits for more than %s; room that comes back is kept for it now; %s", after, w.Verdict())}})
+		Message: fmt.Sprintf("%s for more than %s; room that comes back is kept for it now; %s", who, after, w.Verdict())}})
 }
 
 // wantsRoom tells whether a waiter lacks nothing but room.
@@ -109,6 +124,25 @@ func (ws *waits) chooseOthers(c *collection) {
 	if !others {
 		ws.waiting.Of(c.waiter).Passed = ws.outcome.now
 		ws.endCollection(c)
+	}
+}
+
+// bequeath gives what is collected for a waiter that has gone to the first in turn of those that ask for the same, if there is one.
+func (ws *waits) bequeath(w *waiting.Waiter) {
+	c := ws.collections.of(w.ID())
+	if c == nil || c.preemption != nil {
+		return
+	}
+	var heir *waiting.Waiter
+	for other := range ws.waiting.All() {
+		if other != w && sizeOf(other) == sizeOf(w) && ws.collections.of(other.ID()) == nil && (heir == nil || other.Turn.Compare(heir.Turn) < 0) {
+			heir = other
+		}
+	}
+	if heir != nil {
+		ws.collections.pass(c, heir.ID())
+		ws.outcome.effects = append(ws.outcome.effects, Tell{ws.members.object(heir.ID()), gang.Verdict{Reason: gang.Collecting,
+			Message: fmt.Sprintf("room that was kept for another like it, which has gone, is kept for it now; %s", heir.Verdict())}})
 	}
 }
 

@@ -112,6 +112,13 @@ func (s *collections) add(c *collection) {
 	s.byWaiter[c.waiter] = c
 }
 
+// pass gives a collection to another waiter.
+func (s *collections) pass(c *collection, heir types.UID) {
+	delete(s.byWaiter, c.waiter)
+	c.waiter = heir
+	s.byWaiter[heir] = c
+}
+
 func (s *collections) remove(c *collection) {
 	s.list = slices.DeleteFunc(s.list, func(other *collection) bool { return other == c })
 	delete(s.byWaiter, c.waiter)

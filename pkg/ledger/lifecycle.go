@@ -272,8 +272,7 @@ func (lc *lifecycle) place(p *pod, node string, bound bool) {
 		p.placed = node
 		p.use(lc.nodes, 1)
 		lc.accounts.chargePod(p)
-		lc.waiting.Started(p.UID)
-		lc.waits.endCollectionOf(p.UID)
+		lc.waits.started(p.UID)
 	}
 	confirmed := bound && !p.bound
 	p.bound = p.bound || bound
@@ -374,8 +373,7 @@ func (lc *lifecycle) admit(a Admitted) error {
 	if e.upfront == nil {
 		lc.place(e.leader, a.Node, false)
 	} else {
-		lc.waiting.Started(e.leader.UID)
-		lc.waits.endCollectionOf(e.leader.UID)
+		lc.waits.started(e.leader.UID)
 	}
 	lc.slots.step(e, gang.Admitted{Slots: slices.Clone(a.Slots)})
 	if lc.overbooked(e, a) {

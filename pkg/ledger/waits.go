@@ -23,6 +23,7 @@ const tellsPerSweep = 500
 type waits struct {
 	waiting     *waiting.Room
 	collections *collections
+	seniority   seniority
 
 	nodes    *inventory.Nodes
 	members  *members
@@ -182,7 +183,19 @@ func (ws *waits) callNext(atGate types.UID) {
 
 // endWait ends a pod's wait, and what is collected for it.
 func (ws *waits) endWait(uid types.UID) {
+	if w := ws.waiting.Of(uid); w != nil {
+		ws.bequeath(w)
+	}
 	ws.waiting.Drop(uid)
+	ws.endCollectionOf(uid)
+}
+
+// started ends the wait of a pod or gang that starts.
+func (ws *waits) started(uid types.UID) {
+	if w := ws.waiting.Of(uid); w != nil {
+		ws.seniority.served(w)
+	}
+	ws.waiting.Started(uid)
 	ws.endCollectionOf(uid)
 }
 
