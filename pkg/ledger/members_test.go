@@ -139,7 +139,7 @@ func newScene(t *testing.T, kind, state string) (s *scene, subject types.UID) {
 		leader := s.pod("leader", 7, partOfKind("leader"))
 		s.see(leader)
 		s.tell(Defined{"leader", definition(2, 1)})
-		s.tell(Admitted{"leader", "a", []gang.Slot{{Node: "a", Requests: cores(1)}, {Node: "a", Requests: cores(1)}}})
+		s.tell(Admitted{Leader: "leader", Node: "a", Slots: []gang.Slot{{Node: "a", Requests: cores(1)}, {Node: "a", Requests: cores(1)}}})
 		leader.Node, leader.Ready = "a", true
 		s.see(leader)
 		for i := range map[string]int{"worker": 1, "elastic": 2}[kind] { // who takes the other slots
@@ -155,7 +155,7 @@ func newScene(t *testing.T, kind, state string) (s *scene, subject types.UID) {
 		if kind == "leader" {
 			s.see(s.pod("leader", 7, partOfKind("leader")))
 			s.tell(Defined{"leader", definition(2, 1)})
-			s.tell(Admitted{"leader", "a", []gang.Slot{{Node: "a", Requests: cores(1)}, {Node: "a", Requests: cores(1)}}})
+			s.tell(Admitted{Leader: "leader", Node: "a", Slots: []gang.Slot{{Node: "a", Requests: cores(1)}, {Node: "a", Requests: cores(1)}}})
 		}
 		p.Node = "a"
 		s.see(p)
