@@ -9,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // defaultBlockManagerPort is where executors listen for each other.
@@ -26,6 +27,9 @@ func (s settings) executorPod(driver, template *v1.Pod) (*v1.Pod, error) {
 	pod.Name = AppID(driver) + "-executor"
 	var err error
 	if pod.Labels, err = s.executorLabels(driver, pod.Labels); err != nil {
+		return nil, err
+	}
+	if err := s.checkAnnotations(template); err != nil {
 		return nil, err
 	}
 	if pod.Spec.NodeSelector, err = s.selectors(pod.Spec.NodeSelector, nodeSelector, executorNodeSelector); err != nil {
@@ -253,6 +257,29 @@ func (s settings) executorLabels(driver *v1.Pod, template map[string]string) (ma
 	labels[LabelRole] = RoleExecutor
 	labels[LabelResourceProfile] = DefaultResourceProfile
 	return labels, nil
+}
+
+// isAnnotation tells whether the API server takes an annotation of this name.
+func isAnnotation(name string) bool {
+	return len(validation.IsQualifiedName(strings.ToLower(name))) == 0
+}
+
+// checkAnnotations refuses annotations of executors whose names the API server would. Their values are not looked at.
+func (s settings) checkAnnotations(template *v1.Pod) error {
+	for _, key := range s.members(executorAnnotation) {
+		if !isAnnotation(strings.TrimPrefix(key, executorAnnotation)) {
+			return fmt.Errorf("%s: not the name of an annotation, such as team or example.com/team", quote(key))
+		}
+	}
+	if template == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(template.Annotations)) {
+		if !isAnnotation(name) {
+			return fmt.Errorf("the executor pod template: metadata.annotations: %s: not the name of an annotation, such as team or example.com/team", quote(name))
+		}
+	}
+	return nil
 }
 
 // executorPorts adds Spark's port to the container, where it occupies the node's if the executor uses the host's network.

@@ -61,6 +61,7 @@ const (
 	executorNodeSelector = "spark.kubernetes.executor.node.selector."
 	driverNodeSelector   = "spark.kubernetes.driver.node.selector."
 	executorLabel        = "spark.kubernetes.executor.label."
+	executorAnnotation   = "spark.kubernetes.executor.annotation."
 	executorVolume       = "spark.kubernetes.executor.volumes."
 	executorTemplate     = "spark.kubernetes.executor.podTemplateFile"
 	driverTemplate       = "spark.kubernetes.driver.podTemplateFile"
@@ -106,6 +107,7 @@ var keys = []Key{
 	{nodeSelector, "", Version{2, 3}, "", "Node labels that driver and executors ask for."},
 	{executorNodeSelector, "", Version{3, 3}, "", "Node labels that executors ask for."},
 	{executorLabel, "", Version{2, 3}, "", "Labels of the executors, which affinity and topology spread may select by."},
+	{executorAnnotation, "", Version{2, 3}, "", "Annotations of the executors: only whether the API server takes their names; values are not kept."},
 	{executorVolume, "", Version{2, 4}, "", "Volumes of the executors; existing persistent volume claims bind executors to nodes."},
 	{executorTemplate, "", Version{3, 0}, "", "The pod template of the executors; spark-submit puts it into a ConfigMap that the driver mounts."},
 	{templateContainer, "", Version{3, 0}, "", "The container of the pod template that becomes Spark's; otherwise it is the first."},
@@ -157,6 +159,9 @@ func find(name string) (Key, bool) {
 
 // family tells whether the name is a prefix of the keys it stands for.
 func (k Key) family() bool { return strings.HasSuffix(k.Name, ".") }
+
+// nameOnly tells whether the value of the setting is nobody's business.
+func (k Key) nameOnly() bool { return k.Name == executorAnnotation }
 
 // raw tells whether Spark reads the value without resolving references to other settings.
 func (k Key) raw() bool { return k.family() || k.Name == blockManagerPort }

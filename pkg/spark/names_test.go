@@ -34,22 +34,24 @@ func TestWhatTheAPIServerWillRefuseIsToldBeforeTheDriverRuns(t *testing.T) {
 			`spark.executor.resource.gpu.vendor="nvidia.com/": makes the resource "nvidia.com//gpu": no resource has such a name`},
 		"a vendor that is Kubernetes": {"spark.executor.resource.gpu.amount=1\nspark.executor.resource.gpu.vendor=kubernetes.io", "",
 			`makes the resource "kubernetes.io/gpu": names of kubernetes.io are no extended resources`},
-		"a resource without a domain":   {"", container("{limits: {gpu: 1}}"), "no resource of a container has such a name"},
-		"places of a node":              {"", container("{limits: {pods: 1}}"), "no resource of a container has such a name"},
-		"a sidecar without a name":      {"", "spec: {containers: [{name: main}, {}]}", "spec.containers[0].name: Required value"},
-		"two containers of one name":    {"", "spec: {containers: [{name: a}, {name: b}, {name: b}]}", `spec.containers[1].name: Duplicate value: "b"`},
-		"a sidecar of a strange name":   {"", "spec: {containers: [{name: a}, {name: B_}]}", `spec.containers[0].name: Invalid value: "B_"`},
-		"a port that is none":           {"", "spec: {containers: [{name: a}, {name: b, ports: [{containerPort: 70000}]}]}", "ports[0].containerPort: Invalid value: 70000: want 1 to 65535"},
-		"a class of a strange name":     {"", spec("priorityClassName: Very_High"), `spec.priorityClassName: Invalid value: "Very_High"`},
-		"a runtime of a strange name":   {"", spec("runtimeClassName: k/v"), `spec.runtimeClassName: Invalid value: "k/v"`},
-		"a claim of a strange name":     {executorVolume + "persistentVolumeClaim.data.options.claimName=a/b", "", `claimName: Invalid value: "a/b"`},
-		"a volume of a strange name":    {executorVolume + "persistentVolumeClaim.my_data.options.claimName=a", "", `spec.volumes[0].name: Invalid value: "my_data"`},
-		"a topology key that is none":   {"", spec("topologySpreadConstraints: [{maxSkew: 1, whenUnsatisfiable: DoNotSchedule, topologyKey: a b}]"), `topologyKey: Invalid value: "a b"`},
-		"a toleration of a strange key": {"", spec("tolerations: [{key: a b}]"), `spec.tolerations[0].key: Invalid value: "a b"`},
-		"a toleration of everything":    {"", spec("tolerations: [{effect: NoSchedule}]"), "must be Exists where key is empty"},
-		"a toleration that contradicts": {"", spec("tolerations: [{key: a, operator: Exists, value: b}]"), `must be empty with operator Exists`},
-		"an effect that is none":        {"", spec("tolerations: [{key: a, effect: NoSchedul}]"), `spec.tolerations[0].effect: Unsupported value: "NoSchedul"`},
-		"seconds of another effect":     {"", spec("tolerations: [{key: a, effect: NoSchedule, tolerationSeconds: 3}]"), "must be NoExecute with tolerationSeconds"},
+		"a resource without a domain":     {"", container("{limits: {gpu: 1}}"), "no resource of a container has such a name"},
+		"places of a node":                {"", container("{limits: {pods: 1}}"), "no resource of a container has such a name"},
+		"a sidecar without a name":        {"", "spec: {containers: [{name: main}, {}]}", "spec.containers[0].name: Required value"},
+		"two containers of one name":      {"", "spec: {containers: [{name: a}, {name: b}, {name: b}]}", `spec.containers[1].name: Duplicate value: "b"`},
+		"a sidecar of a strange name":     {"", "spec: {containers: [{name: a}, {name: B_}]}", `spec.containers[0].name: Invalid value: "B_"`},
+		"a port that is none":             {"", "spec: {containers: [{name: a}, {name: b, ports: [{containerPort: 70000}]}]}", "ports[0].containerPort: Invalid value: 70000: want 1 to 65535"},
+		"a class of a strange name":       {"", spec("priorityClassName: Very_High"), `spec.priorityClassName: Invalid value: "Very_High"`},
+		"a runtime of a strange name":     {"", spec("runtimeClassName: k/v"), `spec.runtimeClassName: Invalid value: "k/v"`},
+		"a claim of a strange name":       {executorVolume + "persistentVolumeClaim.data.options.claimName=a/b", "", `claimName: Invalid value: "a/b"`},
+		"a volume of a strange name":      {executorVolume + "persistentVolumeClaim.my_data.options.claimName=a", "", `spec.volumes[0].name: Invalid value: "my_data"`},
+		"an annotation of a strange name": {"spark.kubernetes.executor.annotation.my\\ key=hunter2", "", `my key": not the name of an annotation`},
+		"an annotation in the template":   {"", "{metadata: {annotations: {a/b/c: hunter2}}, spec: {}}", `metadata.annotations: "a/b/c": not the name of an annotation`},
+		"a topology key that is none":     {"", spec("topologySpreadConstraints: [{maxSkew: 1, whenUnsatisfiable: DoNotSchedule, topologyKey: a b}]"), `topologyKey: Invalid value: "a b"`},
+		"a toleration of a strange key":   {"", spec("tolerations: [{key: a b}]"), `spec.tolerations[0].key: Invalid value: "a b"`},
+		"a toleration of everything":      {"", spec("tolerations: [{effect: NoSchedule}]"), "must be Exists where key is empty"},
+		"a toleration that contradicts":   {"", spec("tolerations: [{key: a, operator: Exists, value: b}]"), `must be empty with operator Exists`},
+		"an effect that is none":          {"", spec("tolerations: [{key: a, effect: NoSchedul}]"), `spec.tolerations[0].effect: Unsupported value: "NoSchedul"`},
+		"seconds of another effect":       {"", spec("tolerations: [{key: a, effect: NoSchedule, tolerationSeconds: 3}]"), "must be NoExecute with tolerationSeconds"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -58,6 +60,7 @@ func TestWhatTheAPIServerWillRefuseIsToldBeforeTheDriverRuns(t *testing.T) {
 			_, err = Infer(driverPod("4.2.0"), parsed(t, test.text), template)
 			require.ErrorContains(t, err, test.want)
 			assert.False(t, strings.ContainsAny(err.Error(), "\n"))
+			assert.NotContains(t, err.Error(), "hunter2")
 		})
 	}
 }

@@ -53,6 +53,9 @@ func ParseProperties(text string) (Properties, error) {
 			continue
 		}
 		value := Value{Text: all[key]}
+		if known.nameOnly() {
+			value = Value{}
+		}
 		if !known.raw() {
 			if value.Text, err = resolve(key, all[key], all); err != nil {
 				return nil, err

@@ -93,3 +93,11 @@ func TestPropertiesThatCannotBeRead(t *testing.T) {
 		})
 	}
 }
+
+// Values of annotations are nobody's business: only their names are checked.
+func TestValuesOfAnnotationsAreNotKept(t *testing.T) {
+	properties, err := ParseProperties("spark.kubernetes.executor.annotation.token=hunter2")
+	if diff := cmp.Diff(Properties{"spark.kubernetes.executor.annotation.token": {}}, properties, cmp.AllowUnexported(Value{})); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
