@@ -29,7 +29,7 @@ func (s settings) executorPod(driver, template *v1.Pod) (*v1.Pod, error) {
 	if pod.Labels, err = s.executorLabels(driver, pod.Labels); err != nil {
 		return nil, err
 	}
-	if err := s.checkAnnotations(template); err != nil {
+	if err := checkAnnotations(s, template); err != nil {
 		return nil, err
 	}
 	if pod.Spec.NodeSelector, err = s.selectors(pod.Spec.NodeSelector, nodeSelector, executorNodeSelector); err != nil {
@@ -265,7 +265,7 @@ func isAnnotation(name string) bool {
 }
 
 // checkAnnotations refuses annotations of executors whose names the API server would. Their values are not looked at.
-func (s settings) checkAnnotations(template *v1.Pod) error {
+func checkAnnotations(s settings, template *v1.Pod) error {
 	for _, key := range s.members(executorAnnotation) {
 		if !isAnnotation(strings.TrimPrefix(key, executorAnnotation)) {
 			return fmt.Errorf("%s: not the name of an annotation, such as team or example.com/team", quote(key))
