@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,11 +130,12 @@ func TestOneShortOfQuotaKeepsNobodyElseWaiting(t *testing.T) {
 	})
 }
 
-// TestDriversAreScheduledWithoutTheRightToListQuotas: the rights are optional.
+// TestDriversAreScheduledWithoutTheRightToListQuotas: the rights are optional, and may be given at any time.
 func TestDriversAreScheduledWithoutTheRightToListQuotas(t *testing.T) {
 	handlers := utilruntime.ErrorHandlers
 	utilruntime.ErrorHandlers = handlers[:1] // the other one sleeps until a time of the real clock
 	defer func() { utilruntime.ErrorHandlers = handlers }()
+	withheld := true
 	bubbleWith(t, nil, "", append(nodes(16, "n1"), quota("1", "1")), func(h *harness) {
 		done := make(chan struct{})
 		go func() {
@@ -144,12 +146,18 @@ func TestDriversAreScheduledWithoutTheRightToListQuotas(t *testing.T) {
 		assert.True(t, h.plugin.namespaces.Known(), "nobody waits for a right that is withheld")
 		h.submit("app", 4, 1)
 		assert.True(t, h.schedule("app").status.IsSuccess())
+		h.after(10 * time.Minute)
+		assert.Equal(t, 2, strings.Count(h.log.String(), "they cannot be listed"), "once for each kind")
+		withheld = false
+		h.after(2 * time.Minute)
+		h.submit("late", 4, 1)
+		assert.Contains(t, h.condition("late"), "ResourceQuota ns/compute allows requests.cpu 1")
 		h.stop()
 		<-done
 	}, func(h *harness) {
 		for _, kind := range []string{"resourcequotas", "limitranges"} {
 			h.client.PrependReactor("list", kind, func(action clienttesting.Action) (bool, runtime.Object, error) {
-				return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", nil)
+				return withheld, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", nil)
 			})
 		}
 	})

@@ -91,7 +91,9 @@ func follow[T metav1.Object](n *Namespaces, name string, of cache.SharedIndexInf
 	k := &kind{name: name, logger: klog.LoggerWithValues(n.outside.Logger, "kind", name)}
 	err := of.SetWatchErrorHandlerWithContext(func(ctx context.Context, reflector *cache.Reflector, err error) {
 		k.fails(err)
-		cache.DefaultWatchErrorHandler(ctx, reflector, err)
+		if !apierrors.IsForbidden(err) { // a right that is withheld is said once
+			cache.DefaultWatchErrorHandler(ctx, reflector, err)
+		}
 	})
 	if err != nil {
 		return nil, err
