@@ -195,6 +195,9 @@ type (
 		// Alone means that something has refused the pod of which its Signature says nothing, such as a rule of another pod about
 		// its labels: the failure speaks for nobody else of its Signature.
 		Alone bool
+		// Only are the nodes on which a pod lacks nothing but room, if its Signature does not say which: others have refused it for
+		// something else, or may. nil means that its Signature does.
+		Only map[string]bool
 		// Rehearsed means that the framework's filters were asked about the whole gang: another answer may come of things
 		// that the ledger does not hear of.
 		Rehearsed bool

@@ -420,6 +420,7 @@ func (lc *lifecycle) refuse(r Refused) {
 	if e != nil && e.tries(p) {
 		tried = e.leader
 	}
+	tried.picky, tried.only = r.Only != nil, r.Only
 	switch {
 	case tried.Kind == Worker && e != nil && !p.roams:
 		p.roams = true

@@ -19,6 +19,10 @@ type pod struct {
 	placed string // node it is counted on; empty means none
 	bound  bool   // placed by the API server's word, not only assumed
 	shown  Part   // what the pod itself shows to be; Pod may differ if a role selects it
+	// picky means that its Signature does not say where it may go, and only are the nodes on which it lacked nothing but room in its last
+	// attempt: others leave nowhere else for it. nil means that somebody has looked since.
+	picky bool
+	only  map[string]bool
 	// lag is that of the scheduler's snapshot, as far as its own attempts have met it.
 	lag lag
 	// number is its place among all that have passed the Gate, where there are queues.

@@ -346,6 +346,9 @@ func (r *preemption) comes() bool {
 // may tells whether somebody may have to leave for a waiter, whatever it lacks.
 func (rs *reclaims) may(asks quota.Waiter, lowest int32) bool {
 	w := rs.waiting.Of(asks.ID)
+	if p := rs.members.pods[asks.ID]; p != nil && p.picky && len(p.only) == 0 {
+		return false
+	}
 	if asks.Elastic || !w.Claimed.IsZero() && rs.outcome.now.Sub(w.Claimed) < reclaimPause {
 		return false
 	}
@@ -407,6 +410,9 @@ func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 	looked := reclaim.Case{Waiter: reclaimerOf(w, l.collections.of(id)), Title: w.Turn.Gang.String(), Pods: l.waits.asks(id)}
 	if object := l.members.object(id); object != nil {
 		looked.Title = object.Namespace + "/" + object.Name
+	}
+	if p := l.members.pods[id]; p != nil {
+		looked.Only, p.only = p.only, nil // by the next look it may not be true any more
 	}
 	if c := l.collections.of(id); c != nil {
 		looked.KeptOn = c.amounts()

@@ -12,6 +12,8 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/rehearsal"
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // clearNomination takes back a nomination for a node that an attempt before may have left on the pod.
@@ -19,13 +21,16 @@ var clearNomination = &fwk.PostFilterResult{NominatingInfo: &fwk.NominatingInfo{
 
 // PostFilter tells the ledger that an attempt failed. Where that lets others leave for the pod, kube-scheduler writes the node with the
 // condition that it writes anyway.
-func (p *Plugin) PostFilter(_ context.Context, state fwk.CycleState, pod *v1.Pod, statuses fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
+func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.Pod, statuses fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
 	refused := ledger.Refused{UID: pod.UID}
 	if c := cycleOf(state); c != nil {
 		refused.Epoch, refused.Verdict = c.view.Epoch, c.shortage
 		refused.Rehearsed, refused.Took = c.rehearsed, c.took
 		if refused.Verdict.Passes() && !c.withheld {
 			refused.Verdict, refused.Alone, refused.Behind = p.shortOfRoom(c, pod, statuses)
+			if !refused.Verdict.Passes() && (refused.Alone || rehearsal.RulesOf(pod).Any()) {
+				refused.Only = p.lackOnlyRoom(ctx, state, c, pod, statuses)
+			}
 		}
 	}
 	effects, err := p.ledger.Apply(p.clock.Now(), refused)
@@ -94,4 +99,49 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 	default:
 		return gang.Verdict{}, false, behind
 	}
+}
+
+// mostWhatIfs bounds on how many nodes a pod with rules about others is filtered anew after an attempt has failed.
+const mostWhatIfs = 100
+
+// lackOnlyRoom are the nodes that have refused a pod and would take it if they had more room, by the framework's own filters: which of them
+// refuses a node first hides what the others would say.
+func (p *Plugin) lackOnlyRoom(ctx context.Context, state fwk.CycleState, c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusReader) map[string]bool {
+	only := map[string]bool{}
+	infos, err := p.handle.SnapshotSharedLister().NodeInfos().List()
+	if err != nil {
+		p.logger.Error(err, "Nodes of a failed attempt cannot be read")
+		return only
+	}
+	state = state.Clone()
+	state.Write(cycleKey, &cycle{view: c.view}) // which asks for nothing
+	tried := 0
+	for _, info := range infos {
+		name := info.Node().Name
+		if plugin := statuses.Get(name).Plugin(); plugin != Name && plugin != filterOfRoom {
+			continue
+		}
+		if tried++; tried > mostWhatIfs {
+			break
+		}
+		roomy, node := info.Snapshot(), *info.Node()
+		node.Status.Allocatable = withRoomFor(node.Status.Allocatable, c.request)
+		roomy.SetNode(&node)
+		if p.framework.RunFilterPlugins(ctx, state, pod, roomy).IsSuccess() {
+			only[name] = true
+		}
+	}
+	return only
+}
+
+// withRoomFor is what a node would offer that has room for a request besides as much as it has already.
+func withRoomFor(allocatable v1.ResourceList, request resource.Vector) v1.ResourceList {
+	roomy := make(v1.ResourceList, len(allocatable))
+	for name, amount := range allocatable {
+		twice := amount.DeepCopy()
+		twice.Add(amount)
+		twice.Add(*resource.Quantity(name, request.Of(name)))
+		roomy[name] = twice
+	}
+	return roomy
 }

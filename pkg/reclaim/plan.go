@@ -18,6 +18,8 @@ type Case struct {
 	Pods inventory.Demand
 	// KeptOn is what is kept for it already: node -> amount.
 	KeptOn map[string]resource.Vector
+	// Only are the nodes that its pods may use; nil means all for which they are eligible.
+	Only map[string]bool
 }
 
 // Plan is who has to go for a waiter, and where its pods go then.
@@ -114,6 +116,12 @@ func (c *Cluster) whatIf(solver *placement.Solver, w *Case, overtaken *Collectio
 		t.view = t.view.With(overtaken.Room)
 	}
 	t.gang = w.Pods.All().On(t.view)
+	if w.Only != nil {
+		for i := range t.gang.Roles {
+			eligible := t.gang.Roles[i].Eligible
+			t.gang.Roles[i].Eligible = func(node int) bool { return w.Only[t.view.Name(node)] && eligible(node) }
+		}
+	}
 	t.counts = make([]int, len(t.gang.Roles))
 	for i := range t.view.Len() {
 		free := *t.view.Free(i)

@@ -23,6 +23,8 @@ type claim struct {
 	// gone counts those of whose end the plugin has been told, and left is when it was last told of one.
 	gone int
 	left time.Time
+	// overtaken means that somebody of a higher priority of its queue has got what was left for it.
+	overtaken bool
 }
 
 // claim notes for whom a pod is evicted.
@@ -66,11 +68,14 @@ func (r *replica) checkOvertaken(pod *v1.Pod, node string) {
 	}
 	for _, c := range r.claims {
 		m := r.told.pods[c.waiter]
-		if m == nil || m.counted != "" || m.pod == nil || c.left.IsZero() || time.Since(c.left) > claimWindow {
+		if m == nil || m.counted != "" || m.pod == nil {
 			continue
 		}
 		waiter := w.api.pod(keyOf(m.pod), c.waiter)
-		if waiter == nil || waiter.Spec.NodeName != "" || waiter.DeletionTimestamp != nil || *waiter.Spec.Priority <= *pod.Spec.Priority {
+		if waiter != nil && *waiter.Spec.Priority < *pod.Spec.Priority && c.on(node) && r.way(waiter.Namespace)[0].Name == r.way(pod.Namespace)[0].Name {
+			c.overtaken = true
+		}
+		if c.overtaken || c.left.IsZero() || time.Since(c.left) > claimWindow || waiter == nil || waiter.Spec.NodeName != "" || waiter.DeletionTimestamp != nil || *waiter.Spec.Priority <= *pod.Spec.Priority {
 			continue
 		}
 		if r.way(waiter.Namespace)[0].Name != r.way(pod.Namespace)[0].Name {
