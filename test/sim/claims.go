@@ -58,6 +58,17 @@ func (r *replica) checkClaims() {
 	})
 }
 
+// overtake notes whose claims somebody of a higher priority of their queue has got.
+func (r *replica) overtake(pod *v1.Pod, node string) {
+	for _, c := range r.claims {
+		m := r.told.pods[c.waiter]
+		if m == nil || m.pod == nil || !c.on(node) || *m.pod.Spec.Priority >= *pod.Spec.Priority {
+			continue
+		}
+		c.overtaken = c.overtaken || r.way(m.pod.Namespace)[0].Name == r.way(pod.Namespace)[0].Name
+	}
+}
+
 // checkOvertaken: nobody of lower priority is placed on what was taken back for a waiter of the same queue that could use it.
 // Whether kube-scheduler's cache has heard of that by then is no excuse. What claims a slot takes no more than was taken before. It
 // is asked only when nothing was kept for anybody: else nothing was lost, or the pod may have had what was kept for it.
@@ -72,9 +83,6 @@ func (r *replica) checkOvertaken(pod *v1.Pod, node string) {
 			continue
 		}
 		waiter := w.api.pod(keyOf(m.pod), c.waiter)
-		if waiter != nil && *waiter.Spec.Priority < *pod.Spec.Priority && c.on(node) && r.way(waiter.Namespace)[0].Name == r.way(pod.Namespace)[0].Name {
-			c.overtaken = true
-		}
 		if c.overtaken || c.left.IsZero() || time.Since(c.left) > claimWindow || waiter == nil || waiter.Spec.NodeName != "" || waiter.DeletionTimestamp != nil || *waiter.Spec.Priority <= *pod.Spec.Priority {
 			continue
 		}
