@@ -70,6 +70,10 @@ test: binaries ## Run all tests but e2e: unit, architecture, a minute of simulat
 integration: binaries ## Run only the tests against a real API server.
 	go test -timeout 45m -count=1 ./test/cluster/... ./test/integration/...
 
+.PHONY: tenants
+tenants: binaries ## Play 10,000 hostile objects of one namespace against the applications of another, on a real API server.
+	go test -timeout 60m -count=1 ./test/tenants -v -tenants.objects=10000
+
 # Kubernetes' own integration tests of its scheduler, from a patched copy of the module in .cache. docs/upstream.md lists what may differ.
 UPSTREAM_FLAGS ?=
 define run-upstream

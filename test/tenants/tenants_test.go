@@ -1,0 +1,247 @@
+package tenants
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"retinue.dev/retinue/pkg/apis/v1alpha1"
+	"retinue.dev/retinue/test/cluster"
+	"retinue.dev/retinue/test/sparksim"
+)
+
+var realClock = clock.RealClock{}
+
+const (
+	nodes, cpu = 12, 16
+	// limit of the hostile namespace's queue, in cores.
+	limit = 40
+	// failures is how many attempts of a good tenant's application may fail although there is room for it.
+	failures = 3
+	// memory is how much more the scheduler may use than the objects themselves take, and of these several copies while they are
+	// decoded, in bytes; twice, because garbage is collected when it is as much as what lives.
+	memory = 2 * 64 << 20
+)
+
+// TestNoTenantStopsRobsOrBlindsAnother plays every trick, and then a mixture of them, against a tenant with ordinary applications.
+func TestNoTenantStopsRobsOrBlindsAnother(t *testing.T) {
+	c := start(t, nodes, cpu)
+	queues(t, fmt.Sprintf(`
+{apiVersion: retinue.dev/v1alpha1, kind: Queue, metadata: {name: good}, spec: {namespaces: [good], guaranteed: {cpu: 64}}}
+---
+{apiVersion: retinue.dev/v1alpha1, kind: Queue, metadata: {name: hostile}, spec: {namespaces: [hostile], limit: {cpu: %d}}}
+`, limit))
+	good := namespace(t, "good", "alice")
+	m := &tenant{t: t, client: namespace(t, "hostile", "mallory"), namespace: "hostile", chance: rand.New(rand.NewPCG(*seed, 0))}
+	simulate(t, "good")
+
+	work := sparksim.Submitter{Client: good, Clock: realClock, NoService: true}
+	ordinary := 0
+	submit := func() {
+		ordinary++
+		_, err := work.Submit(t.Context(), sparksim.Application{Name: fmt.Sprint("app-", ordinary), Namespace: "good", Properties: map[string]string{
+			"spark.kubernetes.scheduler.name": "retinue", "spark.driver.cores": "1", "spark.executor.cores": "2", "spark.executor.instances": "3",
+			"spark.kubernetes.allocation.batch.delay": "200ms", "spark.scheduler.minRegisteredResourcesRatio": "1.0", "spark.scheduler.maxRegisteredResourcesWaitingTime": "10m",
+			"spark.kubernetes.driver.annotation." + sparksim.AnnotationRunTime: "300ms",
+		}})
+		require.NoError(t, err)
+	}
+	submit()
+	ended(t, ordinary)
+	before := resident(t, c)
+
+	names := slices.Sorted(maps.Keys(tricks))
+	for _, name := range names {
+		tricks[name](m)
+		submit()
+	}
+	ended(t, ordinary)
+	within(t)
+	require.NoError(t, c.KillComponent(t.Context(), cluster.Scheduler)) // what is forged is read when it starts
+	require.NoError(t, c.StartComponent(t.Context(), cluster.Scheduler))
+	for batch := 0; m.made < *objects; batch++ {
+		for range 50 {
+			tricks[names[m.chance.IntN(len(names))]](m)
+		}
+		submit()
+		if batch%8 == 7 {
+			clear(t, m.namespace) // pods come and go
+		}
+	}
+	ended(t, ordinary)
+	within(t)
+	after := resident(t, c)
+	t.Logf("%d hostile objects of %d KiB, %d refused by the API server; the scheduler has used %d MiB at most, and %d before them", m.made, m.bytes>>10, m.refused, after>>20, before>>20)
+	assert.LessOrEqual(t, after-before, memory+8*m.bytes)
+	for driver, failed := range failedAttempts(t, "good") {
+		assert.LessOrEqual(t, failed, failures, "attempts of %s that failed", driver)
+	}
+
+	// When they have gone, nothing is left: the sums are those of nothing, and a pod as large as a node fits on every node.
+	clear(t, m.namespace)
+	clear(t, "good")
+	for _, queue := range []string{"good", "hostile"} {
+		awaitQueue(t, queue, func(status v1alpha1.QueueStatus) bool {
+			for _, used := range status.Used {
+				if !used.IsZero() {
+					return false
+				}
+			}
+			return status.Running == 0 && status.Waiting == 0
+		})
+	}
+	for i := range nodes {
+		pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("whole-node-", i)}, Spec: v1.PodSpec{SchedulerName: "retinue", Containers: []v1.Container{{
+			Name: "main", Image: "whole", Resources: v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceCPU: resource.MustParse(strconv.Itoa(cpu))}},
+		}}}}
+		_, err := good.CoreV1().Pods("good").Create(t.Context(), pod, metav1.CreateOptions{})
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool {
+		list, err := good.CoreV1().Pods("good").List(t.Context(), metav1.ListOptions{})
+		return err == nil && !slices.ContainsFunc(list.Items, func(pod v1.Pod) bool { return pod.Spec.NodeName == "" })
+	}, patience, look, "something is held still")
+	clear(t, "good")
+}
+
+// within shows that the hostile namespace holds no more than its queue may, but for pods that its user has bound, and for those it
+// has resized: nobody asks a scheduler about the first, and that the others are infeasible a kubelet would say, which fake nodes have
+// not.
+func within(t *testing.T) {
+	t.Helper()
+	list, err := shared.Client().CoreV1().Pods("hostile").List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	bound := int64(0)
+	for i := range list.Items {
+		if name := list.Items[i].Name; strings.HasPrefix(name, "forged") || strings.HasPrefix(name, "resized") && list.Items[i].Spec.NodeName != "" {
+			bound += list.Items[i].Spec.Containers[0].Resources.Requests.Cpu().Value()
+		}
+	}
+	used := int64(0)
+	awaitQueue(t, "hostile", func(status v1alpha1.QueueStatus) bool { // which is written now and then
+		used = status.Used.Cpu().Value()
+		return used >= 0 && used <= limit+bound
+	})
+	t.Logf("the hostile queue holds %d cores, %d of them by pods that nobody was asked about", used, bound)
+}
+
+func queues(t *testing.T, manifests string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "queues.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(manifests), 0o600))
+	out, err := shared.Kubectl(t.Context(), "apply", "--validate=strict", "-f", file)
+	require.NoError(t, err, "%s", out)
+	t.Cleanup(func() {
+		if out, err := shared.Kubectl(context.Background(), "delete", "--ignore-not-found", "queue", "good", "hostile"); err != nil {
+			t.Errorf("delete the queues: %v\n%s", err, out)
+		}
+	})
+}
+
+// awaitQueue waits until the status of a queue is as wanted.
+func awaitQueue(t *testing.T, name string, condition func(v1alpha1.QueueStatus) bool) v1alpha1.QueueStatus {
+	t.Helper()
+	var queue v1alpha1.Queue
+	require.Eventually(t, func() bool {
+		out, err := shared.Kubectl(t.Context(), "get", "queue", name, "-o", "json")
+		queue = v1alpha1.Queue{}
+		return err == nil && json.Unmarshal(out, &queue) == nil && queue.Status.ObservedGeneration == queue.Generation && condition(queue.Status)
+	}, patience, time.Second, "queue %s", name)
+	return queue.Status
+}
+
+// simulate lets the drivers of a namespace do their work until the test ends.
+func simulate(t *testing.T, namespace string) {
+	t.Helper()
+	simulator, err := sparksim.New(sparksim.Config{Client: shared.Client(), Clock: realClock, Namespace: namespace})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- simulator.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// ended waits until so many applications of the good tenant have succeeded.
+func ended(t *testing.T, count int) {
+	t.Helper()
+	succeeded := 0
+	require.Eventually(t, func() bool {
+		list, err := shared.Client().CoreV1().Pods("good").List(t.Context(), metav1.ListOptions{LabelSelector: "spark-role=driver", FieldSelector: "status.phase=Succeeded"})
+		if err == nil {
+			succeeded = len(list.Items)
+		}
+		return err == nil && succeeded == count
+	}, patience, 10*look, "not all of %d applications have ended", count)
+}
+
+// failedAttempts are how often the scheduler has tried drivers of a namespace in vain.
+func failedAttempts(t *testing.T, namespace string) map[string]int {
+	t.Helper()
+	list, err := shared.Client().EventsV1().Events(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "reason=FailedScheduling"})
+	require.NoError(t, err)
+	failed := map[string]int{}
+	for _, event := range list.Items {
+		failed[event.Regarding.Name]++
+		if event.Series != nil {
+			failed[event.Regarding.Name] += int(event.Series.Count) - 1
+		}
+	}
+	return failed
+}
+
+// resident is the most memory that the scheduler has used since it started, in bytes.
+func resident(t *testing.T, c *cluster.Cluster) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.PID(cluster.Scheduler)))
+	require.NoError(t, err)
+	_, line, found := strings.Cut(string(status), "VmHWM:")
+	require.True(t, found)
+	kib, err := strconv.Atoi(strings.Fields(line)[0])
+	require.NoError(t, err)
+	return kib << 10
+}
+
+// clear deletes all pods of a namespace, whatever holds up their deletion.
+func clear(t *testing.T, namespace string) {
+	t.Helper()
+	pods, now := shared.Client().CoreV1().Pods(namespace), int64(0)
+	require.Eventually(t, func() bool {
+		if err := pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{}); err != nil {
+			return false
+		}
+		list, err := pods.List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return false
+		}
+		for _, pod := range list.Items {
+			if len(pod.Finalizers) > 0 {
+				_, err := pods.Patch(t.Context(), pod.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+				require.True(t, err == nil || apierrors.IsNotFound(err), "%v", err)
+			}
+		}
+		return len(list.Items) == 0
+	}, patience, look)
+}
