@@ -38,6 +38,6 @@ func main() {
 			return c != nil && c.ignores(schedulerName, resource)
 		},
 	}
-	command = app.NewSchedulerCommand(app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, process)))
+	command = newCommand(app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, process)))
 	os.Exit(cli.Run(command))
 }

@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -161,8 +163,8 @@ func (g *gate) member(e *entry, p *pod) gang.Verdict {
 	case e.Phase == gang.Invalid:
 		return gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}
 	case e.Phase == gang.Forming:
-		verdict := gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist", p.Gang)}
 		if u.group.Minimum > 0 {
+			verdict := gang.Verdict{Reason: gang.GangIncomplete}
 			verdict.Message = fmt.Sprintf("%d of %d pods that start together are there", g.members.apps[e.Key].upfront, u.group.Minimum)
 			if u.group.Succeeded > 0 {
 				verdict.Message += fmt.Sprintf(", besides %d that have succeeded", u.group.Succeeded)
@@ -171,12 +173,9 @@ func (g *gate) member(e *entry, p *pod) gang.Verdict {
 				verdict.Message += fmt.Sprintf("; the gang has started before, so in %s those that are there go without the others",
 					u.since.Add(u.group.barrier()).Sub(g.outcome.now).Round(time.Second))
 			}
+			return verdict
 		}
-		if !u.told {
-			u.told = true
-			g.outcome.effects = append(g.outcome.effects, Tell{p.Object, verdict})
-		}
-		return verdict
+		return gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist", p.Gang)}
 	case rests:
 		return gang.Verdict{Reason: gang.GangTimeout,
 			Message: fmt.Sprintf("its pods have waited for one another in vain %d times; the next attempt is in %s", u.vain, u.rested.Sub(g.outcome.now).Round(time.Second))}
@@ -187,4 +186,61 @@ func (g *gate) member(e *entry, p *pod) gang.Verdict {
 		return g.waits.verdict(w)
 	}
 	return gang.Verdict{Reason: gang.BehindOthers, Message: "its gang is tried as a whole, with another of its pods"}
+}
+
+const (
+	// countedFor is how long nobody has to come or go until the pods of an up-front gang are told how many there are: each costs two calls to
+	// the API server, and most gangs are whole in less.
+	countedFor = 2 * time.Second
+	// membersPerTick bounds how many pods of up-front gangs are told at once why they wait.
+	membersPerTick = 200
+)
+
+// tellMembers tells the pods of up-front gangs why they wait, where that is something else than they were told: kube-scheduler speaks of
+// nobody but the one that is tried for all.
+func (g *gate) tellMembers() {
+	left := membersPerTick
+	for _, e := range slices.SortedFunc(maps.Keys(g.members.unheard), func(a, b *entry) int { return compareKeys(a.Key, b.Key) }) {
+		counting := e.Phase == gang.Forming || e.Phase == gang.Invalid
+		if counting && g.outcome.now.Sub(e.upfront.changed) < countedFor {
+			continue
+		}
+		if left = g.tellMembersOf(e, counting, left); left == 0 {
+			return
+		}
+		delete(g.members.unheard, e)
+	}
+}
+
+// tellMembersOf tells at most so many pods of a gang, and returns how many of them are left.
+func (g *gate) tellMembersOf(e *entry, counting bool, left int) int {
+	a := g.members.apps[e.Key]
+	if a == nil || a.leaders[0] != e || e.Phase.Admitted() {
+		return left
+	}
+	w := g.waiting.Of(e.leader.UID)
+	if !counting && (w == nil || w.Trying()) {
+		if _, rests := g.upfronts.resting[e]; !rests {
+			return left // what comes of it is heard later
+		}
+	}
+	for _, p := range sorted(a.workers) {
+		if !p.Upfront || p.placed != "" || p == e.upfront.first {
+			continue
+		}
+		verdict := g.member(e, p)
+		heard := string(verdict.Reason)
+		if counting {
+			heard = verdict.String()
+		}
+		if p.heard == heard {
+			continue
+		}
+		if left == 0 {
+			return 0
+		}
+		left, p.heard = left-1, heard
+		g.outcome.effects = append(g.outcome.effects, Tell{p.Object, verdict})
+	}
+	return left
 }

@@ -274,6 +274,7 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 func (l *Ledger) tickLocked(tick Tick) {
 	l.victims.early = 0
 	l.upfronts.tickBarriers()
+	l.gate.tellMembers()
 	if tick.Unclaimed > 0 || tick.Unready > 0 {
 		l.lifecycle.restoreAll()
 		l.slots.release(tick)

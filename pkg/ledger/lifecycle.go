@@ -242,6 +242,7 @@ func (lc *lifecycle) endGang(e *entry) {
 	delete(lc.upfronts.barred, e)
 	delete(lc.upfronts.resting, e)
 	delete(lc.upfronts.returning, e)
+	delete(lc.members.unheard, e)
 	a := lc.members.apps[e.Key]
 	owned := a.leaders[0] == e
 	a.leaders = slices.DeleteFunc(a.leaders, func(other *entry) bool { return other == e })
@@ -441,6 +442,7 @@ func (lc *lifecycle) refuse(r Refused) {
 	} else {
 		w = lc.waits.parkAlone(p)
 	}
+	lc.members.spread(w.ID())
 	if r.Verdict.Reason == gang.BehindOthers { // nothing was tried
 		w.TurnedAway()
 	} else {

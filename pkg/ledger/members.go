@@ -17,12 +17,14 @@ type members struct {
 	apps  map[gang.Key]*app    // gang key -> who claims it
 	// selectors are the roles of defined gangs that select pods.
 	selectors selectors
+	// unheard are up-front gangs whose pods may have been told something else than what is true now.
+	unheard map[*entry]struct{}
 	// synced tells whether everything has been told that existed at the start.
 	synced bool
 }
 
 func newMembers() *members {
-	return &members{pods: map[types.UID]*pod{}, gangs: map[types.UID]*entry{}, apps: map[gang.Key]*app{}, selectors: newSelectors()}
+	return &members{pods: map[types.UID]*pod{}, gangs: map[types.UID]*entry{}, apps: map[gang.Key]*app{}, selectors: newSelectors(), unheard: map[*entry]struct{}{}}
 }
 
 // claims tells whether a pod would take a slot of its gang, which its queue has been charged for already.
@@ -57,6 +59,14 @@ func (m *members) object(waiter types.UID) *v1.Pod {
 		return e.leader.Object
 	}
 	return m.pods[waiter].Object
+}
+
+// spread lets the other pods of an up-front gang hear what the one that is tried for all has been told; for any other waiter it does
+// nothing.
+func (m *members) spread(waiter types.UID) {
+	if e := m.gangs[waiter]; e != nil && e.upfront != nil {
+		m.unheard[e] = struct{}{}
+	}
 }
 
 // admitted is the gangs that may hold slots.

@@ -438,7 +438,7 @@ func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (bool, 
 		return false, nil
 	}
 	if spec.Reclaim.DryRun {
-		l.waits.tell(w, gang.Verdict{Reason: gang.WouldReclaim, Message: "would take back " + plan.Summary})
+		l.waits.tell(w, gang.Verdict{Reason: gang.WouldReclaim, Detail: plan.Taking("would take back ")})
 		return false, l.settleLocked()
 	}
 	l.reclaims.take(w, &plan, spec.Reclaim.Grace)

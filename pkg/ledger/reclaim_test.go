@@ -216,7 +216,7 @@ func TestSlotsThatNobodyClaimsGoFirst(t *testing.T) {
 	c.pass(time.Second)
 	assert.Empty(t, c.evicted())
 	assert.Equal(t, "0", c.free())
-	assert.Contains(t, c.collections.list[0].preemption.verdict.Message, "gangs whose slots nobody has claimed: 1")
+	assert.Contains(t, c.collections.list[0].preemption.verdict.Text(true), "gangs whose slots nobody has claimed: 1")
 }
 
 func TestNothingIsTakenBack(t *testing.T) {

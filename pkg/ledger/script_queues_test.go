@@ -161,7 +161,7 @@ func (s *script) start(note func()) (said []string, err error) {
 		}
 	}
 	for _, p := range waiting() {
-		said = append(said, fmt.Sprintf("%s waits: %s", p.UID, s.gate(p)))
+		said = append(said, fmt.Sprintf("%s waits: %s", p.UID, s.gate(p).Say(true)))
 		s.world.effects = nil
 	}
 	return said, nil

@@ -303,7 +303,7 @@ func wordsOf(v gang.Verdict) string {
 	if v.Passes() {
 		return "passes"
 	}
-	return "stays: " + v.String()
+	return "stays: " + v.Say(true)
 }
 
 // think is PreFilter: a view, and a plan for a leader.

@@ -98,7 +98,7 @@ func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Ef
 	if w := l.waiting.Of(waiter); w != nil && !w.Trying() && inTurn {
 		later := l.waits.verdict(w)
 		if later.Reason != gang.BehindOthers { // its own reason is told again when this one is not true any more
-			later = gang.Verdict{Reason: gang.BehindOthers, Message: l.waits.whyLater(w)}
+			later = gang.Verdict{Reason: gang.BehindOthers, Detail: l.waits.whyLater(w)}
 		}
 		attempt.Demand.Verdict, attempt.Seats.Verdict = later, later
 	}

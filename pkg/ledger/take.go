@@ -83,7 +83,7 @@ func placesHold(nodes *inventory.Nodes, wants []want, places []reclaim.Place, fr
 func (rs *reclaims) take(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Duration) {
 	rs.waits.endCollectionOf(w.ID()) // what was collected so far is part of the plan
 	c := newCollection(w.ID(), rs.waits.wants(w.ID()), rs.outcome.now)
-	c.preemption = &preemption{queue: w.Asks.Queue, demand: w.Asks.Demand, verdict: gang.Verdict{Reason: gang.Reclaiming, Message: "takes back " + plan.Summary}}
+	c.preemption = &preemption{queue: w.Asks.Queue, demand: w.Asks.Demand, verdict: gang.Verdict{Reason: gang.Reclaiming, Detail: plan.Taking("takes back ")}}
 	c.after = evictionPatience
 	rs.overtake(c, plan.Overtaken)
 	var evictions []Effect
@@ -106,10 +106,10 @@ func (rs *reclaims) take(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Dura
 			p := rs.members.pods[held.UID]
 			rs.leave(c, p)
 			c.after = max(c.after, evictionPatience+p.grace(grace))
-			evictions = append(evictions, Evict{Pod: p.Object, Grace: p.cappedGrace(grace), Forced: plan.Chosen[at].Protected, Verdict: gang.Verdict{Reason: gang.Reclaimed, Message: why}})
+			evictions = append(evictions, Evict{Pod: p.Object, Grace: p.cappedGrace(grace), Forced: plan.Chosen[at].Protected, Verdict: gang.Verdict{Reason: gang.Reclaimed, Detail: why}})
 		}
 		if len(v.Pods) == 0 {
-			rs.outcome.effects = append(rs.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: why}})
+			rs.outcome.effects = append(rs.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Detail: why}})
 		}
 	}
 	rs.claim(c, plan.Places)

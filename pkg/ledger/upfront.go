@@ -32,10 +32,10 @@ type upfront struct {
 	// vain is how often in a row its pods have waited for one another in vain, and rested when it has rested for that.
 	vain   int
 	rested time.Time
-	// told tells whether the user of one of its pods knows that others are missing.
-	told bool
 	// since is when the first of its pods came.
 	since time.Time
+	// changed is when its pods or what is declared of it were last counted.
+	changed time.Time
 }
 
 // upfronts are the gangs without a leader. While one is Reserved, none of its pods is bound; barred are those of whose pods some have
@@ -91,7 +91,9 @@ func (us *upfronts) assemble(a *app, p *pod) {
 	}
 	if len(a.leaders) == 0 || a.leaders[0].Phase != gang.Waiting {
 		us.muster(p.Gang)
-	} // else there are enough already
+	} else { // there are enough already
+		us.members.spread(a.leaders[0].leader.UID)
+	}
 }
 
 // recount reads anew what the pods of an up-front gang say of its size, after one of them says something else.
@@ -157,6 +159,8 @@ func (us *upfronts) muster(key gang.Key) {
 	if e.Phase.Admitted() || !us.members.synced {
 		return
 	}
+	e.upfront.changed = us.outcome.now
+	us.members.unheard[e] = struct{}{}
 	group, declared := us.groups[key]
 	if !declared && a.together > 0 {
 		group, declared = Group{Key: key, Minimum: a.together}, true
@@ -198,7 +202,7 @@ func (us *upfronts) lineUp(a *app, e *entry) {
 		return // until the last of them has been taken back
 	}
 	first := members[0]
-	e.upfront.first, e.upfront.told = first, false
+	e.upfront.first, first.heard = first, ""
 	e.standFor(first)
 	us.outcome.revise(first)
 }
@@ -379,6 +383,7 @@ func (us *upfronts) rest(e *entry) {
 	e.upfront.vain++
 	e.upfront.rested = us.outcome.now.Add(min(e.upfront.group.barrier()<<min(e.upfront.vain, 8), longestRest))
 	us.resting[e] = struct{}{}
+	us.members.unheard[e] = struct{}{}
 	us.outcome.effects = append(us.outcome.effects, Tell{e.leader.Object, verdict})
 	us.callOff(e, verdict)
 }

@@ -99,24 +99,49 @@ func (ws *waits) verdict(w *waiting.Waiter) gang.Verdict {
 		return verdictOf(v)
 	}
 	why := ws.waiting.Why(w, ws.outcome.now)
-	if why.Message == "" && why.Reason == gang.BehindOthers {
-		why.Message = ws.whyLater(w)
+	if why.Text(true) == "" && why.Reason == gang.BehindOthers {
+		why.Detail = ws.whyLater(w)
 	}
 	return why
 }
 
+// later is who goes before a waiter at present, and why.
+type later struct {
+	first     types.NamespacedName // empty when nobody is known
+	namespace string               // of the waiter
+	order     quota.Precedence     // nothing when the first is being tried already
+}
+
+// Text names the first if it is of the same namespace, or names are told.
+func (l later) Text(names bool) string {
+	if l.first.Name == "" {
+		return "others go first"
+	}
+	who, why := "another", l.order.Own
+	if names || l.first.Namespace == l.namespace {
+		who = l.first.String()
+	}
+	if names {
+		why = l.order.Named
+	}
+	if why == "" {
+		return who + " is being tried"
+	}
+	return who + " goes first: " + why
+}
+
 // whyLater says who goes before a waiter at present, and why.
-func (ws *waits) whyLater(w *waiting.Waiter) string {
+func (ws *waits) whyLater(w *waiting.Waiter) later {
 	trying := ws.waiting.Trying()
 	if len(trying) == 0 {
-		return "others go first"
+		return later{}
 	}
 	last := trying[len(trying)-1].ID()
 	first := ws.members.object(last)
-	if why := ws.accounts.queues.Explain(last, w.ID()); why != "" {
-		return fmt.Sprintf("%s/%s goes first: %s", first.Namespace, first.Name, why)
+	return later{
+		first:     types.NamespacedName{Namespace: first.Namespace, Name: first.Name},
+		namespace: ws.members.object(w.ID()).Namespace, order: ws.accounts.queues.Explain(last, w.ID()),
 	}
-	return fmt.Sprintf("%s/%s is being tried", first.Namespace, first.Name)
 }
 
 // tell lets the user of a waiter know why it waits, if that is another reason than before.
@@ -131,6 +156,7 @@ func (ws *waits) tell(w *waiting.Waiter, verdict gang.Verdict) {
 		return
 	case w.Outdated(verdict.Reason):
 		w.Hears(verdict.Reason, w.Failed())
+		ws.members.spread(w.ID())
 	default:
 		return
 	}
@@ -249,7 +275,7 @@ func verdictOf(v quota.Verdict) gang.Verdict {
 	if v.Passes() {
 		return gang.Verdict{}
 	}
-	return gang.Verdict{Reason: gang.Reason(v.Reason), Message: v.String()}
+	return gang.Verdict{Reason: gang.Reason(v.Reason), Detail: v}
 }
 
 // startOf is what the pods of a gang ask for in all at its start.

@@ -143,7 +143,7 @@ func show(effects []Effect) []string {
 			if effect.Forced {
 				force = " by force"
 			}
-			lines = append(lines, fmt.Sprintf("evict %s%s: %s", effect.Pod.Name, force, effect.Verdict))
+			lines = append(lines, fmt.Sprintf("evict %s%s: %s", effect.Pod.Name, force, effect.Verdict.Say(true)))
 		case Unnominate:
 			lines = append(lines, "unnominate "+effect.Pod.Name)
 		case Look:
@@ -153,11 +153,11 @@ func show(effects []Effect) []string {
 		case Save:
 			lines = append(lines, "save "+effect.Leader.Name)
 		case Tell:
-			lines = append(lines, fmt.Sprintf("tell %s: %s", effect.Pod.Name, effect.Verdict))
+			lines = append(lines, fmt.Sprintf("tell %s: %s", effect.Pod.Name, effect.Verdict.Say(true)))
 		case Allow:
 			lines = append(lines, fmt.Sprint("allow ", effect.Pods))
 		case Reject:
-			lines = append(lines, fmt.Sprint("reject ", effect.Pods, ": ", effect.Verdict))
+			lines = append(lines, fmt.Sprint("reject ", effect.Pods, ": ", effect.Verdict.Say(true)))
 		}
 	}
 	return lines

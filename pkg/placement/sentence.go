@@ -7,6 +7,9 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
+// Text is String: it speaks of nodes only.
+func (h *Shortage) Text(bool) string { return h.String() }
+
 // String is one sentence for people, with numbers and without a full stop:
 // "3 of 4 executors fit: cpu 24 asked for in all, 20 free on 100 nodes".
 func (h *Shortage) String() string {

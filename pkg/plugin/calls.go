@@ -123,7 +123,7 @@ func (e *effects) write(ctx context.Context) {
 // that fail in a scheduling cycle are reported by the scheduler itself. Failing only means that less is told.
 func (e *effects) report(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) {
 	p := e.plugin
-	if waits(verdict.Reason) {
+	if verdict.Reason.Trait().Waits {
 		if told, err := e.tellWaiting(ctx, pod, verdict); err != nil {
 			p.logger.Error(err, "Condition not written", "pod", klog.KObj(pod))
 		} else if !told {
@@ -131,10 +131,13 @@ func (e *effects) report(ctx context.Context, pod *v1.Pod, verdict gang.Verdict)
 		}
 	}
 	kind := v1.EventTypeNormal
-	if verdict.Permanent() || verdict.Reason == gang.Degraded {
+	if verdict.Reason.Trait().Warns {
 		kind = v1.EventTypeWarning
 	}
-	p.handle.EventRecorder().Eventf(pod, nil, kind, string(verdict.Reason), "Scheduling", "%s", verdict.Message)
+	p.handle.EventRecorder().Eventf(pod, nil, kind, string(verdict.Reason), "Scheduling", "%s", verdict.Text(p.names()))
+	if all := verdict.Say(true); all != verdict.Say(p.names()) { // those who run the cluster read whom it is about
+		p.logger.V(2).Info("Told less than is known", "pod", klog.KObj(pod), "verdict", all)
+	}
 }
 
 // tellWaiting writes the condition of a pod that still waits, and tells whether it does: time has passed since the ledger
@@ -162,19 +165,6 @@ func (e *effects) tellWaiting(ctx context.Context, pod *v1.Pod, verdict gang.Ver
 	}
 }
 
-// waits tells whether a reason speaks of a pod that is not scheduled.
-func waits(reason gang.Reason) bool {
-	switch reason {
-	case gang.GangAdmitted, gang.GangGuessed, gang.PredictionCorrected, gang.SlotsReleased, gang.Degraded, gang.Reclaimed:
-		return false
-	case gang.WouldReclaim:
-		// It waits, for the reason it was told before; this is what an administrator tries out.
-		return false
-	default:
-		return true
-	}
-}
-
 // patchCondition writes the verdict where kubectl describe and autoscalers look for it. The resource version makes it a
 // conflict where the pod has changed since the informer heard of it: a pod that was bound meanwhile must not lose the
 // condition that the binding gave it.
@@ -183,8 +173,8 @@ func (e *effects) patchCondition(ctx context.Context, current *v1.Pod, verdict g
 	change := map[string]any{"conditions": []v1.PodCondition{{
 		Type:               v1.PodScheduled,
 		Status:             v1.ConditionFalse,
-		Reason:             v1.PodReasonUnschedulable,
-		Message:            verdict.String(),
+		Reason:             verdict.Reason.Condition(),
+		Message:            verdict.Say(e.plugin.names()),
 		LastTransitionTime: metav1.NewTime(e.plugin.clock.Now()),
 	}}}
 	if node, _ := e.plugin.ledger.Nomination(current.UID); node != "" {

@@ -135,7 +135,7 @@ func (e *effects) wake(batch []ledger.Effect) {
 		case ledger.Reject:
 			for _, uid := range effect.Pods {
 				if waiting := e.plugin.handle.GetWaitingPod(uid); waiting != nil {
-					waiting.Reject(Name, effect.Verdict.String())
+					waiting.Reject(Name, effect.Verdict.Say(e.plugin.names()))
 				}
 			}
 		case ledger.Unnominate:

@@ -83,8 +83,8 @@ func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
 	}
 	switch {
 	case err == nil:
-		p.handle.EventRecorder().Eventf(pod, nil, v1.EventTypeNormal, string(gang.Reclaimed), "Evicting", "%s", evict.Verdict.Message)
-		p.logger.V(2).Info("Pod evicted", "pod", klog.KObj(pod), "forced", evict.Forced, "verdict", evict.Verdict.String())
+		p.handle.EventRecorder().Eventf(pod, nil, v1.EventTypeNormal, string(gang.Reclaimed), "Evicting", "%s", evict.Verdict.Text(p.names()))
+		p.logger.V(2).Info("Pod evicted", "pod", klog.KObj(pod), "forced", evict.Forced, "verdict", evict.Verdict.Say(true))
 		return true
 	case apierrors.IsNotFound(err):
 		return true

@@ -14,7 +14,7 @@ import (
 // before what is taken now. A search that ended at its bound proves nothing about the empty cluster.
 func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Shortage) gang.Verdict {
 	if _, never := p.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
-		return gang.Verdict{Reason: neverReason(never), Message: never.String() + " of the empty cluster"}
+		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: " of the empty cluster"}
 	}
 	return presentShortage(shortage)
 }
@@ -44,7 +44,7 @@ func presentShortage(shortage *placement.Shortage) gang.Verdict {
 	if shortage.Kind == placement.Insufficient {
 		reason = gang.ClusterFull
 	}
-	return gang.Verdict{Reason: reason, Message: shortage.String()}
+	return gang.Verdict{Reason: reason, Detail: shortage}
 }
 
 // neverReason is the reason for a gang that the empty cluster could not hold.

@@ -16,7 +16,7 @@ func (p *Plugin) Permit(_ context.Context, _ fwk.CycleState, pod *v1.Pod, _ stri
 	waits, verdict := p.ledger.Barrier(pod.UID)
 	switch {
 	case !verdict.Passes():
-		return statusOf(verdict), 0
+		return p.statusOf(verdict), 0
 	case waits:
 		return fwk.NewStatus(fwk.Wait), longestBarrier
 	default:

@@ -120,7 +120,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
-		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock}, logger: p.logger}
+		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock, names: p.names()}, logger: p.logger}
 		p.effects = newEffects(p, bindings.GetPodInPreBind)
 		client := handle.ClientSet()
 		if config := handle.KubeConfig(); config != nil {

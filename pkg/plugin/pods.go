@@ -19,6 +19,8 @@ import (
 type pods struct {
 	client kubernetes.Interface
 	clock  clock.PassiveClock
+	// names tells whether pods, users and queues of others are named.
+	names bool
 }
 
 // patchStatus changes the status of a pod if it is still the one with this UID and, where one is given, resource version;
@@ -53,7 +55,7 @@ func (ps pods) disrupt(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) e
 			Type:               v1.DisruptionTarget,
 			Status:             v1.ConditionTrue,
 			Reason:             v1.PodReasonPreemptionByScheduler,
-			Message:            verdict.String(),
+			Message:            verdict.Say(ps.names),
 			LastTransitionTime: metav1.NewTime(ps.clock.Now()),
 		}}},
 	}, "status")

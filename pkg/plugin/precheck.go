@@ -3,7 +3,6 @@ package plugin
 import (
 	"time"
 
-	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
 )
@@ -27,7 +26,7 @@ type prechecker struct {
 
 // fails tells the ledger of a gang that would fail as it did before. It is false for everybody who is to be tried.
 func (c *prechecker) fails(activated ledger.Activate) bool {
-	if activated.Waits != gang.ClusterFull && activated.Waits != gang.Fragmented {
+	if !activated.Waits.Trait().OfRoom {
 		return false
 	}
 	p := c.plugin

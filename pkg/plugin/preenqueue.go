@@ -33,7 +33,7 @@ func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
 			p.forgetNomination(pod)
 		}
 	}
-	return statusOf(verdict)
+	return p.statusOf(verdict)
 }
 
 // forgetNomination takes back the nomination of a pod that is kept at the Gate. A scheduler that was killed between reserving

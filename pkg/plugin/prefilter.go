@@ -85,7 +85,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	}
 	if !c.seats.Verdict.Passes() {
 		c.shortage = c.seats.Verdict
-		return nil, statusOf(c.shortage)
+		return nil, p.statusOf(c.shortage)
 	}
 	if c.seats.Pinned {
 		c.narrowed = true
@@ -112,12 +112,12 @@ func (p *Plugin) turnBack(leader *v1.Pod) *fwk.Status {
 // plan asks whether the gang fits that the pod is tried for.
 func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
 	if c.shortage = c.demand.Verdict; !c.shortage.Passes() {
-		return nil, statusOf(c.shortage)
+		return nil, p.statusOf(c.shortage)
 	}
 	if !c.demand.Upfront { // its pods are there, and counted
 		if short := p.namespaces.Short(pod, c.demand.Roles); short != "" {
 			c.withheld = true
-			return nil, statusOf(gang.Verdict{Reason: gang.QuotaUsedUp, Message: short})
+			return nil, p.statusOf(gang.Verdict{Reason: gang.QuotaUsedUp, Message: short})
 		}
 	}
 	asked := c.demand.Pods.On(c.view)
@@ -125,7 +125,7 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
 		c.shortage.Message += assumption(&p.solver, c)
-		return nil, statusOf(c.shortage)
+		return nil, p.statusOf(c.shortage)
 	}
 	c.fit = fit
 	leader := pod
@@ -157,7 +157,7 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed {
-		return nil, statusOf(verdict)
+		return nil, p.statusOf(verdict)
 	}
 	c.fit = found
 	if leader == nil {
@@ -178,7 +178,7 @@ func (p *Plugin) rehearse(ctx context.Context, state fwk.CycleState, question re
 func (p *Plugin) planUpfront(c *cycle) (*fwk.PreFilterResult, *fwk.Status) {
 	if missing := c.demand.Resources.Missing(c.view.Total()); !missing.IsZero() {
 		c.shortage = gang.Verdict{Reason: gang.ClusterFull, Message: fmt.Sprintf("minResources asks for %s more than is free", missing)}
-		return nil, statusOf(c.shortage)
+		return nil, p.statusOf(c.shortage)
 	}
 	slots, err := slotsFor(c, placement.NoNode)
 	if err != nil {

@@ -339,7 +339,7 @@ func TestARehearsalIsRight(t *testing.T) {
 			case found != nil:
 				outcomes["admitted"]++
 				s.arrive(t, found)
-			case strings.Contains(verdict.Message, "bound"):
+			case strings.Contains(verdict.Text(true), "bound"):
 				outcomes["bounded"]++
 			default:
 				outcomes[string(verdict.Reason)]++

@@ -44,7 +44,7 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 	if err == nil && !c.demand.Upfront {
 		if problem := unwritable(pod, c.demand.Roles, event.Slots); problem != "" {
 			p.tell(ledger.Refuted{Leader: pod.UID, Problem: problem})
-			return statusOf(gang.Verdict{Reason: gang.InvalidGang, Message: problem})
+			return p.statusOf(gang.Verdict{Reason: gang.InvalidGang, Message: problem})
 		}
 	}
 	if err == nil {

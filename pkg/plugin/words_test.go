@@ -14,22 +14,22 @@ import (
 )
 
 func TestVerdictsBecomeTheFrameworksWords(t *testing.T) {
-	require.Nil(t, statusOf(gang.Verdict{}))
-	waiting := statusOf(gang.Verdict{Reason: gang.ClusterFull, Message: "cpu 4 missing"})
+	require.Nil(t, statusOf(gang.Verdict{}, false))
+	waiting := statusOf(gang.Verdict{Reason: gang.ClusterFull, Message: "cpu 4 missing"}, false)
 	require.Equal(t, fwk.Unschedulable, waiting.Code())
 	require.Equal(t, "ClusterFull: cpu 4 missing", waiting.Message())
 	for _, reason := range []gang.Reason{gang.InvalidGang, gang.NeverFitsNode, gang.NeverFitsCluster, gang.NeverFitsQueue, gang.LeaderGone} {
-		require.Equal(t, fwk.UnschedulableAndUnresolvable, statusOf(gang.Verdict{Reason: reason}).Code(), reason)
+		require.Equal(t, fwk.UnschedulableAndUnresolvable, statusOf(gang.Verdict{Reason: reason}, false).Code(), reason)
 	}
 }
 
 func TestOnlyAPodThatWaitsIsToldSoByACondition(t *testing.T) {
 	for _, reason := range []gang.Reason{gang.Reclaiming, gang.QueueLimit, gang.QueueClosed, gang.UserLimit} {
-		require.True(t, waits(reason), reason)
-		require.Equal(t, fwk.Unschedulable, statusOf(gang.Verdict{Reason: reason}).Code(), reason)
+		require.True(t, reason.Trait().Waits, reason)
+		require.Equal(t, fwk.Unschedulable, statusOf(gang.Verdict{Reason: reason}, false).Code(), reason)
 	}
 	for _, reason := range []gang.Reason{gang.Reclaimed, gang.WouldReclaim, gang.GangAdmitted} {
-		require.False(t, waits(reason), reason)
+		require.False(t, reason.Trait().Waits, reason)
 	}
 }
 

@@ -40,6 +40,8 @@ type Verdict struct {
 	Resource v1.ResourceName
 	// Used of the Limit already, and Asked now.
 	Used, Asked, Limit int64
+	// LimitIs as in Spec.
+	LimitIs string
 }
 
 // Passes tells whether nothing stands in the way.
@@ -48,7 +50,10 @@ func (v Verdict) Passes() bool { return v.Reason == "" }
 // Permanent tells whether waiting alone cannot help.
 func (v Verdict) Permanent() bool { return v.Reason == NeverFitsQueue }
 
-// String is the sentence for a user, without the reason.
+// Text is the sentence for a user, without the reason. It names nobody but the queue of who asks, those above it, and its own user.
+func (v Verdict) Text(bool) string { return v.String() }
+
+// String is that sentence.
 func (v Verdict) String() string {
 	number := func(value int64) string {
 		if v.Resource == "" {
@@ -60,11 +65,15 @@ func (v Verdict) String() string {
 	if v.PerUser {
 		whose = " for each user"
 	}
+	limit := quantity(v.Resource, v.Limit)
+	if v.LimitIs != "" {
+		limit += ", " + v.LimitIs
+	}
 	switch v.Reason {
 	case "":
 		return "fits"
 	case NeverFitsQueue:
-		return fmt.Sprintf("asks for %s, and the limit of queue %s%s is %s: it can never start", number(v.Asked), v.Queue, whose, quantity(v.Resource, v.Limit))
+		return fmt.Sprintf("asks for %s, and the limit of queue %s%s is %s: it can never start", number(v.Asked), v.Queue, whose, limit)
 	case QueueClosed:
 		return fmt.Sprintf("queue %s is %s", v.Queue, map[State]string{Draining: "draining: no gang starts", Stopped: "stopped: nothing starts"}[v.State])
 	case QueueMaxGangs:
@@ -80,7 +89,7 @@ func (v Verdict) String() string {
 			v.User, number(v.Used), v.Queue, quantity(v.Resource, v.Limit), quantity(v.Resource, v.Asked))
 	default:
 		return fmt.Sprintf("queue %s holds %s of at most %s, and %s more is asked for; %s too much",
-			v.Queue, number(v.Used), quantity(v.Resource, v.Limit), quantity(v.Resource, v.Asked), quantity(v.Resource, v.Used+v.Asked-v.Limit))
+			v.Queue, number(v.Used), limit, quantity(v.Resource, v.Asked), quantity(v.Resource, v.Used+v.Asked-v.Limit))
 	}
 }
 
@@ -153,7 +162,7 @@ func exceeds(limits Amounts, used, asked *resource.Vector) (limit resource.Amoun
 
 func (n *node) everFits(d Demand) Verdict {
 	if limit, exceeded := exceeds(n.Limit, &resource.Vector{}, &d.Amount); exceeded {
-		return Verdict{Reason: NeverFitsQueue, Queue: n.Name, Resource: limit.Name, Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
+		return Verdict{Reason: NeverFitsQueue, Queue: n.Name, Resource: limit.Name, Asked: d.Amount.Of(limit.Name), Limit: limit.Value, LimitIs: n.LimitIs}
 	}
 	if limit, exceeded := exceeds(n.Users.Limit, &resource.Vector{}, &d.Amount); exceeded {
 		return Verdict{Reason: NeverFitsQueue, Queue: n.Name, User: d.User, PerUser: true, Resource: limit.Name, Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
@@ -208,7 +217,7 @@ func (n *node) limitFits(d Demand) Verdict {
 		taken = taken.Sub(d.Amount)
 	}
 	if limit, exceeded := exceeds(n.Limit, &taken, &d.Amount); exceeded {
-		return Verdict{Reason: QueueLimit, Queue: n.Name, Resource: limit.Name, Used: taken.Of(limit.Name), Asked: d.Amount.Of(limit.Name), Limit: limit.Value}
+		return Verdict{Reason: QueueLimit, Queue: n.Name, Resource: limit.Name, Used: taken.Of(limit.Name), Asked: d.Amount.Of(limit.Name), Limit: limit.Value, LimitIs: n.LimitIs}
 	}
 	return Verdict{}
 }

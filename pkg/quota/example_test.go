@@ -20,7 +20,7 @@ func Example() {
 	groups["a1"] = tree.Push(quota.Waiter{ID: "a1", Queue: "adhoc", Signature: "60", Demand: quota.Demand{Amount: cores(60), Gangs: 1}})
 	groups["e1"] = tree.Push(quota.Waiter{ID: "e1", Queue: "etl", Signature: "50", Demand: quota.Demand{Amount: cores(50), Gangs: 1}})
 	groups["e2"] = tree.Push(quota.Waiter{ID: "e2", Queue: "etl", Signature: "30", Demand: quota.Demand{Amount: cores(30), Gangs: 1}})
-	fmt.Println("e1 before a1:", tree.Explain("e1", "a1"))
+	fmt.Println("e1 before a1:", tree.Explain("e1", "a1").Named)
 
 	free := cores(100)
 	for w, ok := tree.Next(); ok; w, ok = tree.Next() {

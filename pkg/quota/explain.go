@@ -7,14 +7,22 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Explain says why the first of two waiters goes before the second, with the numbers that decide. Empty if it does not,
-// or if one of them does not wait.
-func (t *Tree) Explain(first, second types.UID) string {
+// Precedence is why the first of two waiters goes before the second.
+type Precedence struct {
+	// Named has the numbers that decide, with the queues and users of both. Empty means that it does not go first, or that one of them
+	// does not wait.
+	Named string
+	// Own names and counts only what belongs to the second.
+	Own string
+}
+
+// Explain says why the first of two waiters goes before the second, with the numbers that decide.
+func (t *Tree) Explain(first, second types.UID) Precedence {
 	t.settle()
 	t.even()
 	a, b := t.waiters[first], t.waiters[second]
 	if a == nil || b == nil || a == b {
-		return ""
+		return Precedence{}
 	}
 	if a.index == absent { // it goes first as it was when it was its turn
 		t.account(a.Queue, a.Demand, -1)
@@ -36,49 +44,74 @@ func siblings(a, b *node) (*node, *node) {
 	return a.path[i], b.path[j]
 }
 
-func explainQueues(n, m *node, a, b *waiter) string {
+func explainQueues(n, m *node, a, b *waiter) Precedence {
 	k, l := n.keyFor(n.used, a.Demand.Amount), m.keyFor(m.used, b.Demand.Amount)
 	if order := cmp.Or(k.compare(l), a.Since.Compare(b.Since), cmp.Compare(n.Name, m.Name)); order > 0 {
-		return ""
+		return Precedence{}
 	}
 	switch {
 	case k.phase != l.phase && k.phase == belowGuarantee:
-		return fmt.Sprintf("queue %s is below its guarantee (%s), queue %s is not", n.title(), n.fulfilled(a), m.title())
+		return Precedence{
+			fmt.Sprintf("queue %s is below its guarantee (%s), queue %s is not", n.title(), n.fulfilled(a), m.title()),
+			fmt.Sprintf("another queue is below its guarantee, queue %s is not", m.title()),
+		}
 	case k.phase != l.phase:
-		return fmt.Sprintf("queue %s has weight 0 and goes after queue %s", m.title(), n.title())
+		return Precedence{
+			fmt.Sprintf("queue %s has weight 0 and goes after queue %s", m.title(), n.title()),
+			fmt.Sprintf("queue %s has weight 0 and goes after another queue", m.title()),
+		}
 	case k.priority != l.priority:
-		return fmt.Sprintf("both queues are below their guarantees, and %s has priority %d, %s has %d", n.title(), k.priority, m.title(), l.priority)
+		return Precedence{
+			fmt.Sprintf("both queues are below their guarantees, and %s has priority %d, %s has %d", n.title(), k.priority, m.title(), l.priority),
+			fmt.Sprintf("queue %s and another are below their guarantees, and the other has a higher priority than %d", m.title(), l.priority),
+		}
 	case k.ratio.compare(l.ratio) == 0:
-		return fmt.Sprintf("queues %s and %s have the same part of what is theirs, and the one of %s waits longer", n.title(), m.title(), n.title())
+		return Precedence{
+			fmt.Sprintf("queues %s and %s have the same part of what is theirs, and the one of %s waits longer", n.title(), m.title(), n.title()),
+			fmt.Sprintf("queue %s and another have the same part of what is theirs, and the one of the other waits longer", m.title()),
+		}
 	case k.phase == belowGuarantee:
-		return fmt.Sprintf("queue %s has less of its guarantee (%s) than queue %s (%s)", n.title(), n.fulfilled(a), m.title(), m.fulfilled(b))
+		return Precedence{
+			fmt.Sprintf("queue %s has less of its guarantee (%s) than queue %s (%s)", n.title(), n.fulfilled(a), m.title(), m.fulfilled(b)),
+			fmt.Sprintf("another queue has less of its guarantee than queue %s (%s)", m.title(), m.fulfilled(b)),
+		}
 	default:
-		return fmt.Sprintf("queue %s borrows less (%s) than queue %s (%s)", n.title(), n.borrows(), m.title(), m.borrows())
+		return Precedence{
+			fmt.Sprintf("queue %s borrows less (%s) than queue %s (%s)", n.title(), n.borrows(), m.title(), m.borrows()),
+			fmt.Sprintf("another queue borrows less than queue %s (%s)", m.title(), m.borrows()),
+		}
 	}
 }
 
-func explainWaiters(a, b *waiter) string {
+func explainWaiters(a, b *waiter) Precedence {
+	same := func(text string) Precedence { return Precedence{text, text} }
 	la, lb := a.group.lane, b.group.lane
 	switch {
 	case la != lb && cmp.Or(a.compareRank(b), compareBool(lb.below, la.below), la.share.compare(lb.share), a.compareAge(b)) > 0,
 		la == lb && !a.before(b):
-		return ""
+		return Precedence{}
 	case a.Priority != b.Priority:
-		return fmt.Sprintf("priority %d goes before %d", a.Priority, b.Priority)
+		return same(fmt.Sprintf("priority %d goes before %d", a.Priority, b.Priority))
 	case a.Elastic != b.Elastic:
-		return "a gang that starts goes before workers that one which runs asks for in addition"
+		return same("a gang that starts goes before workers that one which runs asks for in addition")
 	case a.Rank != b.Rank:
-		return fmt.Sprintf("its user ranks it %d, and %d the other", a.Rank, b.Rank)
+		return same(fmt.Sprintf("its user ranks it %d, and %d the other", a.Rank, b.Rank))
 	case la.below != lb.below:
-		return fmt.Sprintf("user %s holds less of queue %s than each user's minimum, user %s does not", la.user, a.Queue, lb.user)
+		return Precedence{
+			fmt.Sprintf("user %s holds less of queue %s than each user's minimum, user %s does not", la.user, a.Queue, lb.user),
+			fmt.Sprintf("another user holds less of queue %s than each user's minimum, user %s does not", a.Queue, lb.user),
+		}
 	case la.share.compare(lb.share) != 0:
-		return fmt.Sprintf("user %s holds less of queue %s than user %s", la.user, a.Queue, lb.user)
+		return Precedence{
+			fmt.Sprintf("user %s holds less of queue %s than user %s", la.user, a.Queue, lb.user),
+			fmt.Sprintf("another user holds less of queue %s than user %s", a.Queue, lb.user),
+		}
 	case a.held.compare(b.held) != 0:
-		return "its application holds less"
+		return same("its application holds less")
 	case !a.Since.Equal(b.Since):
-		return "it waits longer"
+		return same("it waits longer")
 	default:
-		return "both wait as long, and its name comes first"
+		return same("both wait as long, and its name comes first")
 	}
 }
 

@@ -109,7 +109,7 @@ func (s *script) run(line string) ([]string, error) {
 		}
 		s.tree.wake()
 	case "why":
-		return []string{s.tree.Explain(types.UID(words[1]), types.UID(words[2]))}, nil
+		return []string{s.tree.Explain(types.UID(words[1]), types.UID(words[2])).Named}, nil
 	case "back":
 		return s.back(s.gangs[words[1]]), nil
 	case "shares":

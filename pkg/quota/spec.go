@@ -64,6 +64,8 @@ type Spec struct {
 	Guaranteed Amounts
 	// Limit is what the queue, with all below it, never exceeds. A resource that is absent is not limited.
 	Limit Amounts
+	// LimitIs says where the limit comes from when nobody has written it, such as "the sum of …"; empty means that somebody has.
+	LimitIs string
 	// Weight is the queue's part of the surplus among its siblings; zero lets it have what no sibling wants; nil means 1.
 	Weight *int64
 	// MaxRunningGangs is how many gangs of the queue and all below it run at most; nil means any number.

@@ -373,8 +373,8 @@ func TestEveryTurnHasAnExplanation(t *testing.T) {
 				continue
 			}
 			if siblingOf(s, first, w) {
-				require.NotEmpty(t, s.Explain(first.ID, w.ID), "%+v before %+v", first, w)
-				require.Empty(t, s.Explain(w.ID, first.ID), "%+v after %+v", w, first)
+				require.NotEmpty(t, s.Explain(first.ID, w.ID).Named, "%+v before %+v", first, w)
+				require.Empty(t, s.Explain(w.ID, first.ID).Named, "%+v after %+v", w, first)
 			}
 		}
 	})

@@ -31,9 +31,9 @@ type Plan struct {
 	Places []Place
 	// Overtaken is whose collection it takes over; empty means nobody's.
 	Overtaken types.UID
-	// Summary says what is taken from whom.
-	Summary string
-	title   string
+	// instead is what it takes when nobody has to go.
+	instead string
+	title   string // of the waiter: namespace/name
 }
 
 // Place is room for Count pods of one role of the demand's All, on a node.
@@ -69,7 +69,6 @@ func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan
 	for _, v := range plan.Chosen {
 		plan.Victims = append(plan.Victims, c.victims[v.Number])
 	}
-	plan.Summary = summary(plan.Chosen)
 	return plan, looked, true
 }
 
@@ -82,12 +81,12 @@ func (c *Cluster) overtake(solver *placement.Solver, w *Case, r quota.Request, o
 }
 
 // claim is a plan for which nobody has to go who stays otherwise; false if that does not suffice.
-func (t *whatIf) claim(r quota.Request, summary string) (Plan, bool) {
+func (t *whatIf) claim(r quota.Request, instead string) (Plan, bool) {
 	if !t.enough(nil) {
 		return Plan{}, false
 	}
 	places, found := t.places(nil)
-	return Plan{Request: r, Places: places, Summary: summary, title: t.waiter.Title}, found
+	return Plan{Request: r, Places: places, instead: instead, title: t.waiter.Title}, found
 }
 
 // fits tells whether the waiter fits the nodes although nobody leaves.

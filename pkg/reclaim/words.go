@@ -10,33 +10,79 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
-// summary is what is taken from whom.
-func summary(chosen []quota.Victim) string {
-	type part struct {
-		amount resource.Vector
-		kinds  [quota.Gang + 1]int
-	}
-	from := map[string]*part{} // queue -> what it gives
-	for _, v := range chosen {
+// Taking is what a plan takes from whom, in one sentence.
+type Taking struct {
+	// Words go before it: "takes back ".
+	Words string
+	queue string // of who takes it
+	from  []share
+	// instead is what it takes from nobody.
+	instead string
+}
+
+// share is what one queue gives.
+type share struct {
+	queue  string
+	amount resource.Vector
+	kinds  [quota.Gang + 1]int // kind -> how many
+}
+
+// Taking is what a plan takes from whom.
+func (p *Plan) Taking(words string) *Taking {
+	from := map[string]*share{}
+	for _, v := range p.Chosen {
 		if from[v.Queue] == nil {
-			from[v.Queue] = &part{}
+			from[v.Queue] = &share{queue: v.Queue}
 		}
 		from[v.Queue].amount = from[v.Queue].amount.Add(v.Amount)
 		from[v.Queue].kinds[v.Kind]++
 	}
-	var parts []string
+	t := &Taking{Words: words, queue: p.Request.Queue, instead: p.instead}
 	for _, queue := range slices.Sorted(maps.Keys(from)) {
-		p := from[queue]
-		var kinds []string
-		for kind, word := range []string{quota.Slot: "gangs whose slots nobody has claimed", quota.Elastic: "expendable workers", quota.Gang: "whole gangs"} {
-			if p.kinds[kind] > 0 {
-				kinds = append(kinds, fmt.Sprintf("%s: %d", word, p.kinds[kind]))
+		t.from = append(t.from, *from[queue])
+	}
+	return t
+}
+
+// Text says it all, or without names: then all other queues are one.
+func (t *Taking) Text(names bool) string {
+	var parts []string
+	var others []share
+	for _, s := range t.from {
+		if names || s.queue == t.queue {
+			parts = append(parts, s.text(titleOf(s.queue)))
+		} else {
+			others = append(others, s)
+		}
+	}
+	if len(others) > 0 {
+		all, title := share{}, anotherQueue
+		for _, s := range others {
+			all.amount = all.amount.Add(s.amount)
+			for kind, n := range s.kinds {
+				all.kinds[kind] += n
 			}
 		}
-		parts = append(parts, fmt.Sprintf("%s from %s (%s)", p.amount, titleOf(queue), strings.Join(kinds, ", ")))
+		if len(others) > 1 {
+			title = "other queues"
+		}
+		parts = append(parts, all.text(title))
 	}
-	return strings.Join(parts, "; ")
+	return t.Words + t.instead + strings.Join(parts, "; ")
 }
+
+func (s *share) text(title string) string {
+	var kinds []string
+	for kind, word := range []string{quota.Slot: "gangs whose slots nobody has claimed", quota.Elastic: "expendable workers", quota.Gang: "whole gangs"} {
+		if s.kinds[kind] > 0 {
+			kinds = append(kinds, fmt.Sprintf("%s: %d", word, s.kinds[kind]))
+		}
+	}
+	return fmt.Sprintf("%s from %s (%s)", s.amount, title, strings.Join(kinds, ", "))
+}
+
+// anotherQueue stands for a queue that its reader need not know.
+const anotherQueue = "another queue"
 
 // titleOf is a queue's name for people.
 func titleOf(queue string) string {
@@ -46,18 +92,41 @@ func titleOf(queue string) string {
 	return "queue " + queue
 }
 
+// Loss is why somebody has to go, for its user to read.
+type Loss struct {
+	what      string
+	victim    quota.Victim
+	request   quota.Request
+	namespace string // of the victim
+	title     string // of who takes its place: namespace/name
+}
+
 // Why is what the user of a victim reads: of each of its pods, or of its slots.
-func (p *Plan) Why(at int) string {
-	what, v := "this pod", p.Chosen[at]
+func (p *Plan) Why(at int) *Loss {
+	l := &Loss{what: "this pod", victim: p.Chosen[at], request: p.Request, namespace: p.Victims[at].Holder.Key.Namespace, title: p.title}
 	switch {
-	case v.Kind == quota.Slot:
-		what = "its slots that nobody has claimed"
-	case v.Kind == quota.Gang && p.Victims[at].Holder.Gang:
-		what = "this pod, with its whole gang,"
+	case l.victim.Kind == quota.Slot:
+		l.what = "its slots that nobody has claimed"
+	case l.victim.Kind == quota.Gang && p.Victims[at].Holder.Gang:
+		l.what = "this pod, with its whole gang,"
 	}
-	if v.Queue == p.Request.Queue {
-		return fmt.Sprintf("%s of %s makes place for %s, whose priority is %d; this one has %d", what, v.Amount, p.title, p.Request.Priority, v.Priority)
+	return l
+}
+
+// Text says for whom, or without names that it is somebody of the same queue or of another.
+func (l *Loss) Text(names bool) string {
+	v := &l.victim
+	named := names || strings.HasPrefix(l.title, l.namespace+"/")
+	if v.Queue == l.request.Queue {
+		title := "another gang of its queue"
+		if named {
+			title = l.title
+		}
+		return fmt.Sprintf("%s of %s makes place for %s, whose priority is %d; this one has %d", l.what, v.Amount, title, l.request.Priority, v.Priority)
 	}
-	return fmt.Sprintf("%s was borrowed (%s) by %s, and goes back to %s for %s, which is within its guarantee",
-		what, v.Amount, titleOf(v.Queue), titleOf(p.Request.Queue), p.title)
+	to := anotherQueue
+	if names {
+		to = titleOf(l.request.Queue) + " for " + l.title
+	}
+	return fmt.Sprintf("%s was borrowed (%s) by %s, and goes back to %s, which is within its guarantee", l.what, v.Amount, titleOf(v.Queue), to)
 }

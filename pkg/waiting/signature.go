@@ -57,7 +57,7 @@ type signature struct {
 
 // lacksRoom tells whether the signature lacks nothing but room on nodes.
 func (s *signature) lacksRoom() bool {
-	return s.verdict.Reason == gang.ClusterFull || s.verdict.Reason == gang.Fragmented
+	return s.verdict.OfRoom()
 }
 
 // helped tells whether another attempt may end otherwise because some nodes have gained, of which none has more free than most.

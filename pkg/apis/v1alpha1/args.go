@@ -64,6 +64,9 @@ type RetinueArgs struct {
 	// LeaderReadyTimeout is how long slots wait for executors of a driver that is bound and not ready, because its image cannot
 	// be pulled, say; when it is ready its gang has them back as soon as there is room. Default 15m.
 	LeaderReadyTimeout *metav1.Duration `json:"leaderReadyTimeout,omitempty"`
+	// Tell is how much pods and their events say of other namespaces: "own", the default, names nobody else's pods, users and queues;
+	// "names" does, for clusters whose users may read each other's objects.
+	Tell string `json:"tell,omitempty"`
 	// CollectAfter is how long a pod or gang waits, since its creation, while others pass it, before room that comes back
 	// is kept for it. Default 5m.
 	CollectAfter *metav1.Duration `json:"collectAfter,omitempty"`
@@ -132,10 +135,19 @@ func (a *RetinueArgs) setDefaults() {
 	if a.LeaderReadyTimeout == nil {
 		a.LeaderReadyTimeout = &metav1.Duration{Duration: 15 * time.Minute}
 	}
+	if a.Tell == "" {
+		a.Tell = TellOwn
+	}
 	if a.CollectAfter == nil {
 		a.CollectAfter = &metav1.Duration{Duration: 5 * time.Minute}
 	}
 }
+
+// How much is told of others.
+const (
+	TellOwn   = "own"
+	TellNames = "names"
+)
 
 // Validate returns what is wrong with arguments whose defaults are set.
 func (a *RetinueArgs) Validate() field.ErrorList {
@@ -158,6 +170,9 @@ func (a *RetinueArgs) Validate() field.ErrorList {
 		if limit := a.DefaultLimit[name]; limit.Sign() < 0 {
 			errs = append(errs, field.Invalid(field.NewPath("defaultLimit").Key(string(name)), limit.String(), "must not be negative"))
 		}
+	}
+	if a.Tell != TellOwn && a.Tell != TellNames {
+		errs = append(errs, field.NotSupported(field.NewPath("tell"), a.Tell, []string{TellOwn, TellNames}))
 	}
 	for _, problem := range validation.IsQualifiedName(a.TopologyKey) {
 		errs = append(errs, field.Invalid(field.NewPath("topologyKey"), a.TopologyKey, problem))

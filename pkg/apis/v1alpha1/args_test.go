@@ -16,6 +16,7 @@ func TestArgumentsThatAreLeftOutHaveDefaults(t *testing.T) {
 			require.Equal(t, "topology.kubernetes.io/zone", args.TopologyKey)
 			require.Equal(t, LikeDriver, args.PredictAdmission)
 			require.Empty(t, args.DefaultLimit)
+			require.Equal(t, TellOwn, args.Tell)
 			require.Equal(t, time.Minute, args.DefinitionTimeout.Duration)
 			require.Equal(t, 5*time.Minute, args.UnclaimedSlotTimeout.Duration)
 			require.Equal(t, 15*time.Minute, args.LeaderReadyTimeout.Duration)
@@ -43,6 +44,7 @@ func TestWrongArgumentsAreNamedWithTheirValue(t *testing.T) {
 		"an unknown prediction":    {`{"predictAdmission":"Guess"}`, []string{"predictAdmission", `"Guess"`, `"DryRun"`}},
 		"a negative limit":         {`{"defaultLimit":{"cpu":-1}}`, []string{"defaultLimit[cpu]", `"-1"`}},
 		"a topology key of spaces": {`{"topologyKey":"a b"}`, []string{"topologyKey", `"a b"`}},
+		"telling everything":       {`{"tell":"all"}`, []string{"tell", `"all"`, `"names"`}},
 		"a timeout of zero":        {`{"definitionTimeout":"0s"}`, []string{"definitionTimeout", `"0s"`}},
 		"a negative timeout":       {`{"unclaimedSlotTimeout":"-1m"}`, []string{"unclaimedSlotTimeout", `"-1m0s"`}},
 		"a leader without time":    {`{"leaderReadyTimeout":"0s"}`, []string{"leaderReadyTimeout", `"0s"`}},

@@ -51,9 +51,30 @@ func (r *reading) addElastic(quotas []*schedulingv1alpha1.ElasticQuota) {
 	}
 	isElastic := func(spec quota.Spec) bool { return spec.Name == elasticQueue }
 	if !slices.ContainsFunc(r.queues.Specs, isElastic) {
-		r.queues.Specs = append(r.queues.Specs, quota.Spec{Name: elasticQueue, Limit: sumOfGuarantees(counted)})
+		all := quota.Spec{Name: elasticQueue, Limit: sumOfGuarantees(counted), LimitIs: sumOfMins}
+		r.queues.Specs = append(r.queues.Specs, all)
+		for _, spec := range counted {
+			r.problems = append(r.problems, beyond(spec, all.Limit)...)
+		}
 	}
 	r.queues.Specs = append(r.queues.Specs, counted...)
+}
+
+// sumOfMins is where the limit of all ElasticQuotas together comes from.
+const sumOfMins = "the sum of the min of every ElasticQuota"
+
+// beyond are the limits of a queue that it cannot reach because all of its kind have less in all.
+func beyond(spec quota.Spec, all quota.Amounts) []quota.Problem {
+	var problems []quota.Problem
+	for _, limit := range spec.Limit {
+		if most, limited := all.Of(limit.Name); limited && limit.Value > most {
+			problems = append(problems, quota.Problem{
+				Queue: spec.Name, Field: "limit." + string(limit.Name), Value: resource.Quantity(limit.Name, limit.Value).String(),
+				Message: fmt.Sprintf("it can never use more than %s, %s", resource.Quantity(limit.Name, most), sumOfMins),
+			})
+		}
+	}
+	return problems
 }
 
 // sumOfGuarantees is what queues are guaranteed in all, of every resource that one of them names.

@@ -108,7 +108,7 @@ func TestElasticQuotasAreFlatQueues(t *testing.T) {
 		"together they have what is guaranteed in all": {
 			elastic: []*unstructured.Unstructured{elastic(t, "a", "x", "{min: {cpu: 2}, max: {cpu: 5, memory: 1Gi}}"), elastic(t, "b", "first", "{min: {cpu: 3, memory: 2Gi}}"), elastic(t, "c", "z", "{}")},
 			want: []quota.Spec{
-				{Name: "elasticquota", Limit: quota.Amounts{{Name: v1.ResourceCPU, Value: 5000}, {Name: v1.ResourceMemory, Value: 2 << 30}}},
+				{Name: "elasticquota", Limit: quota.Amounts{{Name: v1.ResourceCPU, Value: 5000}, {Name: v1.ResourceMemory, Value: 2 << 30}}, LimitIs: sumOfMins},
 				{Name: "elasticquota/a/x", Parent: "elasticquota", Guaranteed: cpus(2), Limit: quota.Amounts{{Name: v1.ResourceCPU, Value: 5000}, {Name: v1.ResourceMemory, Value: 1 << 30}}, Reclaim: reclaim},
 				{Name: "elasticquota/b/first", Parent: "elasticquota", Guaranteed: quota.Amounts{{Name: v1.ResourceCPU, Value: 3000}, {Name: v1.ResourceMemory, Value: 2 << 30}}, Reclaim: reclaim},
 				{Name: "elasticquota/c/z", Parent: "elasticquota", Reclaim: reclaim},
@@ -118,7 +118,7 @@ func TestElasticQuotasAreFlatQueues(t *testing.T) {
 		"what is negative adds nothing": {
 			elastic: []*unstructured.Unstructured{elastic(t, "a", "x", "{min: {cpu: -2}}"), elastic(t, "b", "first", "{min: {cpu: 3}}")},
 			want: []quota.Spec{
-				{Name: "elasticquota", Limit: cpus(3)},
+				{Name: "elasticquota", Limit: cpus(3), LimitIs: sumOfMins},
 				{Name: "elasticquota/a/x", Parent: "elasticquota", Guaranteed: cpus(-2), Reclaim: reclaim},
 				{Name: "elasticquota/b/first", Parent: "elasticquota", Guaranteed: cpus(3), Reclaim: reclaim},
 			},
@@ -128,7 +128,7 @@ func TestElasticQuotasAreFlatQueues(t *testing.T) {
 			queues:  []*unstructured.Unstructured{queue(t, "q", "{namespaces: [a]}")},
 			elastic: []*unstructured.Unstructured{elastic(t, "a", "x", "{min: {cpu: 2}}"), elastic(t, "b", "first", "{min: {cpu: 3}}"), elastic(t, "b", "z", "{min: {cpu: 4}}")},
 			want: []quota.Spec{
-				{Name: "q"}, {Name: "elasticquota", Limit: cpus(3)}, {Name: "elasticquota/b/first", Parent: "elasticquota", Guaranteed: cpus(3), Reclaim: reclaim},
+				{Name: "q"}, {Name: "elasticquota", Limit: cpus(3), LimitIs: sumOfMins}, {Name: "elasticquota/b/first", Parent: "elasticquota", Guaranteed: cpus(3), Reclaim: reclaim},
 			},
 			namespaces: map[string]string{"a": "q", "b": "elasticquota/b/first"},
 			idle: map[string]string{
@@ -363,4 +363,16 @@ func TestStatusesAreWrittenOnce(t *testing.T) {
 		}
 		require.Contains(t, s.patches[0], `"observedGeneration":1,"reason":"AsWritten","status":"True","type":"Valid"`)
 	})
+}
+
+// An ElasticQuota says more than all of them together may use: that is told on it, with where the number comes from.
+func TestAnElasticQuotaHearsThatItsMaxIsBeyondTheSumOfAllMins(t *testing.T) {
+	r := readQueues(nil, []*unstructured.Unstructured{elastic(t, "a", "x", "{min: {cpu: 10}, max: {cpu: 40, memory: 1Gi}}")}, nil)
+	require.Equal(t, "spec.max.cpu: 40: it can never use more than 10, the sum of the min of every ElasticQuota", complaintOf("", r.problems))
+	tree := quota.New(r.queues.Specs)
+	verdict := tree.Fits("elasticquota/a/x", quota.Demand{Amount: resource.Vector{CPU: 20_000}, Gangs: 1})
+	require.Equal(t, "asks for cpu 20, and the limit of queue elasticquota is 10, the sum of the min of every ElasticQuota: it can never start", verdict.String())
+
+	r = readQueues(nil, []*unstructured.Unstructured{elastic(t, "a", "x", "{min: {cpu: 10}, max: {cpu: 40}}"), elastic(t, "b", "y", "{min: {cpu: 30}}")}, nil)
+	require.Empty(t, r.problems)
 }
