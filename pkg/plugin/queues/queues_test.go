@@ -373,6 +373,6 @@ func TestAnElasticQuotaHearsThatItsMaxIsBeyondTheSumOfAllMins(t *testing.T) {
 	verdict := tree.Fits("elasticquota/a/x", quota.Demand{Amount: resource.Vector{CPU: 20_000}, Gangs: 1})
 	require.Equal(t, "asks for cpu 20, and the limit of queue elasticquota is 10, the sum of the min of every ElasticQuota: it can never start", verdict.String())
 
-	r = readQueues(nil, []*unstructured.Unstructured{elastic(t, "a", "x", "{min: {cpu: 10}, max: {cpu: 40}}"), elastic(t, "b", "y", "{min: {cpu: 30}}")}, nil)
+	r = readQueues(nil, []*unstructured.Unstructured{elastic(t, "a", "x", "{min: {cpu: 10}, max: {cpu: 40}}"), elastic(t, "b", "second", "{min: {cpu: 30}}")}, nil)
 	require.Empty(t, r.problems)
 }
