@@ -6,9 +6,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
+
+	"retinue.dev/retinue/pkg/gang"
 )
 
 // While others leave for a pod it is nominated for the node, or an autoscaler would buy another one meanwhile: kube-scheduler writes it with the
@@ -56,6 +57,6 @@ func TestWhatATickTakesBackIsToldWithTheNode(t *testing.T) {
 		pod := h.pod("high")
 		assert.Equal(t, "a", pod.Status.NominatedNodeName)
 		assert.Contains(t, h.condition("high"), "Reclaiming: takes back")
-		assert.Equal(t, v1.PodReasonUnschedulable, pod.Status.Conditions[0].Reason)
+		assert.Equal(t, gang.WaitingForTurn, pod.Status.Conditions[0].Reason, "nodes would not help: others leave for it")
 	})
 }
