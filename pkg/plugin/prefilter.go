@@ -42,7 +42,7 @@ type cycle struct {
 	narrowed bool
 	// withheld means that PreFilter refused the pod for something that is no business of the ledger.
 	withheld bool
-	// took is how long asking them has taken.
+	// took is how long asking them has taken, or an answer that the gang does not fit.
 	took time.Duration
 }
 
@@ -121,8 +121,10 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		}
 	}
 	asked := c.demand.Pods.On(c.view)
+	began := p.clock.Now()
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
+		c.took = p.clock.Since(began)
 		c.shortage = p.explain(c, asked, shortage)
 		c.shortage.Message += assumption(&p.solver, c)
 		return nil, p.statusOf(c.shortage)

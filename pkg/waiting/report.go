@@ -40,10 +40,13 @@ func (r *Room) Failed(w *Waiter, f Failure, now time.Time) {
 	if f.Rehearsed || f.Alone {
 		s.retry = now.Add(retryPeriod + s.jitter())
 	}
-	if f.Took > 0 && f.Rehearsed {
+	switch {
+	case f.Took > 0 && f.Rehearsed:
 		r.passes.rehearsals = latest(r.passes.rehearsals, now.Add(restFactor*f.Took))
 		r.passes.restNamespace(w.Turn.Gang.Namespace, failedFactor*f.Took, now)
-	} else {
+	case f.Took >= costlyAnswer:
+		s.notBefore = now.Add(min(restFactor*f.Took, longestNamespaceRest)) // and nobody else pays for it
+	default:
 		r.passes.spent += f.Took
 	}
 	switch {

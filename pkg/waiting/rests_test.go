@@ -76,3 +76,33 @@ func TestOneNamespaceHasATenthOfAllRehearsals(t *testing.T) {
 	Rehearsed(r, "other", took, start.Add(time.Hour))
 	assert.Len(t, r.passes.ofNamespace, 1, "whose time is over is forgotten")
 }
+
+// TestWhoseAnswerIsCostlyRestsAlone: a gang of many roles that does not fit, and others that fail at little cost.
+//
+// Seen failing when what answers cost was summed up, whoever had caused it: all waited two seconds.
+func TestWhoseAnswerIsCostlyRestsAlone(t *testing.T) {
+	r := New(quota.New(nil))
+	free := cores(1000)
+	r.Put(start, asking("costly", "", 1, 2, 0))
+	r.Put(start, asking("cheap", "", 1, 1, 0))
+	tried := map[string]int{}
+	for half := range 8 { // of a second
+		now := start.Add(time.Duration(half) * time.Second / 2)
+		r.Changed(Freed, free)
+		for {
+			w, _ := r.Next(now, free)
+			if w == nil {
+				break
+			}
+			r.Began(w, now)
+			tried[string(w.ID())]++
+			took := time.Millisecond
+			if w.ID() == "costly" {
+				took = 100 * time.Millisecond
+			}
+			r.Failed(w, Failure{Epoch: r.Epoch(), Verdict: gang.Verdict{Reason: gang.ClusterFull}, Took: took}, now)
+		}
+		require.NoError(t, r.Check(now, free))
+	}
+	assert.Equal(t, map[string]int{"costly": 2, "cheap": 4}, tried, "19 × 100 ms between the attempts of one, a pass and its rest of 19 ms between those of the other")
+}

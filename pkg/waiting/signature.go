@@ -17,6 +17,8 @@ const (
 	// restFactor is how many times as long as a rehearsal took nobody who waits is rehearsed after it: those who fail again
 	// and again keep the scheduler from everybody else for a twentieth of the time at most.
 	restFactor = 19
+	// costlyAnswer is from when on those rest alone who asked: a gang of many roles on many nodes. Cheaper ones are taken together.
+	costlyAnswer = 10 * time.Millisecond
 	// namespaceFactor is how many times as long as a rehearsal took nobody of the same namespace is rehearsed again, whatever came of
 	// it, and failedFactor if it failed; up to longestNamespaceRest. So one namespace has a tenth of all such work at most, and of
 	// that which is in vain a tenth of the twentieth.
