@@ -70,7 +70,7 @@ func TestAnExecutorWhoseVolumeIsInAnotherZoneThanItsSlot(t *testing.T) {
 			}
 		})
 	}
-	s.halves = append(s.halves, "app") // one of its executors has to wait for its zone
+	s.halves = append(s.halves, "app")        // one of its executors has to wait for its zone
 	driver := s.submit(sized("app", 1, 2, 1)) // packed: all of it is on one node
 	s.awaitOne("app", "has a driver that runs", func(a chronicle.Application) bool { return a.Phase == v1.PodRunning && a.Slots == 2 })
 	here := s.pod(driver.Name).Spec.NodeName
