@@ -149,14 +149,3 @@ func (g *Gang) Missing() resource.Vector {
 	}
 	return missing
 }
-
-// Held is the sum of what open slots hold, on all nodes and on none.
-func (g *Gang) Held() resource.Vector {
-	var held resource.Vector
-	for _, slot := range g.Slots {
-		if slot.Worker == "" {
-			held = held.Add(slot.Requests)
-		}
-	}
-	return held
-}

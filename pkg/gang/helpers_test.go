@@ -116,3 +116,14 @@ func copyOf(g *Gang) *Gang {
 	other.tallies = slices.Clone(g.tallies)
 	return &other
 }
+
+// Held is the sum of what open slots hold, on all nodes and on none.
+func (g *Gang) Held() resource.Vector {
+	var held resource.Vector
+	for _, slot := range g.Slots {
+		if slot.Worker == "" {
+			held = held.Add(slot.Requests)
+		}
+	}
+	return held
+}
