@@ -36,7 +36,7 @@ func (ws *waits) tickCollection(after time.Duration) {
 			ws.chooseOthers(c)
 		}
 	}
-	if len(ws.slots.degraded) > 0 || ws.outcome.now.Before(ws.collections.vainUntil) {
+	if ws.slots.precede() || ws.outcome.now.Before(ws.collections.vainUntil) {
 		return
 	}
 	type collector struct {

@@ -187,7 +187,7 @@ func (l *Ledger) settleLocked() []Effect {
 		l.collections.check()
 		l.slots.repair()
 		most, gained := l.nodes.Gained()
-		if len(l.slots.degraded) > 0 {
+		if l.slots.precede() {
 			for _, patient := range l.collections.patient() {
 				l.waits.endCollection(patient) // those that are admitted go first
 			}

@@ -61,6 +61,10 @@ type entry struct {
 	open    resource.Vector
 	// preemptor is the waiter for which the whole gang has to go; empty means that it may stay.
 	preemptor types.UID
+	// hopeful means that some node could hold one of the slots that have no home if its pods ended, and hopefulSince is since when; they
+	// say nothing while the gang is not degraded.
+	hopefulSince time.Time
+	hopeful      bool
 	// eligibility is which nodes a worker may use, resources aside; index as in the definition's roles, nil until asked for.
 	eligibility []func(*v1.Node) bool
 	// unconfirmed is what its leader carried of it that nobody has confirmed yet; nil means that it is believed.

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -108,6 +109,31 @@ func (sl *slots) home(e *entry, slot int, among iter.Seq[int]) string {
 	return ""
 }
 
+// precedence is for how long nobody collects while a gang has slots without a home that some node could hold.
+const precedence = 10 * time.Minute
+
+// precede tells whether room that comes back is for slots without a home before it is collected for anybody who waits: not for those that
+// no node could ever hold, and not for ever.
+func (sl *slots) precede() bool {
+	for e, looked := range sl.degraded {
+		if !looked || e.hopeful && sl.outcome.now.Sub(e.hopefulSince) < precedence {
+			return true
+		}
+	}
+	return false
+}
+
+// couldHold tells whether some node could hold an open slot if all its pods ended that ever do.
+func (sl *slots) couldHold(e *entry, slot int) bool {
+	for i := range sl.nodes.All() {
+		node := sl.nodes.At(i)
+		if node.Object != nil && e.Slots[slot].Requests.Fits(node.Empty) && e.eligible(e.Slots[slot].Role, node.Object) {
+			return true
+		}
+	}
+	return false
+}
+
 // rehome seeks room for the homeless slots of degraded gangs, the first in turn first, and tells the users of
 // those that stay degraded, once. No node had room for them before, so only what the event has touched is looked at,
 // unless the slots themselves have changed.
@@ -121,7 +147,10 @@ func (sl *slots) rehome() {
 		if _, changed := sl.unsettled[e]; changed {
 			among = sl.nodes.All()
 		}
-		left := resource.Vector{}
+		left, looks, hopeful := resource.Vector{}, !sl.degraded[e] || sl.nodes.Changed(), e.hopeful
+		if looks {
+			e.hopeful = false
+		}
 		nowhere := map[int]bool{} // role -> one of its slots found no home; all of them ask for the same
 		for s := range e.Slots {
 			slot := &e.Slots[s]
@@ -134,13 +163,17 @@ func (sl *slots) rehome() {
 				sl.unsettled[e] = struct{}{}
 			} else {
 				left, nowhere[slot.Role] = slot.Requests, true
+				e.hopeful = e.hopeful || looks && sl.couldHold(e, s)
 			}
+		}
+		if e.hopeful && !hopeful {
+			e.hopefulSince = sl.outcome.now
 		}
 		switch {
 		case left.IsZero():
 			delete(sl.degraded, e)
 		case !sl.degraded[e]:
-			sl.degraded[e] = true
+			sl.degraded[e], e.hopefulSince = true, sl.outcome.now
 			sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.Degraded,
 				Message: fmt.Sprintf("room that was kept for a worker of %s is gone, and no other node has it now; it is sought again when room comes back", left)}})
 		}

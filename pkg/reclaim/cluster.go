@@ -1,10 +1,12 @@
 package reclaim
 
 import (
+	"math/bits"
 	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/quota"
@@ -147,11 +149,21 @@ func pieceOf(w *Waiter, spec quota.Spec) resource.Vector {
 // utilized tells whether so many percent of what nodes offer that take new pods are in use, of some resource that is lacking.
 func (c *Cluster) utilized(lacking resource.Vector, percent int64) bool {
 	for name := range lacking.List() {
-		if all := c.View.Capacity().Of(name); lacking.Of(name) > 0 && all-c.View.Idle().Of(name) >= all/100*percent {
+		if all := c.View.Capacity().Of(name); lacking.Of(name) > 0 && reaches(all-c.View.Idle().Of(name), all, percent) {
 			return true
 		}
 	}
 	return percent == 0
+}
+
+// reaches tells whether an amount is so many percent of all, however few units or how many there are.
+func reaches(used, all, percent int64) bool {
+	if used < 0 || all < 0 || percent < 0 {
+		return false
+	}
+	usedHigh, usedLow := bits.Mul64(uint64(used), 100)
+	high, low := bits.Mul64(uint64(all), uint64(percent))
+	return usedHigh > high || usedHigh == high && usedLow >= low
 }
 
 // hopeless tells whether nothing would be given whatever runs.
@@ -180,18 +192,22 @@ func (c *Cluster) candidates(r quota.Request) []quota.Victim {
 // list lists what may be taken back from anybody.
 func (c *Cluster) list() {
 	c.byQueue = map[string][]quota.Victim{}
+	left := map[string]*int{} // namespace -> how often its budgets may still be asked about a pod
 	for _, h := range c.Holders {
 		if h == nil {
 			continue
 		}
 		queue, budgets := c.Namespaces[h.Key.Namespace], c.Budgets[h.Key.Namespace]
+		if left[h.Key.Namespace] == nil {
+			left[h.Key.Namespace] = ptr.To(budgetsAsked)
+		}
 		for i := range h.victims {
 			v := &h.victims[i]
 			if v.leaves || v.tooEarly(c.Now) {
 				continue
 			}
 			candidate := v.Victim
-			candidate.Queue, candidate.Protected, candidate.Number = queue, v.protected(budgets), len(c.victims)
+			candidate.Queue, candidate.Protected, candidate.Number = queue, v.protected(budgets, left[h.Key.Namespace]), len(c.victims)
 			c.byQueue[queue] = append(c.byQueue[queue], candidate)
 			c.victims = append(c.victims, v)
 		}

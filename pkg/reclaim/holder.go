@@ -166,10 +166,18 @@ type Budget struct {
 	Allowed int
 }
 
-// protected tells whether a PodDisruptionBudget has no room for all of the pods that it selects.
-func (v *Victim) protected(budgets []Budget) bool {
+// budgetsAsked bounds how often the PodDisruptionBudgets of a namespace are asked about a pod for one answer: its users may make as many of
+// both as they like. Whoever is asked about after that counts as protected.
+const budgetsAsked = 20_000
+
+// protected tells whether a PodDisruptionBudget has no room for all of the pods that it selects. left is how often they may still be
+// asked.
+func (v *Victim) protected(budgets []Budget, left *int) bool {
 	for _, b := range budgets {
 		selected := 0
+		if *left -= len(v.Pods); *left < 0 {
+			return true
+		}
 		for _, p := range v.Pods {
 			if b.Selector.Matches(labels.Set(p.Object.Labels)) {
 				selected++
