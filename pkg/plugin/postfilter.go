@@ -71,14 +71,16 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 	short := sets.New[string]() // names of nodes
 	eligible := c.view.Eligible(pod)
 	kept, late := false, false
+	unseen := c.named.Clone()
 	for _, info := range infos {
 		name := info.Node().Name
+		unseen.Delete(name)
 		switch plugin := statuses.Get(name).Plugin(); {
 		case plugin == Name || plugin == filterOfRoom:
 			short.Insert(name)
 			kept = kept || plugin == Name
 			late = late || plugin == filterOfRoom && c.takes(name)
-		case plugin == "" && c.narrowed: // not looked at
+		case plugin == "" && c.named != nil: // not looked at
 		case !filtersOfNodes.Has(plugin):
 			alone = true
 		case !behind && c.takes(name):
@@ -86,6 +88,7 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 			behind = eligible(i)
 		}
 	}
+	behind = behind || unseen.Len() > 0
 	if short.Len() == 0 || late {
 		return gang.Verdict{}, false, behind || late
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
 	"k8s.io/utils/ptr"
@@ -59,6 +60,20 @@ func TestAPodThatLacksRoomIsKnownByTheFiltersThatRefusedIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A node that the ledger has heard of, and that PreFilter has named, may not be in the scheduler's snapshot yet.
+//
+// Seen failing when only the nodes of the snapshot were looked at: a group waited for ever beside a node that had room for it.
+func TestANodeThatTheSnapshotDoesNotShowYetIsNoRefusal(t *testing.T) {
+	bubble(t, "", []runtime.Object{node("seen", 4)}, func(h *harness) {
+		h.look()
+		pod := lone("pod", 1)
+		c := &cycle{view: h.plugin.ledger.View(), request: resource.OfPod(pod), named: sets.New("new")}
+		verdict, _, behind := h.plugin.shortOfRoom(c, pod, framework.NewDefaultNodeToStatus())
+		require.True(t, verdict.Passes())
+		require.True(t, behind)
+	})
 }
 
 // TestAPodByItselfWaitsInTheLedger when kube-scheduler's filter refuses it, so that its queue may have something taken back

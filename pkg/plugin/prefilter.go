@@ -38,8 +38,8 @@ type cycle struct {
 	shortage gang.Verdict
 	// rehearsed means that shortage is the framework's filters' word.
 	rehearsed bool
-	// narrowed means that PreFilter has named the nodes that may hold the pod.
-	narrowed bool
+	// named are the nodes that PreFilter has named as those that may hold the pod; nil means all.
+	named sets.Set[string]
 	// withheld means that PreFilter refused the pod for something that is no business of the ledger.
 	withheld bool
 	// took is how long asking them has taken, or an answer that the gang does not fit.
@@ -88,8 +88,8 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 		return nil, p.statusOf(c.shortage)
 	}
 	if c.seats.Pinned {
-		c.narrowed = true
-		return &fwk.PreFilterResult{NodeNames: sets.KeySet(c.seats.Slots)}, nil
+		c.named = sets.KeySet(c.seats.Slots)
+		return &fwk.PreFilterResult{NodeNames: c.named}, nil
 	}
 	return nil, nil
 }
@@ -165,8 +165,8 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 	if leader == nil {
 		return nil, nil
 	}
-	c.narrowed = true
-	return &fwk.PreFilterResult{NodeNames: sets.New(c.view.Name(found.Leader))}, nil
+	c.named = sets.New(c.view.Name(found.Leader))
+	return &fwk.PreFilterResult{NodeNames: c.named}, nil
 }
 
 // rehearse runs a rehearsal of a gang in the scheduling cycle of a pod.
@@ -186,12 +186,11 @@ func (p *Plugin) planUpfront(c *cycle) (*fwk.PreFilterResult, *fwk.Status) {
 	if err != nil {
 		return nil, fwk.AsStatus(err)
 	}
-	c.slots, c.narrowed = slots, true
-	nodes := sets.New[string]()
+	c.slots, c.named = slots, sets.New[string]()
 	for _, slot := range slots {
-		if c.demand.Roles[slot.Role].Name == c.demand.Role && nodes.Len() < seatLimit {
-			nodes.Insert(slot.Node)
+		if c.demand.Roles[slot.Role].Name == c.demand.Role && c.named.Len() < seatLimit {
+			c.named.Insert(slot.Node)
 		}
 	}
-	return &fwk.PreFilterResult{NodeNames: nodes}, nil
+	return &fwk.PreFilterResult{NodeNames: c.named}, nil
 }
