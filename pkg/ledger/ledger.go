@@ -62,7 +62,7 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 }
 
 // Apply lets one event happen and returns what has to be done about it. Only Admitted and Placed can fail, with
-// ErrRoomGone, ErrNotWaiting or ErrOverQuota, and then change nothing.
+// ErrRoomGone, ErrNotWaiting or ErrOverQuota, and then change nothing but what a worker that is there has shown of its role.
 func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 	var effects []Effect
 	if _, ticks := event.(Tick); ticks {

@@ -386,6 +386,11 @@ func (lc *lifecycle) admit(a Admitted) error {
 		return ErrRoomGone
 	}
 	lc.gather(e)
+	if e.upfront == nil && len(e.Slots) < len(a.Slots) {
+		// A worker that was there already has shown that they are larger than predicted, and there is no room for all of them.
+		lc.unplace(e.leader)
+		return ErrRoomGone
+	}
 	if e.upfront != nil {
 		lc.upfronts.barred[e] = struct{}{}
 		lc.upfronts.unbar(e)
