@@ -61,10 +61,14 @@ demo: ## Show the main job in a minute or two: applications that do not all fit,
 	$(BIN)/demo
 
 # Checks. Everything that tests against a real API server needs the binaries and says so when they are missing.
+# Tests on a real API server, one after another: what they wait for takes longer beside others, and they wait with patience only.
+ON_A_CLUSTER := cluster|integration|newcomer|tenants
+
 .PHONY: test
 test: binaries ## Run all tests but e2e: unit, architecture, a minute of simulation, and integration on a real API server.
 	hack/download go list -deps -test ./...
-	go test -timeout 45m ./...
+	go test -timeout 45m $$(go list ./... | grep -vE '/test/($(ON_A_CLUSTER))$$')
+	go test -timeout 45m -p 1 $(addprefix ./test/,$(subst |, ,$(ON_A_CLUSTER)))
 
 .PHONY: integration
 integration: binaries ## Run only the tests against a real API server.

@@ -109,6 +109,7 @@ func TestWhatTheReadmeShowsIsComparedLineByLine(t *testing.T) {
 var elsewhere = map[string]string{
 	"make demo":                   ".ci/run runs it from a fresh clone",
 	"make test":                   ".ci/run runs it from a fresh clone",
+	"make tenants":                "make test plays a short form of it",
 	"make verify":                 ".ci/run runs it",
 	"make integration":            "make test runs the same tests",
 	"make race":                   "the tests of make test once more, and ten times as slow",
