@@ -31,11 +31,7 @@ type charge struct {
 }
 
 func (c charge) equal(other charge) bool {
-	return c.queue == other.queue && equalDemands(c.demand, other.demand)
-}
-
-func equalDemands(a, b quota.Demand) bool {
-	return a.User == b.User && a.Gangs == b.Gangs && a.Amount.Equal(b.Amount) && a.Leader.Equal(b.Leader)
+	return c.queue == other.queue && c.demand.Equal(other.demand)
 }
 
 // nothing tells whether no sum would change.
@@ -103,10 +99,10 @@ func (acc *accounts) chargePod(p *pod) {
 // tally counts the priorities of what may be taken back.
 func (acc *accounts) tally(p *pod) {
 	if p.tallied {
-		acc.victims.priorities.remove(p.talliedAs)
+		acc.victims.priorities.Remove(p.talliedAs)
 	}
 	if p.tallied, p.talliedAs = p.placed != "" && !p.Foreign && !inventory.Permanent(p.Object), p.Priority; p.tallied {
-		acc.victims.priorities.add(p.talliedAs)
+		acc.victims.priorities.Add(p.talliedAs)
 	}
 }
 

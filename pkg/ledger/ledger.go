@@ -46,7 +46,7 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 	room, o, m := waiting.New(queues), &outcome{}, newMembers()
 	kept := &collections{nodes: nodes, byWaiter: map[types.UID]*collection{}}
 	vs := &victims{
-		reclaims: map[string]bool{}, budgets: map[string][]Budget{}, priorities: tally{}, leaving: map[types.UID]*pod{}, holders: reclaim.NewIndex(), members: m,
+		reclaims: map[string]bool{}, budgets: map[string][]Budget{}, priorities: quota.Priorities{}, leaving: map[types.UID]*pod{}, holders: reclaim.NewIndex(), members: m,
 	}
 	acc := &accounts{strategy: strategy, queues: queues, members: m, victims: vs}
 	sl := &slots{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, degraded: map[*entry]bool{}, unsettled: map[*entry]struct{}{}}

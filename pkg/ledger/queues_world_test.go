@@ -228,7 +228,7 @@ func (w *world) auditor(event Event) func() {
 		}
 		asks := demandOnQueue(e)
 		return func() {
-			if equalDemands(asks, demandOnQueue(e)) { // else a worker that was there before has corrected what was predicted
+			if asks.Equal(demandOnQueue(e)) { // else a worker that was there before has corrected what was predicted
 				w.audit(fmt.Sprint("gang ", e.Key), e.Key.Namespace, asks)
 			}
 		}

@@ -45,7 +45,7 @@ type victims struct {
 	// budgets are the PodDisruptionBudgets: namespace -> those in it. A list is never changed once it is there.
 	budgets map[string][]Budget
 	// priorities counts the pods that may be taken back.
-	priorities tally
+	priorities quota.Priorities
 	// leaving are the pods that have a node and are on their way out, or have to go for somebody.
 	leaving map[types.UID]*pod
 	// holders is what may be taken back.
@@ -270,7 +270,7 @@ func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 
 // lowest is the lowest priority of what may be taken back or over.
 func (rs *reclaims) lowest() int32 {
-	lowest := rs.victims.priorities.lowest()
+	lowest := rs.victims.priorities.Lowest()
 	for _, c := range rs.collections.list {
 		lowest = min(lowest, rs.waiting.Of(c.waiter).Asks.Priority)
 	}

@@ -21,6 +21,11 @@ type Demand struct {
 	Promised bool
 }
 
+// Equal tells whether both ask their queue for the same, promised or not.
+func (d Demand) Equal(other Demand) bool {
+	return d.User == other.User && d.Gangs == other.Gangs && d.Amount.Equal(other.Amount) && d.Leader.Equal(other.Leader)
+}
+
 // Promise keeps others from what a queue, and all above it, will hold when somebody for whom others leave has started. It is
 // not used, and not charged.
 func (t *Tree) Promise(queue string, d Demand) {

@@ -125,7 +125,7 @@ type Room struct {
 	// signatures are the signatures of waiters: key -> signature. Those without waiters do not exist.
 	signatures map[string]*signature
 	// priorities counts the waiters.
-	priorities counts
+	priorities quota.Priorities
 	// parked are the groups that Next passes over, and why.
 	parked map[*quota.Group]*place
 	// blocked are those of them that a queue keeps: queue -> groups.
@@ -149,7 +149,7 @@ type epochs struct {
 // New is a Room without waiters.
 func New(tree *quota.Tree) *Room {
 	return &Room{
-		tree: tree, waiters: map[types.UID]*Waiter{}, signatures: map[string]*signature{}, priorities: counts{},
+		tree: tree, waiters: map[types.UID]*Waiter{}, signatures: map[string]*signature{}, priorities: quota.Priorities{},
 		parked: map[*quota.Group]*place{}, blocked: map[string]*list{},
 		shelves: shelves{}, passes: passes{number: 1, ofNamespace: map[string]time.Time{}}, flight: flight{window: 1}, stirred: true,
 	}
@@ -168,18 +168,14 @@ func (r *Room) Len() int { return len(r.waiters) }
 func (r *Room) Known(signature string) bool { return r.signatures[signature] != nil }
 
 // Highest is the highest priority of those that wait; where nobody does, the lowest that there can be.
-func (r *Room) Highest() int32 { return r.priorities.highest() }
+func (r *Room) Highest() int32 { return r.priorities.Highest() }
 
 // Epoch counts how often room came back.
 func (r *Room) Epoch() uint64 { return r.epochs.room }
 
 // Same tells whether a waiter asks for what it asked for already: then Put keeps its place.
 func (w *Waiter) Same(asked Request) bool {
-	return w.Request.Asks.Signature == asked.Asks.Signature && w.Asks.Rank == asked.Asks.Rank && equalDemands(w.Asks.Demand, asked.Asks.Demand)
-}
-
-func equalDemands(a, b quota.Demand) bool {
-	return a.User == b.User && a.Gangs == b.Gangs && a.Amount.Equal(b.Amount) && a.Leader.Equal(b.Leader)
+	return w.Request.Asks.Signature == asked.Asks.Signature && w.Asks.Rank == asked.Asks.Rank && w.Asks.Demand.Equal(asked.Asks.Demand)
 }
 
 // Put makes a gang or pod wait. One that waits already keeps its place; if it asks for something else now, it has to be
@@ -193,7 +189,7 @@ func (r *Room) Put(now time.Time, asked Request) *Waiter {
 	}
 	w := &Waiter{Request: asked, Since: now}
 	r.waiters[w.ID()] = w
-	r.priorities.add(w.Asks.Priority)
+	r.priorities.Add(w.Asks.Priority)
 	r.join(w, asked.Asks.Signature)
 	return w
 }
@@ -210,7 +206,7 @@ func (r *Room) Drop(id types.UID) {
 	}
 	r.leave(w)
 	delete(r.waiters, id)
-	r.priorities.remove(w.Asks.Priority)
+	r.priorities.Remove(w.Asks.Priority)
 }
 
 // join puts a waiter among those of a signature, and into the tree.

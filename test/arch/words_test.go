@@ -96,7 +96,7 @@ var stillUsed = map[string]int{
 	"seated":   1,
 	"stand":    1,
 	"stranded": 1,
-	"tally":    3,
+	"tally":    2,
 	"unseated": 1,
 }
 
