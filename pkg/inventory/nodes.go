@@ -52,7 +52,7 @@ type Nodes struct {
 	// capacity is the sum of what all nodes offer that take new pods, and idle what of it is free. Room that nobody can use is no
 	// room.
 	capacity, idle resource.Vector
-	// uncounted are resources that others count on the nodes that do not list them, by name.
+	// uncounted are resources that others count on the nodes that list none of them, by name.
 	uncounted []v1.ResourceName
 	// topologyKey is the node label that names a node's domain; empty means no domains.
 	topologyKey string
@@ -132,17 +132,15 @@ func (n *Nodes) offers(object *v1.Node) resource.Vector {
 	}
 	extended := map[v1.ResourceName]int64{}
 	for _, name := range n.uncounted {
-		if _, listed := object.Status.Allocatable[name]; !listed {
-			extended[name] = plenty
-		}
+		extended[name] = plenty
 	}
-	for _, amount := range offered.Extended {
+	for _, amount := range offered.Extended { // which lists no zeros, such as a device plugin that has gone leaves
 		extended[amount.Name] = amount.Value
 	}
 	return offered.WithExtended(extended)
 }
 
-// Uncount leaves resources to others on the nodes that do not list them; names that were left to them before and are not among
+// Uncount leaves resources to others on the nodes that list none of them; names that were left to them before and are not among
 // these count again.
 func (n *Nodes) Uncount(names []v1.ResourceName) {
 	n.uncounted = names

@@ -39,7 +39,7 @@ func (c counted) of(amount resource.Vector) resource.Vector {
 }
 
 // follow leaves extended resources that dynamic resource allocation provides to the plugin DynamicResources, on nodes
-// that do not list them: a node that does has a device plugin, and NodeResourcesFit counts there.
+// that list none of them: a node that does has a device plugin, and NodeResourcesFit counts there. One that lists zero had one.
 func (c counted) follow(factory informers.SharedInformerFactory, logger klog.Logger, apply func(ledger.Event)) (cache.InformerSynced, error) {
 	provided := map[string][]v1.ResourceName{} // name of a DeviceClass -> resources it provides; of the informer's goroutine
 	tell := func() {

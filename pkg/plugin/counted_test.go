@@ -61,10 +61,11 @@ func TestWhatIsNotIgnoredCounts(t *testing.T) {
 	})
 }
 
-// Seen failing when a node that does not list a resource offered none of it, whoever provides it.
+// Seen failing when a node that does not list a resource offered none of it, whoever provides it, and when one that lists zero, as one
+// whose device plugin has gone does, counted for itself: NodeResourcesFit leaves both to dynamic resource allocation.
 func TestDevicesOfDynamicResourceAllocationAreLeftToIt(t *testing.T) {
 	class := &resourcev1.DeviceClass{ObjectMeta: metav1.ObjectMeta{Name: "gpu"}, Spec: resourcev1.DeviceClassSpec{ExtendedResourceName: ptr.To(string(device))}}
-	bubbleWith(t, nil, "", []runtime.Object{node("a", 4), listing(node("b", 4), 1), class}, func(h *harness) {
+	bubbleWith(t, nil, "", []runtime.Object{node("a", 4), listing(node("b", 4), 1), listing(node("c", 4), 0), class}, func(h *harness) {
 		fits := func(pod, on string) bool {
 			h.reserve(pod)
 			i, _ := h.plugin.Ledger().View().Index(on)
@@ -73,6 +74,7 @@ func TestDevicesOfDynamicResourceAllocationAreLeftToIt(t *testing.T) {
 		h.create(asking(lone("two", 1), 2))
 		require.True(t, fits("two", "a"), "nobody counts here but dynamic resource allocation")
 		require.False(t, fits("two", "b"), "this node has a device plugin")
+		require.True(t, fits("two", "c"), "this one had one")
 		require.Equal(t, "a", h.schedule("two").node)
 
 		other := lone("implicit", 1)
