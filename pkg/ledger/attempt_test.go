@@ -27,3 +27,22 @@ func (l *Ledger) Seats(uid types.UID, limit int) Seats {
 	defer l.mu.Unlock()
 	return l.gate.seats(uid, limit)
 }
+
+// judged is an event as it comes of an attempt that has seen what the gang asks for now, unless the event says otherwise.
+func judged(l *Ledger, event Event) Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch e := event.(type) {
+	case Admitted:
+		if known := l.members.gangs[e.Leader]; known != nil && e.Edition == 0 {
+			e.Edition = known.edition
+		}
+		return e
+	case Refused:
+		if p := l.members.pods[e.UID]; p != nil && e.Edition == 0 {
+			e.Edition = l.members.editionOf(p)
+		}
+		return e
+	}
+	return event
+}

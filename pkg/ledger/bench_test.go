@@ -37,7 +37,7 @@ func nodeName(i int) string { return fmt.Sprintf("node-%05d", i) }
 
 func (s *scale) tell(event Event) {
 	s.now = s.now.Add(time.Millisecond)
-	if _, err := s.Apply(s.now, event); err != nil {
+	if _, err := s.Apply(s.now, judged(s.Ledger, event)); err != nil {
 		panic(err)
 	}
 }

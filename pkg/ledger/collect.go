@@ -50,6 +50,9 @@ func (ws *waits) tickCollection(after time.Duration) {
 		if !waited || lately || !ws.wantsRoom(w) || ws.collections.of(w.ID()) != nil {
 			continue
 		}
+		if !w.Demand.Fits(ws.nodes.Capacity()) {
+			continue // what is kept is listed pod by pod
+		}
 		queue := quota.Unassigned
 		if ws.accounts.queues.WithinGuarantee(w.Asks.Queue, w.Asks.Demand) {
 			queue = w.Asks.Queue

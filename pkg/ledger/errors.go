@@ -6,7 +6,8 @@ import "errors"
 // made from is outdated, or a worker that is there already shows that all ask for more. The attempt has to be repeated.
 var ErrRoomGone = errors.New("the room planned for the gang was taken meanwhile")
 
-// ErrNotWaiting is returned for Admitted when the gang is not waiting to be admitted: it has ended, or is admitted.
+// ErrNotWaiting is returned for Admitted when the gang is not waiting to be admitted with that room: it has ended, or is admitted, or asks
+// for something else by now; and for Placed when the pod has come to stand for a gang since its attempt began.
 var ErrNotWaiting = errors.New("the gang is not waiting to be admitted")
 
 // ErrOverQuota is returned for Admitted and Placed when the queue does not let the gang or pod in any more: others were

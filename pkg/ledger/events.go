@@ -143,7 +143,7 @@ type (
 	NodeSeen struct{ Node *v1.Node }
 	// NodeGone: a node was deleted.
 	NodeGone struct{ Name string }
-	// Uncounted: these extended resources are counted by others on the nodes that do not list them, and no others are.
+	// Uncounted: these extended resources are counted by others on the nodes that list none of them, and no others are.
 	Uncounted struct{ Resources []v1.ResourceName }
 	// PodSeen: a pod that has not ended appeared or changed. Repeating it changes nothing.
 	PodSeen struct{ Pod Pod }
@@ -176,6 +176,8 @@ type (
 		// Node of the leader; empty for an up-front gang.
 		Node  string
 		Slots []gang.Slot
+		// Edition is the Attempt's by which they were chosen.
+		Edition uint64
 		// Took is how long the rehearsal has kept others waiting; zero means that there was none.
 		Took time.Duration
 	}
@@ -192,6 +194,8 @@ type (
 		UID     types.UID
 		Epoch   uint64
 		Verdict gang.Verdict
+		// Edition is the Attempt's: a Verdict on what the gang does not ask for any more says nothing.
+		Edition uint64
 		// Alone means that something has refused the pod of which its Signature says nothing, such as a rule of another pod about
 		// its labels: the failure speaks for nobody else of its Signature.
 		Alone bool
@@ -207,6 +211,8 @@ type (
 		// not heard of the same events yet. kube-scheduler tries the pod again when its cache has.
 		Behind bool
 	}
+	// EvictionFailed: what Ledger.Evicting was told of has come to nothing.
+	EvictionFailed struct{ UID types.UID }
 	// Tick: time has passed.
 	Tick struct {
 		// Unclaimed is how long slots wait for their workers before they are released. Zero means that they are not
@@ -223,35 +229,32 @@ type (
 	Synced struct{}
 )
 
-func (NodeSeen) ledgerEvent()   {}
-func (NodeGone) ledgerEvent()   {}
-func (Uncounted) ledgerEvent()  {}
-func (PodSeen) ledgerEvent()    {}
-func (PodGone) ledgerEvent()    {}
-func (GroupSeen) ledgerEvent()  {}
-func (GroupGone) ledgerEvent()  {}
-func (QueuesSeen) ledgerEvent() {}
-func (BudgetSeen) ledgerEvent() {}
-func (BudgetGone) ledgerEvent() {}
-func (Defined) ledgerEvent()    {}
-func (Refuted) ledgerEvent()    {}
-func (Admitted) ledgerEvent()   {}
-func (Placed) ledgerEvent()     {}
-func (Unplaced) ledgerEvent()   {}
-func (Refused) ledgerEvent()    {}
-func (Tick) ledgerEvent()       {}
-func (Synced) ledgerEvent()     {}
+func (NodeSeen) ledgerEvent()       {}
+func (NodeGone) ledgerEvent()       {}
+func (Uncounted) ledgerEvent()      {}
+func (PodSeen) ledgerEvent()        {}
+func (PodGone) ledgerEvent()        {}
+func (GroupSeen) ledgerEvent()      {}
+func (GroupGone) ledgerEvent()      {}
+func (QueuesSeen) ledgerEvent()     {}
+func (BudgetSeen) ledgerEvent()     {}
+func (BudgetGone) ledgerEvent()     {}
+func (Defined) ledgerEvent()        {}
+func (Refuted) ledgerEvent()        {}
+func (Admitted) ledgerEvent()       {}
+func (Placed) ledgerEvent()         {}
+func (Unplaced) ledgerEvent()       {}
+func (Refused) ledgerEvent()        {}
+func (EvictionFailed) ledgerEvent() {}
+func (Tick) ledgerEvent()           {}
+func (Synced) ledgerEvent()         {}
 
 // Effect is something the caller of Apply has to do, in order, after Apply has returned.
 type Effect interface{ ledgerEffect() }
 
 type (
 	// Activate moves a pod out of its wait into the Gate again.
-	Activate struct {
-		Pod *v1.Pod
-		// Waits is the reason that the pod's user has heard last of its wait, if the pod is to be tried; empty means none.
-		Waits gang.Reason
-	}
+	Activate struct{ Pod *v1.Pod }
 	// Define asks for the definition of a leader's gang; answered by Defined or Refuted.
 	Define struct{ Leader *v1.Pod }
 	// Save writes the reservation of a leader's gang down again: slots have moved.
@@ -263,7 +266,7 @@ type (
 		Pods    []types.UID
 		Verdict gang.Verdict
 	}
-	// Evict takes a pod back for somebody else, unless Ledger.Situation says meanwhile that it need not go. Those of one gang come
+	// Evict takes a pod back for somebody else, unless Ledger.Evicting says meanwhile that it need not go. Those of one gang come
 	// in the order in which they have to go: workers before their leader.
 	Evict struct {
 		Pod *v1.Pod

@@ -183,7 +183,7 @@ func threadTime() time.Duration {
 func (h *holds) say(event Event) (err error) {
 	h.now = h.now.Add(time.Microsecond)
 	var effects []Effect
-	h.timed(strings.TrimPrefix(fmt.Sprintf("%T", event), "ledger."), func() { effects, err = h.Apply(h.now, event) })
+	h.timed(strings.TrimPrefix(fmt.Sprintf("%T", event), "ledger."), func() { effects, err = h.Apply(h.now, judged(h.Ledger, event)) })
 	h.perform(effects)
 	return err
 }

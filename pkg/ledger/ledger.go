@@ -130,6 +130,9 @@ func (l *Ledger) applyLocked(event Event) error {
 	case Placed:
 		// What is bound stays where it is: an attempt that has not heard of the binding will fail.
 		if p := l.members.pods[e.UID]; p != nil && !p.bound {
+			if p.Kind == Leader || l.members.editionOf(p) > 0 {
+				return ErrNotWaiting
+			}
 			if !l.waits.allows(p).Passes() {
 				return ErrOverQuota
 			}
@@ -145,6 +148,10 @@ func (l *Ledger) applyLocked(event Event) error {
 		}
 	case Refused:
 		l.lifecycle.refuse(e)
+	case EvictionFailed:
+		if p := l.members.pods[e.UID]; p != nil {
+			l.reclaims.stays(p)
+		}
 	case Tick:
 		l.tickLocked(e)
 	case Synced:

@@ -311,7 +311,7 @@ func (lc *lifecycle) unplace(p *pod) {
 	if p.bound && p.Upfront {
 		lc.members.apps[p.Gang].bound--
 	}
-	p.placed, p.bound = "", false
+	p.placed, p.bound, p.called = "", false, false
 	if p.preemptor != "" { // it has gone from there, and may be scheduled again
 		p.preemptor = ""
 		lc.outcome.revise(p)
@@ -357,14 +357,14 @@ func (lc *lifecycle) define(leader types.UID, event gang.Event) {
 	case e.Phase == gang.Invalid:
 		lc.outcome.effects = append(lc.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}})
 	default:
-		lc.outcome.effects = append(lc.outcome.effects, Activate{Pod: e.leader.Object})
+		lc.outcome.effects = append(lc.outcome.effects, Activate{e.leader.Object})
 	}
 }
 
 // admit reserves everything or nothing.
 func (lc *lifecycle) admit(a Admitted) error {
 	e := lc.members.gangs[a.Leader]
-	if e == nil || lc.members.gangOf(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" {
+	if e == nil || lc.members.gangOf(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" || e.edition != a.Edition {
 		return ErrNotWaiting
 	}
 	waiting.Rehearsed(lc.waiting, e.Key.Namespace, a.Took, lc.outcome.now)
@@ -421,6 +421,10 @@ func (lc *lifecycle) refuse(r Refused) {
 	if p == nil || p.placed != "" {
 		return
 	}
+	if !r.Verdict.Passes() && r.Edition != lc.members.editionOf(p) {
+		lc.outdate(p, r)
+		return
+	}
 	e := lc.members.gangOf(p)
 	tried := p // who waits now that the attempt has failed
 	if e != nil && e.tries(p) {
@@ -430,7 +434,7 @@ func (lc *lifecycle) refuse(r Refused) {
 	switch {
 	case tried.Kind == Worker && e != nil && !p.roams:
 		p.roams = true
-		lc.outcome.effects = append(lc.outcome.effects, Activate{Pod: p.Object})
+		lc.outcome.effects = append(lc.outcome.effects, Activate{p.Object})
 		return
 	case r.Behind && tried.defers(lc.waiting, lc.waits.collections.of(tried.UID), lc.outcome.now):
 		return
@@ -443,7 +447,7 @@ func (lc *lifecycle) refuse(r Refused) {
 	if tried.Kind == Leader && e != nil {
 		w = lc.waits.park(e)
 		// Through the Gate again, which keeps it there.
-		lc.outcome.effects = append(lc.outcome.effects, Activate{Pod: p.Object})
+		lc.outcome.effects = append(lc.outcome.effects, Activate{p.Object})
 	} else {
 		w = lc.waits.parkAlone(p)
 	}
@@ -461,6 +465,16 @@ func (lc *lifecycle) refuse(r Refused) {
 	default:
 		lc.waits.disappoint(w)
 	}
+}
+
+// outdate takes that an attempt has failed for something that its pod does not stand for any more: all that is left of it is what it has
+// cost. The pod passes the Gate again.
+func (lc *lifecycle) outdate(p *pod, r Refused) {
+	if r.Rehearsed {
+		waiting.RehearsedInVain(lc.waiting, p.Namespace, r.Took, lc.outcome.now)
+	}
+	lc.waits.endWait(lc.members.waiterOf(p))
+	lc.outcome.revise(p)
 }
 
 // assignRoles finds out what the pods are that a gang selects which has just been defined.

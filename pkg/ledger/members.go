@@ -19,6 +19,8 @@ type members struct {
 	selectors selectors
 	// unheard are up-front gangs whose pods may have been told something else than what is true now.
 	unheard map[*entry]struct{}
+	// editions counts the definitions of all gangs.
+	editions uint64
 	// synced tells whether everything has been told that existed at the start.
 	synced bool
 }
@@ -86,6 +88,14 @@ func (m *members) waiterOf(p *pod) types.UID {
 		return e.leader.UID
 	}
 	return p.UID
+}
+
+// editionOf is the edition of what a pod is tried for; zero if that is nothing but itself.
+func (m *members) editionOf(p *pod) uint64 {
+	if e := m.gangOf(p); e != nil && e.Phase == gang.Waiting && (p == e.leader || e.tries(p)) {
+		return e.edition
+	}
+	return 0
 }
 
 // barredPods are the pods of the gang that have a node and are not bound.

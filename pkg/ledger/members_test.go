@@ -43,7 +43,7 @@ type scene struct {
 func (s *scene) tell(event Event) []Effect {
 	s.t.Helper()
 	s.now = s.now.Add(time.Second)
-	effects, err := s.Apply(s.now, event)
+	effects, err := s.Apply(s.now, judged(s.Ledger, event))
 	require.NoError(s.t, err)
 	return effects
 }

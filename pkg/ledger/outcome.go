@@ -14,7 +14,7 @@ type outcome struct {
 // revise sends a pod that has no node yet through the Gate again: what it was told there is not true any more.
 func (o *outcome) revise(p *pod) {
 	if p.placed == "" {
-		o.effects = append(o.effects, Activate{Pod: p.Object})
+		o.effects = append(o.effects, Activate{p.Object})
 	}
 }
 

@@ -38,6 +38,8 @@ type pod struct {
 	charged charge
 	// preemptor is the waiter for which it has to go; empty means that it may stay.
 	preemptor types.UID
+	// called means that its eviction is on its way to the API server, which nobody can call back, or has been carried out.
+	called bool
 	// tallied tells whether it counts among priorities, and talliedAs as which of them.
 	tallied   bool
 	talliedAs int32
@@ -50,6 +52,8 @@ type entry struct {
 	leader *pod
 	// upfront is nil for a gang with a leader.
 	upfront *upfront
+	// edition tells what the gang asks for from what it has asked for before, and from what any other does; zero while it is not known.
+	edition uint64
 	// progress is when the leader was bound or last became ready or unready, or a worker last came or went.
 	progress time.Time
 	// released means that slots were released because the leader was not ready: it has them back when it is.

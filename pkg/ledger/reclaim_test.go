@@ -56,7 +56,7 @@ func (c *cluster) arrange(specs ...quota.Spec) {
 }
 
 func (c *cluster) tell(event Event) {
-	effects, err := c.Apply(c.now, event)
+	effects, err := c.Apply(c.now, judged(c.Ledger, event))
 	require.NoError(c.t, err)
 	c.said = append(c.said, effects...)
 }
@@ -550,5 +550,45 @@ func TestAPodDoesNotEndForAsLongAsItLikes(t *testing.T) {
 		p := &pod{Pod: Pod{Object: &v1.Pod{Spec: v1.PodSpec{TerminationGracePeriodSeconds: &test.own}}}}
 		require.Equal(t, test.said, p.cappedGrace(test.queue), name)
 		require.Equal(t, test.waits, p.grace(test.queue), name)
+	}
+}
+
+// An eviction that is on its way cannot be called back: a driver that need not go any more may end all the same, so no executor follows
+// it until that has turned out. Seen failing when executors were let in as soon as nobody had to go.
+func TestNoWorkerFollowsALeaderWhoseEvictionIsOnItsWay(t *testing.T) {
+	for name, fails := range map[string]bool{"it is carried out": false, "it comes to nothing": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, "a", "b")
+			c.arrange(quota.Spec{Name: "own", Guaranteed: cpu(4), Reclaim: quota.Reclaim{Enabled: true}}, quota.Spec{Name: "other", Guaranteed: cpu(3)})
+			c.runs("other", "old", 2, "a", "a", "a")
+			c.runs("other", "young", 3, "a", "b", "b", "b")
+			c.waits("own", "y", 1)
+			c.pass(time.Second)
+			require.Equal(t, []string{"young0", "young1", "young2", "young"}, c.evicted())
+			c.ends("young0", "young1", "young2")
+			worker := c.pod("other", "young9", 1, "")
+			worker.Kind, worker.Gang, worker.Leader, worker.Role = Worker, gang.Key{Namespace: "other", Name: "young"}, "young", "executor"
+			reason := func() gang.Reason {
+				verdict, _, _ := c.Gate(c.now, worker)
+				return verdict.Reason
+			}
+			require.Equal(t, gang.Reclaimed, reason())
+
+			require.True(t, c.Evicting("young"))
+			c.ends("y") // for which it was to go
+			assert.False(t, c.Evicting("young"), "it need not go any more")
+			assert.Equal(t, gang.Reclaimed, reason(), "the call is on its way")
+			c.said = nil
+			if !fails {
+				c.pass(time.Minute)
+				assert.Equal(t, gang.Reclaimed, reason())
+				c.ends("young")
+				assert.Equal(t, gang.LeaderGone, reason())
+				return
+			}
+			c.tell(EvictionFailed{"young"})
+			assert.Contains(t, show(c.said), "activate young9")
+			assert.Empty(t, reason())
+		})
 	}
 }

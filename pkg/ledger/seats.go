@@ -76,6 +76,9 @@ type Attempt struct {
 	// that has been admitted, or not the one to be tried.
 	Demand Demand
 	Gang   bool
+	// Edition is given back with whatever comes of the attempt: what the gang asks for may change meanwhile. Zero when the pod is not
+	// tried for a gang.
+	Edition uint64
 	// Seats of a pod that does not start a gang, unless it leads one.
 	Seats Seats
 }
@@ -105,23 +108,29 @@ func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Ef
 	return attempt, l.settleLocked()
 }
 
-// Precheck is what an attempt of a pod would go by that was let through and not tried yet; false for every other pod.
-func (l *Ledger) Precheck(uid types.UID) (Attempt, bool) {
+// Precheck is what an attempt of a gang would go by whose pod was let through and not tried yet, and why its user was told that it
+// waits; that is empty for every other pod, for one that lacks something else than room, and for a gang that asks for something else by now
+// than when its user was told.
+func (l *Ledger) Precheck(uid types.UID) (attempt Attempt, told gang.Reason) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.members.pods[uid]
 	if p == nil {
-		return Attempt{}, false
+		return Attempt{}, ""
 	}
 	waiter := l.members.waiterOf(p)
-	if w := l.waiting.Of(waiter); w == nil || !w.Trying() {
-		return Attempt{}, false
+	w := l.waiting.Of(waiter)
+	if w == nil || !w.Trying() || !w.Told.Trait().OfRoom {
+		return Attempt{}, ""
 	}
-	return l.gate.attempt(p, waiter, 0), true
+	if attempt = l.gate.attempt(p, waiter, 0); !attempt.Gang || !attempt.Demand.Verdict.Passes() {
+		return Attempt{}, ""
+	}
+	return attempt, w.Told
 }
 
 func (g *gate) attempt(p *pod, waiter types.UID, limit int) Attempt {
-	attempt := Attempt{View: g.waits.viewFor(waiter)}
+	attempt := Attempt{View: g.waits.viewFor(waiter), Edition: g.members.editionOf(p)}
 	if c := g.waits.collections.of(waiter); c != nil {
 		c.tried = g.waits.ready(c)
 	}

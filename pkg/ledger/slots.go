@@ -41,6 +41,11 @@ func (sl *slots) hold(changes []gang.Change) {
 // step lets an event happen to a gang and keeps the sums of nodes and queues in step.
 func (sl *slots) step(e *entry, event gang.Event) {
 	sl.victims.holders.Touch(e.leader.UID)
+	switch event.(type) {
+	case gang.Defined, gang.Measured:
+		sl.members.editions++
+		e.edition = sl.members.editions
+	}
 	changes := e.Step(event)
 	sl.hold(changes)
 	sl.accounts.chargeGang(e, changes)

@@ -29,7 +29,7 @@ func newCrowd(t *testing.T) *crowd {
 }
 
 func (c *crowd) tell(event Event) {
-	effects, _ := c.Apply(c.clock, event)
+	effects, _ := c.Apply(c.clock, judged(c.Ledger, event))
 	c.perform(effects)
 }
 

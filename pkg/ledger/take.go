@@ -272,6 +272,32 @@ func (l *Ledger) Situation(uid types.UID) (placed bool, preemptor types.UID) {
 	return false, ""
 }
 
+// Evicting takes that a pod is about to be evicted, and tells whether it still has to go. From then on no worker follows it, whoever
+// it had to go for: the call cannot be taken back. If it fails, EvictionFailed says so.
+func (l *Ledger) Evicting(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.members.pods[uid]
+	if p == nil || p.preemptor == "" {
+		return false
+	}
+	p.called = true
+	return true
+}
+
+// stays takes that the eviction of a pod has come to nothing.
+func (rs *reclaims) stays(p *pod) {
+	if !p.called {
+		return
+	}
+	p.called = false
+	if e := rs.members.gangOf(p); e != nil && p == e.leader && e.preemptor == "" {
+		for _, worker := range sorted(rs.members.apps[e.Key].workers) {
+			rs.outcome.revise(worker)
+		}
+	}
+}
+
 func (vs *victims) forgetBudget(namespace, name string) {
 	rest := slices.DeleteFunc(slices.Clone(vs.budgets[namespace]), func(b Budget) bool { return b.Name == name })
 	if vs.budgets[namespace] = rest; len(rest) == 0 {

@@ -186,7 +186,7 @@ func (ws *waits) callNext(atGate types.UID) {
 	}
 	begin := func(w *waiting.Waiter) {
 		if ws.waiting.Began(w, ws.outcome.now) && w.ID() != atGate {
-			ws.outcome.effects = append(ws.outcome.effects, Activate{Pod: ws.members.object(w.ID()), Waits: w.Told})
+			ws.outcome.effects = append(ws.outcome.effects, Activate{ws.members.object(w.ID())})
 		}
 	}
 	ws.waiting.Expire(ws.outcome.now)

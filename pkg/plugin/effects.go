@@ -32,8 +32,8 @@ type effects struct {
 	due     chan struct{} // holds one token while there may be calls
 	looks   chan struct{} // holds one token while the ledger is to be asked whether somebody may take something back
 
-	// leaves tells whether a pod still has to go; the ledger's answer.
-	leaves func(types.UID) bool
+	// leaves tells whether a pod still has to go, and begins the same of one that is evicted then; the ledger's answers.
+	leaves, begins func(types.UID) bool
 }
 
 func newEffects(p *Plugin, preBinding func(types.UID) fwk.PodInPreBind) *effects {
@@ -41,7 +41,7 @@ func newEffects(p *Plugin, preBinding func(types.UID) fwk.PodInPreBind) *effects
 		_, preemptor := p.ledger.Situation(uid)
 		return preemptor != ""
 	}
-	return &effects{plugin: p, preBinding: preBinding, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), looks: make(chan struct{}, 1), leaves: leaves}
+	return &effects{plugin: p, preBinding: preBinding, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), looks: make(chan struct{}, 1), leaves: leaves, begins: p.ledger.Evicting}
 }
 
 func (e *effects) add(added []ledger.Effect) {

@@ -55,16 +55,25 @@ func (e *effects) outstanding(leader *v1.Pod) bool {
 
 // evict takes a pod back, unless that has become needless. It returns false if it has to be tried again.
 func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
-	if !e.leaves(evict.Pod.UID) {
-		return true
+	settled, goes := true, false
+	if e.begins(evict.Pod.UID) {
+		settled, goes = e.takeBack(ctx, evict)
 	}
+	if !goes { // nor do earlier calls for it, of which nobody knows what came of them, after so long
+		e.plugin.tell(ledger.EvictionFailed{UID: evict.Pod.UID})
+	}
+	return settled
+}
+
+// takeBack makes the calls. settled is false if they have to be made again; goes tells whether the API server deletes the pod, or may.
+func (e *effects) takeBack(ctx context.Context, evict ledger.Evict) (settled, goes bool) {
 	p, pod := e.plugin, evict.Pod
 	switch recalled, err := e.recall(ctx, pod, evict.Verdict); {
 	case err != nil:
 		p.logger.Error(err, "Pod that is not bound yet not taken back", "pod", klog.KObj(pod))
-		return false
+		return false, false
 	case recalled:
-		return true
+		return true, false
 	}
 	options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}
 	if evict.Grace != nil {
@@ -85,16 +94,19 @@ func (e *effects) evict(ctx context.Context, evict ledger.Evict) bool {
 	case err == nil:
 		p.handle.EventRecorder().Eventf(pod, nil, v1.EventTypeNormal, string(gang.Reclaimed), "Evicting", "%s", evict.Verdict.Text(p.names()))
 		p.logger.V(2).Info("Pod evicted", "pod", klog.KObj(pod), "forced", evict.Forced, "verdict", evict.Verdict.Say(true))
-		return true
+		return true, true
 	case apierrors.IsNotFound(err):
-		return true
-	case apierrors.IsTooManyRequests(err) || apierrors.IsConflict(err) || ctx.Err() != nil:
+		return true, true
+	case ctx.Err() != nil:
+		p.logger.V(2).Info("Eviction put off", "pod", klog.KObj(pod), "reason", err)
+		return false, true
+	case apierrors.IsTooManyRequests(err) || apierrors.IsConflict(err):
 		// A conflict means that another has its name, too: then the ledger soon knows that this one need not go.
 		p.logger.V(2).Info("Eviction put off", "pod", klog.KObj(pod), "reason", err)
-		return false
+		return false, false
 	default:
 		p.logger.Error(err, "Pod not evicted", "pod", klog.KObj(pod))
-		return false
+		return false, false
 	}
 }
 

@@ -33,6 +33,7 @@ type evictions struct {
 func newEvictions(h *harness) *evictions {
 	s := &evictions{h: h, protected: sets.New[string](), needless: sets.New[types.UID]()}
 	h.plugin.effects.leaves = func(uid types.UID) bool { return !s.needless.Has(uid) }
+	h.plugin.effects.begins = h.plugin.effects.leaves
 	h.client.PrependReactor("create", "pods", func(action core.Action) (bool, runtime.Object, error) {
 		if action.GetSubresource() != "eviction" {
 			return false, nil, nil

@@ -24,7 +24,7 @@ var clearNomination = &fwk.PostFilterResult{NominatingInfo: &fwk.NominatingInfo{
 func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.Pod, statuses fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
 	refused := ledger.Refused{UID: pod.UID}
 	if c := cycleOf(state); c != nil {
-		refused.Epoch, refused.Verdict = c.view.Epoch, c.shortage
+		refused.Epoch, refused.Edition, refused.Verdict = c.view.Epoch, c.edition, c.shortage
 		refused.Rehearsed, refused.Took = c.rehearsed, c.took
 		if refused.Verdict.Passes() && !c.withheld {
 			refused.Verdict, refused.Alone, refused.Behind = p.shortOfRoom(c, pod, statuses)

@@ -26,25 +26,22 @@ type prechecker struct {
 
 // fails tells the ledger of a gang that would fail as it did before. It is false for everybody who is to be tried.
 func (c *prechecker) fails(activated ledger.Activate) bool {
-	if !activated.Waits.Trait().OfRoom {
-		return false
-	}
 	p := c.plugin
 	pod := p.current(activated.Pod)
 	if pod == nil {
 		return false
 	}
 	began := p.clock.Now()
-	attempt, turn := p.ledger.Precheck(pod.UID)
-	if !turn || !attempt.Gang || !attempt.Demand.Verdict.Passes() {
-		return false // it is not its turn: the queue only has to look at it again
+	attempt, told := p.ledger.Precheck(pod.UID)
+	if told == "" {
+		return false
 	}
 	fit, shortage := c.solver.Fit(attempt.View, attempt.Demand.Pods.On(attempt.View))
 	if fit != nil {
 		return false
 	}
 	verdict := presentShortage(shortage)
-	if verdict.Reason != activated.Waits {
+	if verdict.Reason != told {
 		return false
 	}
 	now := p.clock.Now()
@@ -52,6 +49,6 @@ func (c *prechecker) fails(activated ledger.Activate) bool {
 		c.refreshed = now
 		return false
 	}
-	p.tell(ledger.Refused{UID: pod.UID, Epoch: attempt.View.Epoch, Verdict: verdict, Took: now.Sub(began)})
+	p.tell(ledger.Refused{UID: pod.UID, Epoch: attempt.View.Epoch, Edition: attempt.Edition, Verdict: verdict, Took: now.Sub(began)})
 	return true
 }

@@ -28,8 +28,9 @@ type cycle struct {
 	view    *inventory.View
 	// fit of the gang that the pod is tried for; nil for every other pod, and when the gang does not fit.
 	fit rehearsal.Layout
-	// demand is what that gang asks for; zero for every other pod.
-	demand ledger.Demand
+	// demand is what that gang asks for; zero for every other pod. edition is the attempt's.
+	demand  ledger.Demand
+	edition uint64
 	// slots of an up-front gang; nil for every other.
 	slots []gang.Slot
 	// seats of a worker; empty for every other pod.
@@ -75,7 +76,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	}
 	attempt, effects := p.ledger.Attempt(p.clock.Now(), pod.UID, limit)
 	p.effects.add(effects)
-	c := &cycle{request: p.counted.requests(pod), view: attempt.View, demand: attempt.Demand, seats: attempt.Seats}
+	c := &cycle{request: p.counted.requests(pod), view: attempt.View, demand: attempt.Demand, edition: attempt.Edition, seats: attempt.Seats}
 	state.Write(cycleKey, c)
 	if attempt.Gang {
 		return p.plan(ctx, state, c, pod)

@@ -69,14 +69,14 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 // admission is everything that is reserved when the tried pod goes to a node.
 func admission(c *cycle, node string) (ledger.Admitted, error) {
 	if c.demand.Upfront {
-		return ledger.Admitted{Leader: c.demand.Leader, Slots: c.slots}, nil
+		return ledger.Admitted{Leader: c.demand.Leader, Slots: c.slots, Edition: c.edition}, nil
 	}
 	leader, known := c.view.Index(node)
 	if !known {
 		return ledger.Admitted{}, errNoPlan
 	}
 	slots, err := slotsFor(c, leader)
-	return ledger.Admitted{Leader: c.demand.Leader, Node: node, Slots: slots}, err
+	return ledger.Admitted{Leader: c.demand.Leader, Node: node, Slots: slots, Edition: c.edition}, err
 }
 
 // Unreserve undoes Reserve; for a pod that is bound, or was never reserved, it does nothing.

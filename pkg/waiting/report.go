@@ -42,8 +42,7 @@ func (r *Room) Failed(w *Waiter, f Failure, now time.Time) {
 	}
 	switch {
 	case f.Took > 0 && f.Rehearsed:
-		r.passes.rehearsals = latest(r.passes.rehearsals, now.Add(restFactor*f.Took))
-		r.passes.restNamespace(w.Turn.Gang.Namespace, failedFactor*f.Took, now)
+		RehearsedInVain(r, w.Turn.Gang.Namespace, f.Took, now)
 	case f.Took >= costlyAnswer:
 		s.notBefore = now.Add(min(restFactor*f.Took, longestNamespaceRest)) // and nobody else pays for it
 	default:

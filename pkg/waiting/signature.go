@@ -191,6 +191,14 @@ func Rehearsed(r *Room, namespace string, took time.Duration, now time.Time) {
 	r.passes.restNamespace(namespace, namespaceFactor*took, now)
 }
 
+// RehearsedInVain takes the same of a gang that failed: then nobody else is rehearsed for a while either.
+func RehearsedInVain(r *Room, namespace string, took time.Duration, now time.Time) {
+	if took > 0 {
+		r.passes.rehearsals = latest(r.passes.rehearsals, now.Add(restFactor*took))
+		r.passes.restNamespace(namespace, failedFactor*took, now)
+	}
+}
+
 func (p *passes) restNamespace(namespace string, rest time.Duration, now time.Time) {
 	if rest <= 0 {
 		return
