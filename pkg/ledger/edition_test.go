@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -127,5 +128,30 @@ func TestNoCollectionIsLargerThanThePlacesThatThereAre(t *testing.T) {
 			c.tell(Tick{Collect: time.Minute})
 			assert.Equal(t, test.wantCollect, c.collections.of("app") != nil)
 		})
+	}
+}
+
+// TestAnUpfrontGangOfVeryManyKindsIsToldSo: every pod is a role of its own, and what is counted for all of them is counted for each.
+//
+// Seen failing when any number was laid out: 501 roles.
+func TestAnUpfrontGangOfVeryManyKindsIsToldSo(t *testing.T) {
+	for _, kinds := range []int{mostKinds, mostKinds + 1} {
+		c := started(t, limited("ns", 1<<40), []string{"a"})
+		for i := range mostKinds + 1 {
+			pod := c.pod("ns", fmt.Sprint("pod-", i), 1, "")
+			pod.Kind, pod.Gang, pod.Upfront, pod.Together = Worker, gang.Key{Namespace: "ns", Name: "many"}, true, mostKinds+1
+			pod.Role = fmt.Sprint("of ", i%kinds)
+			c.tell(PodSeen{pod})
+		}
+		e := c.members.gangs["group:ns/many"]
+		require.NotNil(t, e)
+		if kinds == mostKinds {
+			assert.Equal(t, gang.Waiting, e.Phase)
+			assert.Len(t, e.Definition.Roles, kinds)
+			continue
+		}
+		assert.Equal(t, gang.Invalid, e.Phase)
+		assert.Contains(t, e.Problem, "its pods are of 501 kinds, more than 500")
+		assert.Empty(t, e.Definition.Roles)
 	}
 }

@@ -178,7 +178,7 @@ type (
 		Slots []gang.Slot
 		// Edition is the Attempt's by which they were chosen.
 		Edition uint64
-		// Took is how long the rehearsal has kept others waiting; zero means that there was none.
+		// Took is how long the rehearsal, or the answer that the gang fits, has kept others waiting.
 		Took time.Duration
 	}
 	// Placed: a pod other than the leader of a waiting gang was assumed on a node.

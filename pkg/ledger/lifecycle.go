@@ -367,7 +367,9 @@ func (lc *lifecycle) admit(a Admitted) error {
 	if e == nil || lc.members.gangOf(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" || e.edition != a.Edition {
 		return ErrNotWaiting
 	}
-	waiting.Rehearsed(lc.waiting, e.Key.Namespace, a.Took, lc.outcome.now)
+	if e.Definition.Rehearsed || a.Took >= waiting.CostlyAnswer {
+		waiting.Answered(lc.waiting, e.Key.Namespace, a.Took, lc.outcome.now)
+	}
 	if !lc.waits.fits(e.leader.UID, lc.accounts.queueOf(e.Key.Namespace), demandOnQueue(e)).Passes() {
 		return ErrOverQuota
 	}

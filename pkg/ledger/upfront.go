@@ -17,6 +17,8 @@ import (
 const (
 	// defaultBarrier is how long pods that have a node wait for the rest of their gang when the gang does not say it.
 	defaultBarrier = time.Minute
+	// mostKinds bounds how many different pods an up-front gang may have: each is a role of its own.
+	mostKinds = 500
 	// longestRest bounds how long a gang rests whose pods have waited for one another in vain.
 	longestRest = 15 * time.Minute
 )
@@ -198,6 +200,10 @@ func (us *upfronts) undefine(e *entry, problem string) {
 // lineUp defines a gang by those of its pods that start together, and chooses the one that is tried for all.
 func (us *upfronts) lineUp(a *app, e *entry) {
 	members := us.enrol(a, e)
+	if kinds := len(e.Definition.Roles); kinds > mostKinds {
+		us.undefine(e, fmt.Sprintf("its pods are of %d kinds, more than %d: they differ in what they ask for, or in where they may go", kinds, mostKinds))
+		return
+	}
 	if len(us.members.barredPods(e)) > 0 {
 		return // until the last of them has been taken back
 	}
@@ -226,12 +232,15 @@ func (us *upfronts) enrol(a *app, e *entry) []*pod {
 	})
 	members = members[:min(len(members), max(e.upfront.group.Minimum, 1))]
 	definition := gang.Definition{Source: "pods"}
+	known := map[string]int{} // role -> index
 	for _, p := range members {
-		role := definition.Role(p.Role)
-		if role == nil {
+		at, found := known[p.Role]
+		if !found {
+			at = len(definition.Roles)
+			known[p.Role] = at
 			definition.Roles = append(definition.Roles, gang.Role{Name: p.Role, Requests: p.Requests, Signature: p.Signature, Pod: p.Object})
-			role = &definition.Roles[len(definition.Roles)-1]
 		}
+		role := &definition.Roles[at]
 		definition.Rehearsed = definition.Rehearsed || p.Rehearsed
 		role.Count++
 		if a.together > 0 {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -54,7 +55,7 @@ func (ws *waits) park(e *entry) *waiting.Waiter {
 			ID: e.leader.UID, Queue: ws.accounts.queueOf(e.Key.Namespace), Priority: e.leader.Priority, Rank: e.leader.Rank, Since: e.leader.Created,
 			Demand: demandOnQueue(e), Signature: signatureOf(e),
 		},
-		Demand: demandOf(e), Pods: sizesOf(e), Turn: turnOf(e.leader), NeverPreempts: e.leader.NeverPreempts, Rehearsed: e.Definition.Rehearsed,
+		Demand: demandOf(e), Pods: sizesOf(e), Turn: turnOf(e.leader), NeverPreempts: e.leader.NeverPreempts, Rehearsed: e.Definition.Rehearsed, Costly: len(e.Definition.Roles) > 1,
 	})
 }
 
@@ -297,17 +298,18 @@ func demandOf(e *entry) resource.Vector {
 
 // signatureOf is equal for gangs that ask for exactly the same.
 func signatureOf(e *entry) string {
-	signature := fmt.Sprintf("gang %s %s", e.leader.Signature, e.leader.Requests)
+	var signature strings.Builder
+	fmt.Fprintf(&signature, "gang %s %s", e.leader.Signature, e.leader.Requests)
 	for _, role := range e.Gang.Definition.Roles {
-		signature += fmt.Sprintf(" + %d × %s %s", role.Count, role.Signature, role.Requests)
+		fmt.Fprintf(&signature, " + %d × %s %s", role.Count, role.Signature, role.Requests)
 	}
-	if e.Definition.Rehearsed {
-		signature += " in " + e.Key.Namespace // as affinity is, and what a namespace may cost
+	if e.Definition.Rehearsed || len(e.Definition.Roles) > 1 {
+		signature.WriteString(" in " + e.Key.Namespace) // as affinity is, and what a namespace may cost
 	}
 	if e.upfront != nil && !e.upfront.group.Resources.IsZero() {
-		signature += fmt.Sprintf(" of %s", e.upfront.group.Resources)
+		fmt.Fprintf(&signature, " of %s", e.upfront.group.Resources)
 	}
-	return signature
+	return signature.String()
 }
 
 // sizesOf are what the pods of a gang ask for, each size once.

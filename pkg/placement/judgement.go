@@ -71,6 +71,7 @@ func (j *judgement) judgeNodes(sc *scope) {
 
 // searchBeside looks for a layout with the leader on the node, once for all nodes that are alike.
 func (j *judgement) searchBeside(sc *scope, node int) verdict {
+	j.visits += len(j.active)
 	for _, r := range j.active {
 		total := sc.total[r] - int64(j.room[r][node]) + int64(j.roomBesideLeader(r, node))
 		if total < int64(j.gang.Roles[r].Count) {
@@ -79,6 +80,7 @@ func (j *judgement) searchBeside(sc *scope, node int) verdict {
 	}
 	verdicts := j.verdictsOf(sc)
 	for _, other := range j.search.tried {
+		j.visits += len(j.active)
 		if j.alike(node, int(other)) {
 			return verdicts[other]
 		}

@@ -147,7 +147,7 @@ func (q *search) resetMissing() {
 // seatChosen makes a layout of the chosen patterns; what is more than the roles need stays free.
 func (q *search) seatChosen(sc *scope, leader int) {
 	q.work.empty()
-	q.work.seatLeader(leader)
+	q.seatLeader(leader)
 	q.resetMissing()
 	for i, pattern := range q.chosen {
 		if pattern < 0 {
@@ -163,7 +163,7 @@ func (q *search) seatChosen(sc *scope, leader int) {
 
 func (q *search) seatMissing(r, node, n int) {
 	if n = min(n, q.missing[r]); n > 0 {
-		q.work.seat(r, node, n)
+		q.seat(r, node, n)
 		q.missing[r] -= n
 	}
 }

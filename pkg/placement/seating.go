@@ -8,6 +8,7 @@ type seating struct {
 
 	work       layout      // the layout in the making
 	spare      layout      // seats beside it that a leader may push workers to
+	left       []int64     // node*width+column -> what work leaves free, of the nodes with members of the gang
 	capacity   []int32     // node -> workers of the role being placed that it takes now
 	levels     []int64     // scratch of pack and spread
 	best       []candidate // scratch of pack and spread
@@ -22,6 +23,7 @@ func (s *seating) prepare() {
 	roles := len(s.gang.Roles)
 	s.visits = s.nodes * len(s.active)
 	s.row = grow(s.row, s.width)
+	s.left = grow(s.left, s.nodes*s.width)
 	s.capacity = grow(s.capacity, s.nodes)
 	s.work.prepare(roles, s.nodes)
 	s.spare.prepare(roles, s.nodes)
@@ -31,7 +33,7 @@ func (s *seating) prepare() {
 // first role that has not enough room and says which and how many it could seat; r is -1 when everybody has a seat.
 func (s *seating) arrange(sc *scope, leader int, order []int) (r, placed int) {
 	s.work.empty()
-	s.work.seatLeader(leader)
+	s.seatLeader(leader)
 	for _, r := range order {
 		want := s.gang.Roles[r].Count
 		s.measure(sc, r)
@@ -64,18 +66,50 @@ func (s *seating) measure(sc *scope, r int) {
 	}
 }
 
-// rest is what the layout leaves free on a node. It is valid until the next call.
+// rest is what the layout, and what is spared beside it, leaves free on a node. It is valid until the next call, and not to be written.
 func (s *seating) rest(node int) []int64 {
-	copy(s.row, s.freeOf(node))
-	if node == s.work.leader {
-		s.leader.take(s.row, 1)
+	s.visits++
+	free := s.freeOf(node)
+	if s.work.members[node] > 0 {
+		free = s.leftOn(node)
 	}
+	if s.spare.members[node] == 0 {
+		return free
+	}
+	s.visits += len(s.active)
+	copy(s.row, free)
 	for _, r := range s.active {
-		if n := s.work.workers[r][node] + s.spare.workers[r][node]; n > 0 {
+		if n := s.spare.workers[r][node]; n > 0 {
 			s.requests[r].take(s.row, int(n))
 		}
 	}
 	return s.row
+}
+
+// leftOn is the row of a node in left.
+func (s *seating) leftOn(node int) []int64 { return s.left[node*s.width : (node+1)*s.width] }
+
+// seat puts n workers of role r on a node, or takes −n off it.
+func (s *seating) seat(r, node, n int) {
+	s.requests[r].take(s.ownLeft(node), n)
+	s.work.seat(r, node, n)
+}
+
+// seatLeader puts the leader on a node; NoNode leaves it out.
+func (s *seating) seatLeader(node int) {
+	if node != NoNode {
+		s.leader.take(s.ownLeft(node), 1)
+	}
+	s.work.seatLeader(node)
+}
+
+// ownLeft is the row of a node on which somebody is about to be seated.
+func (s *seating) ownLeft(node int) []int64 {
+	row := s.leftOn(node)
+	if s.work.members[node] == 0 {
+		copy(row, s.freeOf(node))
+	}
+	return row
 }
 
 // pack seats up to want workers of a role on the fewest nodes, either those with members of the gang or the others.
@@ -85,6 +119,7 @@ func (s *seating) pack(sc *scope, r, want int, occupied bool) int {
 	if want <= 0 {
 		return 0
 	}
+	s.visits += 4 * len(sc.nodes)
 	histogram, largest := s.histogram(sc, want, occupied)
 	// Everything above level is taken whole; at level only some are.
 	above, level := 0, largest
@@ -104,21 +139,21 @@ func (s *seating) pack(sc *scope, r, want int, occupied bool) int {
 		switch n := min(int(s.capacity[node]), want); {
 		case n == 0 || n < level || (s.work.members[node] > 0) != occupied:
 		case n > level:
-			s.work.seat(r, int(node), n)
+			s.seat(r, int(node), n)
 			s.capacity[node] = 0
 		case partial > 0:
 			s.offer(partial, candidate{0, s.slack(r, int(node), n), node})
 		}
 	}
 	for _, c := range s.best {
-		s.work.seat(r, int(c.node), level)
+		s.seat(r, int(c.node), level)
 		s.capacity[c.node] = 0
 	}
 	placed := above + partial*level
 	if level == 0 {
 		return placed
 	}
-	s.work.seat(r, s.tightest(sc, r, want-placed, occupied), want-placed)
+	s.seat(r, s.tightest(sc, r, want-placed, occupied), want-placed)
 	return want
 }
 
@@ -159,10 +194,7 @@ func (s *seating) tightest(sc *scope, r, n int, occupied bool) int {
 
 // slack is how much a node has left beside n more workers, measured in workers and summed over the resources they ask.
 func (s *seating) slack(r, node, n int) float64 {
-	free := s.freeOf(node)
-	if s.work.members[node] > 0 {
-		free = s.rest(node)
-	}
+	free := s.rest(node)
 	slack := 0.0
 	for _, ask := range s.requests[r] {
 		slack += float64(free[ask.column]-int64(n)*ask.amount) / float64(ask.amount)
@@ -173,6 +205,7 @@ func (s *seating) slack(r, node, n int) float64 {
 // spread seats up to want workers of a role so that the gang's pods are as evenly many on the nodes as room allows:
 // every node is filled up to a common level, as far as it goes, and the last workers go where most room is left.
 func (s *seating) spread(sc *scope, r, want int) int {
+	s.visits += 3 * len(sc.nodes)
 	level, total := s.level(sc, want)
 	s.best = s.best[:0]
 	rest := want - total
@@ -186,11 +219,11 @@ func (s *seating) spread(sc *scope, r, want int) int {
 			}
 		}
 		if n > 0 {
-			s.work.seat(r, int(node), n)
+			s.seat(r, int(node), n)
 		}
 	}
 	for _, c := range s.best {
-		s.work.seat(r, int(c.node), 1)
+		s.seat(r, int(c.node), 1)
 	}
 	return total + len(s.best)
 }
@@ -264,8 +297,8 @@ func (s *seating) offer(n int, c candidate) {
 	}
 }
 
-// visitsPerArranging bounds what other orders than that of size may cost, in looks at one node for one role; a second one is always
-// tried. With few roles on few nodes these are all orders, with many roles on many nodes one would be seconds.
+// visitsPerArranging bounds what other orders than that of size may cost, in looks at one node for one role, over all scopes; a second
+// one is always tried. With few roles on few nodes these are all orders, with many roles on many nodes one would be seconds.
 const visitsPerArranging = 20_000
 
 // arrangeAny tries the roles largest first, then other roles before the rest, as many as may be tried.
@@ -273,7 +306,7 @@ func (s *seating) arrangeAny(sc *scope, leader int) bool {
 	if r, _ := s.arrange(sc, leader, s.active); r < 0 {
 		return true
 	}
-	orders := max(2, visitsPerArranging/max(1, len(sc.nodes)*len(s.active)))
+	orders := max(2, visitsPerArranging/len(s.scopes)/max(1, len(sc.nodes)*len(s.active)))
 	for i := 1; i < min(orders, len(s.active)); i++ {
 		s.sequence = append(append(append(s.sequence[:0], s.active[i]), s.active[:i]...), s.active[i+1:]...)
 		if r, _ := s.arrange(sc, leader, s.sequence); r < 0 {
@@ -289,6 +322,7 @@ func (s *seating) addSpare(sc *scope) {
 	s.spare.empty()
 	s.spareSeats = grow(s.spareSeats, len(s.gang.Roles))
 	clear(s.spareSeats)
+	s.visits += 2 * len(sc.nodes) * len(s.active)
 	for _, r := range s.active {
 		most := 0
 		for _, node := range s.work.touched {
@@ -309,6 +343,7 @@ func (s *seating) addSpare(sc *scope) {
 
 // canMove tells whether the leader has room on the node when the workers in its way take spare seats elsewhere.
 func (s *seating) canMove(node int) bool {
+	s.visits += len(s.active)
 	row := s.besideLeader(node)
 	for _, r := range s.active {
 		here := int(s.work.workers[r][node])
@@ -324,15 +359,15 @@ func (s *seating) canMove(node int) bool {
 // move does what canMove found possible.
 func (s *seating) move(leader int) {
 	row := s.besideLeader(leader)
-	s.work.seatLeader(leader)
+	s.seatLeader(leader)
 	for _, r := range s.active {
 		here := int(s.work.workers[r][leader])
 		stay := s.requests[r].count(row, here)
 		s.requests[r].take(row, stay)
-		s.work.seat(r, leader, stay-here)
+		s.seat(r, leader, stay-here)
 		for _, node := range s.spare.touched {
 			if n := min(here-stay, int(s.spare.workers[r][node])); n > 0 && int(node) != leader {
-				s.work.seat(r, int(node), n)
+				s.seat(r, int(node), n)
 				here -= n
 			}
 		}

@@ -10,6 +10,12 @@ type Solver struct {
 	fit Fit // handed out by Fit, valid until the next call
 }
 
+// visitsPerPass bounds how many looks at one node for one role a pass over all of them may take.
+const visitsPerPass = 1 << 20
+
+// MostRoles is how many roles a gang may have that is to be laid out on so many nodes: 69 on 15,000.
+func MostRoles(nodes int) int { return max(visitsPerPass/max(nodes, 1), 16) }
+
 // Fit answers whether the whole gang fits, leader included. Exactly one of the results is nil. The Fit is valid until
 // the next call; nodes and gang must not change as long as it is used. The cost is a pass over nodes × roles; several
 // roles that do not fit at first sight add a search with a fixed bound.

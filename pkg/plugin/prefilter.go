@@ -43,7 +43,7 @@ type cycle struct {
 	named sets.Set[string]
 	// withheld means that PreFilter refused the pod for something that is no business of the ledger.
 	withheld bool
-	// took is how long asking them has taken, or an answer that the gang does not fit.
+	// took is how long asking them has taken, or the answer whether the gang fits.
 	took time.Duration
 }
 
@@ -122,14 +122,19 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		}
 	}
 	asked := c.demand.Pods.On(c.view)
+	if kinds, most := len(asked.Roles), placement.MostRoles(c.view.Len()); kinds > most {
+		c.shortage = gang.Verdict{Reason: gang.InvalidGang, Message: fmt.Sprintf("its pods are of %d kinds: on %d nodes at most %d can be laid out together", kinds, c.view.Len(), most)}
+		return nil, p.statusOf(c.shortage)
+	}
 	began := p.clock.Now()
 	fit, shortage := p.solver.Fit(c.view, asked)
 	if shortage != nil {
-		c.took = p.clock.Since(began)
 		c.shortage = p.explain(c, asked, shortage)
 		c.shortage.Message += assumption(&p.solver, c)
+		c.took = p.clock.Since(began)
 		return nil, p.statusOf(c.shortage)
 	}
+	c.took = p.clock.Since(began)
 	c.fit = fit
 	leader := pod
 	if c.demand.Upfront {

@@ -43,8 +43,11 @@ func (r *Room) Failed(w *Waiter, f Failure, now time.Time) {
 	switch {
 	case f.Took > 0 && f.Rehearsed:
 		RehearsedInVain(r, w.Turn.Gang.Namespace, f.Took, now)
-	case f.Took >= costlyAnswer:
+	case f.Took >= CostlyAnswer:
 		s.notBefore = now.Add(min(restFactor*f.Took, longestNamespaceRest)) // and nobody else pays for it
+		if w.Costly {
+			Answered(r, w.Turn.Gang.Namespace, f.Took, now)
+		}
 	default:
 		r.passes.spent += f.Took
 	}

@@ -44,7 +44,7 @@ func TestShapesThatNobodyHasSeenRestAfterRehearsals(t *testing.T) {
 			r.Began(w, now)
 			if w.Turn.Gang.Namespace == "other" {
 				others++
-				Rehearsed(r, "other", took, now)
+				Answered(r, "other", took, now)
 				r.Started(w.ID())
 				continue
 			}
@@ -67,13 +67,13 @@ func TestOneNamespaceHasATenthOfAllRehearsals(t *testing.T) {
 		if w, _ := r.Next(now, cores(1000)); w != nil {
 			r.Began(w, now)
 			spent += took
-			Rehearsed(r, "hostile", took, now)
+			Answered(r, "hostile", took, now)
 			r.Started(w.ID())
 		}
 	}
 	assert.Positive(t, spent)
 	assert.LessOrEqual(t, spent, time.Minute/9+took)
-	Rehearsed(r, "other", took, start.Add(time.Hour))
+	Answered(r, "other", took, start.Add(time.Hour))
 	assert.Len(t, r.passes.ofNamespace, 1, "whose time is over is forgotten")
 }
 
@@ -105,4 +105,47 @@ func TestWhoseAnswerIsCostlyRestsAlone(t *testing.T) {
 		require.NoError(t, r.Check(now, free))
 	}
 	assert.Equal(t, map[string]int{"costly": 2, "cheap": 4}, tried, "19 × 100 ms between the attempts of one, a pass and its rest of 19 ms between those of the other")
+}
+
+// TestOneNamespaceHasATenthOfAllCostlyAnswers: every gang is of a shape that nobody has seen, and of many roles.
+//
+// Seen failing when whoever was costly rested alone: one namespace took all of the time.
+func TestOneNamespaceHasATenthOfAllCostlyAnswers(t *testing.T) {
+	const took = 50 * time.Millisecond
+	for name, fails := range map[string]bool{"that are in vain": true, "that lead to something": false} {
+		t.Run(name, func(t *testing.T) {
+			r := New(quota.New(nil))
+			free := cores(1000)
+			spent, others := time.Duration(0), 0
+			for now := start; now.Before(start.Add(time.Minute)); now = now.Add(took) {
+				asked := asking(now.String(), "", 1, 1, 0)
+				asked.Asks.Signature, asked.Costly = now.String(), true
+				asked.Turn.Gang = gang.Key{Namespace: "hostile", Name: now.String()}
+				r.Put(now, asked)
+				cheap := asking("cheap "+now.String(), "", 1, 1, 0)
+				cheap.Asks.Signature = "cheap"
+				cheap.Turn.Gang = gang.Key{Namespace: "hostile", Name: "cheap " + now.String()}
+				r.Put(now, cheap)
+				for w, _ := r.Next(now, free); w != nil; w, _ = r.Next(now, free) {
+					r.Began(w, now)
+					switch {
+					case !w.Costly:
+						others++
+						r.Started(w.ID())
+					case fails:
+						spent += took
+						r.Failed(w, Failure{Epoch: r.Epoch(), Verdict: gang.Verdict{Reason: gang.ClusterFull}, Took: took}, now)
+					default:
+						spent += took
+						Answered(r, "hostile", took, now)
+						r.Started(w.ID())
+					}
+				}
+				require.NoError(t, r.Check(now, free))
+			}
+			assert.Positive(t, spent)
+			assert.LessOrEqual(t, spent, time.Minute/9+took)
+			assert.Equal(t, int(time.Minute/took), others, "who costs next to nothing does not rest")
+		})
+	}
 }

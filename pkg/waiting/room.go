@@ -26,9 +26,9 @@ type Request struct {
 	Turn Turn
 	// NeverPreempts as in its pod's preemptionPolicy.
 	NeverPreempts bool
-	// Rehearsed means that the framework's filters have to be asked about the whole gang, which keeps everybody else waiting. Signature
-	// then names the namespace as well.
-	Rehearsed bool
+	// Rehearsed means that the framework's filters have to be asked about the whole gang, which keeps everybody else waiting, and Costly
+	// that laying it out may: its namespace rests after that. Signature then names the namespace as well.
+	Rehearsed, Costly bool
 }
 
 // Waiter is a gang or a pod by itself that waits, for room or for its turn.
@@ -214,7 +214,7 @@ func (r *Room) join(w *Waiter, key string) {
 	s := r.signatures[key]
 	if s == nil {
 		s = &signature{key: key, demand: w.Demand, pods: w.Pods, due: true, standing: standing{rung: absent}}
-		if w.Request.Rehearsed {
+		if s.rehearses = w.Request.Rehearsed; s.rehearses || w.Costly {
 			s.costlyIn = w.Turn.Gang.Namespace
 		}
 		r.signatures[key] = s

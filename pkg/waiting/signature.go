@@ -17,11 +17,12 @@ const (
 	// restFactor is how many times as long as a rehearsal took nobody who waits is rehearsed after it: those who fail again
 	// and again keep the scheduler from everybody else for a twentieth of the time at most.
 	restFactor = 19
-	// costlyAnswer is from when on those rest alone who asked: a gang of many roles on many nodes. Cheaper ones are taken together.
-	costlyAnswer = 10 * time.Millisecond
-	// namespaceFactor is how many times as long as a rehearsal took nobody of the same namespace is rehearsed again, whatever came of
-	// it, and failedFactor if it failed; up to longestNamespaceRest. So one namespace has a tenth of all such work at most, and of
-	// that which is in vain a tenth of the twentieth.
+	// CostlyAnswer is from when on those rest alone who asked, and the others of their namespace that ask for several roles: a gang of many
+	// roles on many nodes. Cheaper ones are taken together.
+	CostlyAnswer = 10 * time.Millisecond
+	// namespaceFactor is how many times as long as a rehearsal, or a costly answer, took nobody of the same namespace is rehearsed or
+	// costly again, whatever came of it, and failedFactor if a rehearsal failed; up to longestNamespaceRest. So one namespace has a tenth of all
+	// such work at most, and of rehearsals in vain a tenth of the twentieth.
 	namespaceFactor      = 9
 	failedFactor         = 10 * restFactor
 	longestNamespaceRest = time.Minute
@@ -45,8 +46,7 @@ type signature struct {
 	gained    uint64
 	verdict   gang.Verdict
 	rehearsed bool
-	// costlyIn is the namespace of its waiters if they have to be rehearsed; else empty.
-	costlyIn string
+	cost
 	// due means that another attempt may end otherwise.
 	due bool
 	// retry is when it is due although nothing happens; zero means never.
@@ -55,6 +55,14 @@ type signature struct {
 	notBefore time.Time
 
 	standing
+}
+
+// cost is what answers for a signature may cost others.
+type cost struct {
+	// rehearses means that its waiters have to be rehearsed, and costlyIn is their namespace if that, or laying them out, may take long;
+	// else empty.
+	rehearses bool
+	costlyIn  string
 }
 
 // lacksRoom tells whether the signature lacks nothing but room on nodes.
@@ -170,7 +178,7 @@ func (r *Room) look(s *signature, now time.Time, free resource.Vector) shelf {
 // earliest is when a signature may be tried.
 func (r *Room) earliest(s *signature) time.Time {
 	at := s.notBefore
-	if s.rehearsed || s.costlyIn != "" {
+	if s.rehearsed || s.rehearses {
 		at = latest(at, r.passes.rehearsals)
 	}
 	if s.costlyIn != "" {
@@ -186,8 +194,8 @@ func latest(a, b time.Time) time.Time {
 	return a
 }
 
-// Rehearsed takes that a gang of a namespace was rehearsed, and how long that took: the namespace rests.
-func Rehearsed(r *Room, namespace string, took time.Duration, now time.Time) {
+// Answered takes that a gang of a namespace was rehearsed, or laid out at some cost, and how long that took: the namespace rests.
+func Answered(r *Room, namespace string, took time.Duration, now time.Time) {
 	r.passes.restNamespace(namespace, namespaceFactor*took, now)
 }
 
