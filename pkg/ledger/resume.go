@@ -43,7 +43,7 @@ func sumOf(runs []Run) int {
 }
 
 // resumeAll resumes the gangs whose leaders were bound at the start, the first in turn first: now it is known which nodes and
-// queues there are.
+// queues there are. Each has what it carries where it was before any seeks room elsewhere, which others carry.
 func (lc *lifecycle) resumeAll() {
 	var bound []*entry
 	for _, e := range lc.members.gangs {
@@ -52,11 +52,15 @@ func (lc *lifecycle) resumeAll() {
 		}
 	}
 	slices.SortFunc(bound, func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) })
+	for _, e := range bound {
+		nowhereElse := 0
+		lc.resumeWithin(e, &nowhereElse)
+	}
 	budget := seekAllLimit
 	for _, e := range bound {
 		own := min(budget, seekLimit)
 		budget -= own
-		lc.resumeWithin(e, &own)
+		e.unconfirmed.left = lc.slots.openSlots(e, e.unconfirmed.left, &own)
 		budget += own
 	}
 }
