@@ -270,7 +270,10 @@ func (lc *lifecycle) place(p *pod, node string, bound bool) {
 	}
 	first := p.placed == ""
 	if first {
-		p.placed = node
+		p.placed, p.started = node, lc.outcome.now
+		if at := boundAt(p.Object); !at.IsZero() && at.Before(lc.outcome.now) {
+			p.started = at // before this process
+		}
 		p.use(lc.nodes, 1)
 		lc.accounts.chargePod(p)
 		lc.waits.started(p.UID)

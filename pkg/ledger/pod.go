@@ -18,7 +18,9 @@ type pod struct {
 	Pod
 	placed string // node it is counted on; empty means none
 	bound  bool   // placed by the API server's word, not only assumed
-	shown  Part   // what the pod itself shows to be; Pod may differ if a role selects it
+	// started is when it was bound, by the API server's word if that is there, else when it was first seen with its node.
+	started time.Time
+	shown   Part // what the pod itself shows to be; Pod may differ if a role selects it
 	// picky means that its Signature does not say where it may go, and only are the nodes on which it lacked nothing but room in its last
 	// attempt: others leave nowhere else for it. nil means that somebody has looked since.
 	picky bool
@@ -100,6 +102,16 @@ func (p *pod) compare(other *pod) int {
 	default:
 		return cmp.Or(p.Created.Compare(other.Created), cmp.Compare(p.UID, other.UID))
 	}
+}
+
+// boundAt is when the API server bound a pod; zero if it does not say so.
+func boundAt(object *v1.Pod) time.Time {
+	for _, condition := range object.Status.Conditions {
+		if condition.Type == v1.PodScheduled && condition.Status == v1.ConditionTrue {
+			return condition.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
 }
 
 // use counts a pod on its node, or takes it off if sign is −1.

@@ -168,7 +168,9 @@ func (l *Ledger) reclaimFor(now time.Time, candidates []candidate, most int) (ef
 			continue
 		}
 		plan, victims, found := cluster.Plan(&l.victims.solver, &looked, request)
-		if found {
+		if !found {
+			effects = append(effects, l.protect(now, asks.ID, plan.Protection)...)
+		} else {
 			done, said := l.execute(now, asks.ID, plan)
 			if effects = append(effects, said...); done {
 				reclaims[asks.Queue] = true
@@ -237,7 +239,7 @@ func (vs *victims) holder(id types.UID) *reclaim.Holder {
 // held is a pod that has a node, as it is now.
 func (p *pod) held() reclaim.Pod {
 	return reclaim.Pod{
-		UID: p.UID, Object: p.Object, Node: p.placed, Requests: p.Requests, Priority: p.Priority, Created: p.Created,
+		UID: p.UID, Object: p.Object, Node: p.placed, Requests: p.Requests, Priority: p.Priority, Created: p.Created, Started: p.started,
 		Role: p.Role, Worker: p.Kind == Worker, Leaves: p.leaves(),
 	}
 }
@@ -349,10 +351,18 @@ func (rs *reclaims) may(asks quota.Waiter, lowest int32) bool {
 	if p := rs.members.pods[asks.ID]; p != nil && p.picky && len(p.only) == 0 {
 		return false
 	}
-	if asks.Elastic || !w.Claimed.IsZero() && rs.outcome.now.Sub(w.Claimed) < reclaimPause {
+	if asks.Elastic || rs.pauses(w) {
 		return false
 	}
 	return (asks.Priority > lowest && !w.NeverPreempts || rs.victims.reclaims[asks.Queue]) && !rs.waits.reclaims(asks.ID)
+}
+
+// pauses tells whether somebody has been looked at a moment ago, and nobody's protection has ended since.
+func (rs *reclaims) pauses(w *waiting.Waiter) bool {
+	if next := w.Protection.Next; w.Claimed.Before(next) && !rs.outcome.now.Before(next) {
+		return false
+	}
+	return !w.Claimed.IsZero() && rs.outcome.now.Sub(w.Claimed) < reclaimPause
 }
 
 // due tells whether somebody whose attempt has just failed may have something taken back at once: until then lower priorities could
@@ -418,6 +428,23 @@ func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 		looked.KeptOn = c.amounts()
 	}
 	return looked, true
+}
+
+// protect notes for how long those are protected who would have to go for a waiter, and tells its user.
+func (l *Ledger) protect(now time.Time, id types.UID, protection quota.Protection) []Effect {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.waiting.Of(id)
+	if w == nil {
+		return nil
+	}
+	l.outcome.now = now
+	former := w.Protection
+	w.Protection = protection
+	if !protection.Until.IsZero() && former.String() != protection.String() {
+		l.waits.tellAgain(w)
+	}
+	return l.settleLocked()
 }
 
 // execute lets those of a plan go, if it still holds, and tells whether they do.

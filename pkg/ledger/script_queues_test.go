@@ -193,6 +193,7 @@ func specOf(name string, w words) quota.Spec {
 		Reclaim: quota.Reclaim{Enabled: w.has("reclaim"), Budget: maybe("budget"), DeadZone: w.number("dead-zone"), Utilization: w.number("utilization"), Exempt: w.has("exempt"), DryRun: w.has("dry-run")},
 	}
 	spec.Reclaim.After, _ = time.ParseDuration(w.keys["after"])
+	spec.Reclaim.Protect, _ = time.ParseDuration(w.keys["protect"])
 	amounts := func(resourceName v1.ResourceName, unit int64) {
 		guaranteed, limit, _ := strings.Cut(w.keys[string(resourceName)], "/")
 		if guaranteed != "" {

@@ -50,7 +50,7 @@ import (
 //
 //	queue NAME [parent=NAME] [namespaces=a,b] [cpu=GUARANTEED/LIMIT] [gpu=…] [weight=N] [gangs=N] [leaders=PERCENT] [order=Fair]
 //	           [priority=N] [state=…] [minimum=PERCENT] [user-cpu=N] [user-gangs=N]
-//	           [reclaim [after=D] [budget=PERCENT] [utilization=PERCENT] [dry-run]] [dead-zone=PERCENT] [exempt]
+//	           [reclaim [after=D] [budget=PERCENT] [utilization=PERCENT] [dry-run]] [dead-zone=PERCENT] [exempt] [protect=D]
 //	                                              a queue is made or changed; a part of GUARANTEED/LIMIT may be missing
 //	queue-gone NAME, move NAMESPACE QUEUE
 //	app NAME [in=NAMESPACE] [user=NAME] [priority=N] [rank=N] driver=N [executors=N cpu=N minimum=N]

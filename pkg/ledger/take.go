@@ -115,7 +115,7 @@ func (rs *reclaims) take(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Dura
 	rs.claim(c, plan.Places)
 	rs.collections.add(c)
 	rs.accounts.queues.Promise(w.Asks.Queue, w.Asks.Demand)
-	w.Promised = true
+	w.Promised, w.Protection = true, quota.Protection{}
 	rs.keepPlaces(c, plan.Places)
 	rs.waits.tell(w, c.preemption.verdict)
 	rs.outcome.effects = append(rs.outcome.effects, evictions...)
@@ -259,6 +259,21 @@ func (l *Ledger) Nomination(uid types.UID) (node string, verdict gang.Verdict) {
 		return c.kept[0].node, c.preemption.verdict
 	}
 	return "", gang.Verdict{}
+}
+
+// Protection says until when those are protected who would have to go for a pod or its gang; empty means that this is not why nobody
+// goes.
+func (l *Ledger) Protection(uid types.UID) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.members.pods[uid]
+	if p == nil {
+		return ""
+	}
+	if w := l.waiting.Of(l.members.waiterOf(p)); w != nil {
+		return l.waits.protection(w)
+	}
+	return ""
 }
 
 // Situation tells whether a pod has a node, or is about to get one, and for whom it still has to go if an Evict was asked; empty means

@@ -97,9 +97,9 @@ func (ws *waits) verdict(w *waiting.Waiter) gang.Verdict {
 		return c.preemption.verdict
 	}
 	if v, kept := ws.waiting.KeptBy(w); kept {
-		return verdictOf(v)
+		return ws.withProtection(w, verdictOf(v))
 	}
-	why := ws.waiting.Why(w, ws.outcome.now)
+	why := ws.withProtection(w, ws.waiting.Why(w, ws.outcome.now))
 	if why.Text(true) == "" && why.Reason == gang.BehindOthers {
 		why.Detail = ws.whyLater(w)
 	}
@@ -162,6 +162,31 @@ func (ws *waits) tell(w *waiting.Waiter, verdict gang.Verdict) {
 		return
 	}
 	ws.outcome.effects = append(ws.outcome.effects, Tell{ws.members.object(w.ID()), verdict})
+}
+
+// withProtection is a verdict with until when those are protected who would have to go.
+func (ws *waits) withProtection(w *waiting.Waiter, verdict gang.Verdict) gang.Verdict {
+	if text := ws.protection(w); text != "" && (verdict.OfRoom() || verdict.Reason == gang.QueueLimit) {
+		verdict.Message += "; " + text
+	}
+	return verdict
+}
+
+// protection says until when those are protected who would have to go for a waiter; empty if that is not why nobody does.
+func (ws *waits) protection(w *waiting.Waiter) string {
+	if !w.Protection.Until.After(ws.outcome.now) {
+		return ""
+	}
+	return w.Protection.String()
+}
+
+// tellAgain lets the user of a waiter know more of what it waits for than before.
+func (ws *waits) tellAgain(w *waiting.Waiter) {
+	if verdict := ws.verdict(w); !w.Turned && (verdict.OfRoom() || verdict.Reason == gang.QueueLimit) {
+		w.Hears(verdict.Reason, w.Failed())
+		ws.members.spread(w.ID())
+		ws.outcome.effects = append(ws.outcome.effects, Tell{ws.members.object(w.ID()), verdict})
+	}
 }
 
 // sweepTells tells those who wait for something else now than they were told, the first in turn first.

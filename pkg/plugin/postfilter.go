@@ -38,19 +38,26 @@ func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.P
 		p.logger.Error(err, "Failed attempt not noted", "pod", klog.KObj(pod)) // no Refused ends so
 	}
 	node, verdict := p.ledger.Nomination(pod.UID)
+	more := p.ledger.Protection(pod.UID)
 	if node != "" {
+		more = verdict.String()
+	}
+	if more != "" { // kube-scheduler writes it
 		effects = slices.DeleteFunc(effects, func(effect ledger.Effect) bool {
 			tell, tells := effect.(ledger.Tell)
-			return tells && tell.Pod.UID == pod.UID && tell.Verdict.Reason == gang.Reclaiming
+			return tells && tell.Pod.UID == pod.UID && (tell.Verdict.Reason == gang.Reclaiming || tell.Verdict.Reason == refused.Verdict.Reason)
 		})
 	}
 	p.effects.add(effects)
 	p.pending.failed(pod, !refused.Behind && p.ledger.Waits(pod.UID))
-	if node == "" {
+	if node == "" && more == "" {
 		return clearNomination, fwk.NewStatus(fwk.Unschedulable)
 	}
+	if node == "" {
+		return clearNomination, fwk.NewStatus(fwk.Unschedulable, more)
+	}
 	nominated := &fwk.NominatingInfo{NominatedNodeName: node, NominatingMode: fwk.ModeOverride}
-	return &fwk.PostFilterResult{NominatingInfo: nominated}, fwk.NewStatus(fwk.Unschedulable, verdict.String())
+	return &fwk.PostFilterResult{NominatingInfo: nominated}, fwk.NewStatus(fwk.Unschedulable, more)
 }
 
 // Filters of kube-scheduler, by what the ledger knows of what they look at.

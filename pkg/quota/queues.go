@@ -34,6 +34,9 @@ func OfQueue(queue *v1alpha1.Queue) Spec {
 		if reclaim.Grace != nil {
 			spec.Reclaim.Grace = &reclaim.Grace.Duration
 		}
+		if reclaim.Protect != nil {
+			spec.Reclaim.Protect = reclaim.Protect.Duration
+		}
 		if reclaim.DeadZone != nil {
 			spec.Reclaim.DeadZone = int64(*reclaim.DeadZone)
 		}

@@ -35,7 +35,7 @@ spec:
   priority: 5
   state: Draining
   users: {minimumShare: 25, limit: {cpu: 2}}
-  reclaim: {enabled: true, after: 30s, grace: 1m, budget: 10, deadZone: 15, exempt: true, dryRun: true}
+  reclaim: {enabled: true, after: 30s, grace: 1m, budget: 10, deadZone: 15, exempt: true, dryRun: true, protect: 1h}
 `))
 	want := Spec{
 		Name: "etl", Parent: "team",
@@ -45,7 +45,7 @@ spec:
 		Order: Fair, Priority: 5, State: Draining,
 		Users: Users{MinimumShare: pointer[int64](25), Limit: cpu(2)},
 		Reclaim: Reclaim{
-			Enabled: true, After: 30 * time.Second, Grace: pointer(time.Minute), Budget: pointer[int64](10), DeadZone: 15, Exempt: true, DryRun: true,
+			Enabled: true, After: 30 * time.Second, Grace: pointer(time.Minute), Budget: pointer[int64](10), DeadZone: 15, Exempt: true, DryRun: true, Protect: time.Hour,
 		},
 	}
 	require.Empty(t, cmp.Diff(want, got))

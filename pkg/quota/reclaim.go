@@ -40,6 +40,8 @@ type Victim struct {
 	Priority int32
 	// Since when it holds what it holds; later goes first, because less is lost.
 	Since time.Time
+	// Started is when it began to run, by which its queue protects it.
+	Started time.Time
 	// Protected: a PodDisruptionBudget has no room for it. It goes last among its kind.
 	Protected bool
 	// Amount that comes free: for a Gang all it holds, slots and elastic workers included.
@@ -51,6 +53,8 @@ type Victim struct {
 // Request is what one waiting gang wants of what others hold.
 type Request struct {
 	Queue string
+	// Now is when it does.
+	Now time.Time
 	// Demand of the gang, and what of it does not fit: SelectVictims takes at least as much of each resource that is lacking.
 	Demand, Lacking resource.Vector
 	// Priority of the gang, and whether its PriorityClass lets it preempt in its own queue.
@@ -79,6 +83,8 @@ const (
 	NotEnough Obstacle = "NotEnough"
 	// BudgetSpent: it would be more than the queue takes back in one round.
 	BudgetSpent Obstacle = "BudgetSpent"
+	// TooYoung: what may be taken would be enough if all had run for as long as their queues protect them.
+	TooYoung Obstacle = "TooYoung"
 )
 
 // Choice is what to take: in order, and all of it or nothing.
@@ -90,6 +96,8 @@ type Choice struct {
 	Obstacle    Obstacle
 	Resource    v1.ResourceName
 	Used, Limit int64
+	// Protection is for how long the gang waits if all goes on as it is; zero unless the Obstacle is TooYoung.
+	Protection Protection
 }
 
 // String is the sentence for a user, without the obstacle.
@@ -105,6 +113,8 @@ func (c Choice) String() string {
 		return "all that may be taken back is not enough"
 	case BudgetSpent:
 		return fmt.Sprintf("%s %s would be taken back in this round, of at most %s", c.Resource, quantity(c.Resource, c.Used), quantity(c.Resource, c.Limit))
+	case TooYoung:
+		return c.Protection.String()
 	default:
 		return fmt.Sprintf("%d to take back", len(c.Victims))
 	}
@@ -117,7 +127,8 @@ func (c Choice) String() string {
 //     guarantees of the resources that are lacking. No queue, and none above it that the request comes from outside of, gets
 //     below its guarantee in a resource that is lacking. A queue within its dead zone, or exempt, is left alone.
 //     Where a queue above the request's would exceed its own guarantee, those below it give until it does not.
-//   - From its own queue, if the gang preempts: what has a lower priority.
+//     No gang goes as a whole before it has run for as long as its queue protects it.
+//   - From its own queue, if the gang preempts: what has a lower priority, however young it is.
 //
 // Slots that nobody claimed go first, then elastic workers, then whole gangs, and among each what is protected last. The
 // queue gives next that would be last in turn, and in it the lowest priority and then the youngest. What turns out not to be
@@ -132,18 +143,26 @@ func (t *Tree) SelectVictims(c Request, victims []Victim, enough func([]Victim) 
 	if s.obstacle.Obstacle != "" && !c.Preempts {
 		return s.obstacle
 	}
+	if s.takeAny(victims) {
+		return s.withinBudget()
+	}
+	if s.obstacle.Obstacle != "" {
+		return s.obstacle
+	}
+	return s.laterOn(victims)
+}
+
+// takeAny chooses what suffices and nothing that is not needed, and tells whether there is anything.
+func (s *selection) takeAny(victims []Victim) bool {
 	// What is small may leave a queue too little for a whole gang that would suffice, so others are tried without.
 	for _, kinds := range [][]Kind{{Slot, Elastic, Gang}, {Elastic, Gang}, {Slot, Gang}, {Gang}} {
 		s.chosen, s.taken, s.gangs = nil, map[*node]resource.Vector{}, map[string]resource.Vector{}
 		if s.take(kinds, victims) {
 			s.spare()
-			return s.withinBudget()
+			return true
 		}
 	}
-	if s.obstacle.Obstacle != "" {
-		return s.obstacle
-	}
-	return Choice{Obstacle: NotEnough}
+	return false
 }
 
 // selection is a Choice in the making.
@@ -157,6 +176,8 @@ type selection struct {
 	obstacle Choice
 	// above are the queues over the request's: what one below them gives and another gets changes nothing for them.
 	above map[*node]bool
+	// now is by when it is judged who is protected.
+	now time.Time
 
 	tree   *Tree
 	chosen []Victim
@@ -167,7 +188,7 @@ type selection struct {
 
 func newSelection(t *Tree, c Request, enough func([]Victim) bool) *selection {
 	s := &selection{
-		request: c, own: t.leaf(c.Queue), enough: enough, tree: t,
+		request: c, own: t.leaf(c.Queue), enough: enough, tree: t, now: c.Now,
 		above: map[*node]bool{t.root: true},
 	}
 	for name := range c.Lacking.List() {
@@ -212,7 +233,7 @@ func (s *selection) take(kinds []Kind, victims []Victim) bool {
 	byLeaf := map[*node]*[Gang + 1]*giver{}
 	for _, v := range victims {
 		leaf := s.tree.leaf(v.Queue)
-		if !slices.Contains(kinds, v.Kind) || !s.mayGive(leaf, v) {
+		if !slices.Contains(kinds, v.Kind) || !s.mayGive(leaf, v) || s.protects(leaf, v) {
 			continue
 		}
 		if byLeaf[leaf] == nil {
@@ -261,7 +282,7 @@ func (t *Tree) Allows(r Request, victims []Victim) bool {
 	s.taken, s.gangs = map[*node]resource.Vector{}, map[string]resource.Vector{}
 	for _, v := range victims {
 		leaf := t.leaf(v.Queue)
-		if !s.mayGive(leaf, v) || !s.leavesGuarantees(leaf, v) {
+		if !s.mayGive(leaf, v) || !s.leavesGuarantees(leaf, v) || s.protects(leaf, v) {
 			return false
 		}
 		s.add(leaf, v)

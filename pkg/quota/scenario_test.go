@@ -27,7 +27,7 @@ func TestScenarios(t *testing.T) {
 // script understands the commands of scenarios. Every command takes a second.
 //
 //	queue NAME [parent=NAME] [cpu=GUARANTEED/LIMIT] [memory=…] [gpu=…] [weight=N] [gangs=N] [leaders=PERCENT] [order=Fair]
-//	           [priority=N] [state=…] [minimum=PERCENT] [user-cpu=N] [reclaim] [budget=PERCENT] [dead-zone=PERCENT] [exempt]
+//	           [priority=N] [state=…] [minimum=PERCENT] [user-cpu=N] [reclaim] [budget=PERCENT] [dead-zone=PERCENT] [exempt] [protect=D]
 //	                    a queue is made or changed; a part of GUARANTEED/LIMIT may be missing
 //	nodes cpu=N [memory=N] [gpu=N]     what the cluster has
 //	gang NAME queue=NAME cpu=N [memory=N] [gpu=N] [leader=N] [user=NAME] [priority=N] [slots=N]
@@ -153,6 +153,7 @@ func specOf(name string, keys map[string]string) Spec {
 	if n := whole("dead-zone"); n != nil {
 		spec.Reclaim.DeadZone = *n
 	}
+	spec.Reclaim.Protect, _ = time.ParseDuration(keys["protect"])
 	return spec
 }
 
@@ -220,7 +221,7 @@ func (s *script) back(g *scriptGang) []string {
 		if !other.running {
 			continue
 		}
-		v := Victim{ID: other.ID, Kind: Gang, Gang: string(other.ID), Queue: other.Queue, Priority: other.Priority, Since: other.Since, Amount: other.Demand.Amount}
+		v := Victim{ID: other.ID, Kind: Gang, Gang: string(other.ID), Queue: other.Queue, Priority: other.Priority, Since: other.Since, Started: other.Since, Amount: other.Demand.Amount}
 		if other.of != "" {
 			v.Kind, v.Gang = Elastic, other.of
 			victims = append(victims, v)
@@ -237,7 +238,7 @@ func (s *script) back(g *scriptGang) []string {
 		victims = append(victims, v)
 	}
 	claim := Request{
-		Queue: g.Queue, Demand: g.Demand.Amount, Lacking: g.Demand.Amount.Missing(s.free()), Priority: g.Priority, Preempts: g.Priority > 0,
+		Queue: g.Queue, Now: s.now, Demand: g.Demand.Amount, Lacking: g.Demand.Amount.Missing(s.free()), Priority: g.Priority, Preempts: g.Priority > 0,
 	}
 	choice := s.tree.SelectVictims(claim, victims, nil)
 	if choice.Obstacle != "" {

@@ -117,6 +117,9 @@ type Reclaim struct {
 	Exempt bool
 	// DryRun: what would be taken for the queue is said and not done.
 	DryRun bool
+	// Protect is how long a gang, or a pod by itself, of the queue or one below it runs before it is taken as a whole for another queue.
+	// Zero means that it may be at once.
+	Protect time.Duration
 }
 
 // Problem is something about a queue that cannot be taken at its word.

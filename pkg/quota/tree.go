@@ -125,6 +125,7 @@ func (t *Tree) add(parent *node, spec Spec) *node {
 	for _, above := range parent.path {
 		n.state = stricter(n.state, above.state)
 		n.Reclaim.Exempt = n.Reclaim.Exempt || above.Reclaim.Exempt
+		n.Reclaim.Protect = max(n.Reclaim.Protect, above.Reclaim.Protect)
 	}
 	parent.children = append(parent.children, n)
 	t.all = append(t.all, n)
@@ -292,7 +293,7 @@ func (t *Tree) Problems() []Problem {
 }
 
 // Spec is what counts of what an administrator has said about a queue: without what Problems speaks of, and with the
-// strictest state and the exemption of those above it. false means that there is no such queue.
+// strictest state, the exemption and the longest protection of those above it. false means that there is no such queue.
 func (t *Tree) Spec(queue string) (Spec, bool) {
 	n := t.queues[queue]
 	if n == nil {

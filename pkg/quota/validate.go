@@ -64,6 +64,7 @@ func (i *inspector) clean(spec Spec) Spec {
 		spec.Reclaim.Utilization = 0
 	}
 	spec.Reclaim.After = *i.duration(name, "reclaim.after", &spec.Reclaim.After)
+	spec.Reclaim.Protect = *i.duration(name, "reclaim.protect", &spec.Reclaim.Protect)
 	if spec.Reclaim.Grace != nil {
 		spec.Reclaim.Grace = i.duration(name, "reclaim.grace", spec.Reclaim.Grace)
 	}

@@ -45,7 +45,7 @@ func TestWrongSpecsAreNamedWithTheirValueAndWhatHappensMeanwhile(t *testing.T) {
 		"numbers out of their range": {
 			specs: []Spec{{
 				Name: "etl", Weight: pointer[int64](-1), MaxRunningGangs: pointer[int64](-1), MaxLeaderShare: pointer[int64](0), Users: Users{MinimumShare: pointer[int64](101)},
-				Reclaim: Reclaim{After: -time.Second, Grace: pointer(-time.Minute), Budget: pointer[int64](200), DeadZone: -5},
+				Reclaim: Reclaim{After: -time.Second, Grace: pointer(-time.Minute), Budget: pointer[int64](200), DeadZone: -5, Protect: -time.Hour},
 			}},
 			want: []string{
 				"queue etl: maxLeaderShare: 0: must be at least 1; counts as not written",
@@ -54,6 +54,7 @@ func TestWrongSpecsAreNamedWithTheirValueAndWhatHappensMeanwhile(t *testing.T) {
 				"queue etl: reclaim.budget: 200: must be at most 100; counts as not written",
 				"queue etl: reclaim.deadZone: -5: must be at least 0; counts as not written",
 				"queue etl: reclaim.grace: -1m0s: must not be negative; counts as 0s",
+				"queue etl: reclaim.protect: -1h0m0s: must not be negative; counts as 0s",
 				"queue etl: users.minimumShare: 101: must be at most 100; counts as not written",
 				"queue etl: weight: -1: must be at least 0; counts as not written",
 			},

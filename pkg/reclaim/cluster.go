@@ -95,7 +95,7 @@ func (c *Cluster) preempts(w *Waiter) bool { return !w.NeverPreempts && w.Asks.P
 func (c *Cluster) Request(w *Waiter) (quota.Request, bool) {
 	spec, _ := c.Queues.Spec(w.Asks.Queue)
 	r := quota.Request{
-		Queue: w.Asks.Queue, Demand: w.Asks.Demand.Amount, Priority: w.Asks.Priority,
+		Queue: w.Asks.Queue, Now: c.Now, Demand: w.Asks.Demand.Amount, Priority: w.Asks.Priority,
 		Preempts: c.preempts(w), Early: c.Now.Sub(w.Since) < spec.Reclaim.After, Taken: c.Taken[w.Asks.Queue],
 	}
 	if !r.Preempts && (r.Early || !spec.Reclaim.Enabled) {

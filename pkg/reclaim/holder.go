@@ -26,6 +26,8 @@ type Pod struct {
 	Requests resource.Vector
 	Priority int32
 	Created  time.Time
+	// Started is when it was bound.
+	Started time.Time
 	// Role of a worker; Worker is false for a leader and for a pod by itself.
 	Role   string
 	Worker bool
@@ -95,7 +97,7 @@ func compareBool(a, b bool) int {
 func (h *Holder) divide() {
 	add := func(kind quota.Kind, id types.UID, priority int32, since time.Time, amount resource.Vector, pods []Pod) {
 		leaves := h.Leaves || slices.ContainsFunc(pods, func(p Pod) bool { return p.Leaves })
-		v := Victim{Holder: h, Pods: pods, leaves: leaves, Victim: quota.Victim{ID: id, Kind: kind, Gang: h.Key.String(), Priority: priority, Since: since, Amount: amount}}
+		v := Victim{Holder: h, Pods: pods, leaves: leaves, Victim: quota.Victim{ID: id, Kind: kind, Gang: h.Key.String(), Priority: priority, Since: since, Started: startOf(pods), Amount: amount}}
 		h.victims = append(h.victims, v)
 	}
 	if !h.Gang {
@@ -117,6 +119,16 @@ func (h *Holder) divide() {
 	if len(h.Pods) > 0 {
 		add(quota.Gang, "gang of "+h.ID, h.Priority, h.Created, whole, h.Pods)
 	}
+}
+
+// startOf is when the first of some pods was bound.
+func startOf(pods []Pod) (first time.Time) {
+	for _, p := range pods {
+		if first.IsZero() || p.Started.Before(first) {
+			first = p.Started
+		}
+	}
+	return first
 }
 
 // expendable are the youngest workers beyond those that the gang needs to go on, of each role: indexes into Pods.

@@ -31,6 +31,8 @@ type Plan struct {
 	Places []Place
 	// Overtaken is whose collection it takes over; empty means nobody's.
 	Overtaken types.UID
+	// Protection is why nothing may be taken yet; zero means that it is not for protection.
+	Protection quota.Protection
 	// instead is what it takes when nobody has to go.
 	instead string
 	title   string // of the waiter: namespace/name
@@ -44,8 +46,8 @@ type Place struct {
 }
 
 // Plan selects who has to go so that a waiter fits: nobody, where what is leaving already will do, or what is kept for somebody of
-// its queue who goes after it. It is false if nothing that may be taken makes it fit, or if it fits as it is. looked is how
-// many were looked through for it.
+// its queue who goes after it. It is false if nothing that may be taken makes it fit, or if it fits as it is, and then has no more than a
+// Protection. looked is how many were looked through for it.
 func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan Plan, looked int, found bool) {
 	defer c.Queues.Simulate(c.Coming)()
 	t := c.whatIf(solver, w, nil)
@@ -59,10 +61,11 @@ func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan
 	}
 	candidates := c.candidates(r)
 	looked = len(candidates)
-	plan = Plan{Request: r, Chosen: c.Queues.SelectVictims(r, candidates, t.enough).Victims, title: w.Title}
-	if len(plan.Chosen) == 0 {
-		return Plan{}, looked, false
+	choice := c.Queues.SelectVictims(r, candidates, t.enough)
+	if len(choice.Victims) == 0 {
+		return Plan{Protection: choice.Protection}, looked, false
 	}
+	plan = Plan{Request: r, Chosen: choice.Victims, title: w.Title}
 	if plan.Places, found = t.places(plan.Chosen); !found {
 		return Plan{}, looked, false
 	}

@@ -38,6 +38,9 @@ type Waiter struct {
 	Since time.Time
 	// Claimed is when it was last tried to take something back for it; zero means never.
 	Claimed time.Time
+	// Protection is for how long those are protected who would have to go for it, when that was last tried; zero means that it is not why
+	// nobody goes.
+	Protection quota.Protection
 	// Passed is when room was last collected for it in vain; zero means never.
 	Passed time.Time
 	// Told is the reason that its user has heard last; empty means none.

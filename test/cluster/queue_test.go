@@ -28,7 +28,7 @@ func queuesAreChecked(t *testing.T, c *Cluster) {
 
 	const all = `{parent: team, namespaces: [etl-1], namespaceSelector: {matchLabels: {team: etl}}, guaranteed: {cpu: 1500m, memory: 2Gi}, limit: {cpu: 4, nvidia.com/gpu: 0},
 		perNamespace: {guaranteed: {cpu: 1}, limit: {cpu: 2}, weight: 0, maxRunningGangs: 1, maxLeaderShare: 50}, weight: 0, maxRunningGangs: 0, maxLeaderShare: 20, order: Fair, priority: -5, state: Draining, users: {minimumShare: 25, limit: {cpu: 2}, maxRunningGangs: 3},
-		reclaim: {enabled: true, after: 30s, grace: 1m30s, budget: 10, deadZone: 0, exempt: true, dryRun: true, utilization: 80}, placement: SingleZone}`
+		reclaim: {enabled: true, after: 30s, grace: 1m30s, budget: 10, deadZone: 0, exempt: true, dryRun: true, protect: 10m, utilization: 80}, placement: SingleZone}`
 	tests := map[string]struct {
 		name, spec string
 		want       []string // all of them stand in the refusal; none means that the object is accepted
@@ -54,6 +54,7 @@ func queuesAreChecked(t *testing.T, c *Cluster) {
 		"a state nobody knows":                  {spec: `{state: Shut}`, want: []string{"spec.state", `"Open", "Draining", "Stopped"`}},
 		"a placement nobody knows":              {spec: `{placement: Tetris}`, want: []string{"spec.placement"}},
 		"a negative wait":                       {spec: `{reclaim: {after: -1s}}`, want: []string{"spec.reclaim.after", "must not be negative"}},
+		"a negative protection":                 {spec: `{reclaim: {protect: -1s}}`, want: []string{"spec.reclaim.protect", "must not be negative"}},
 		"a wait without a unit":                 {spec: `{reclaim: {grace: "5"}}`, want: []string{"spec.reclaim.grace"}},
 		"a field that does not exist":           {spec: `{garanteed: {cpu: 1}}`, want: []string{"garanteed"}},
 		"the same namespace twice in one queue": {spec: `{namespaces: [a, a]}`, want: []string{"spec.namespaces", "Duplicate"}},

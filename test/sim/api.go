@@ -187,6 +187,7 @@ func (a *api) bind(key string, uid types.UID, node string, annotations map[strin
 	bound := a.changePod(pod, func(pod *v1.Pod) {
 		pod.Spec.NodeName = node
 		pod.Status.NominatedNodeName = ""
+		pod.Status.Conditions = withCondition(pod.Status.Conditions, v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionTrue, LastTransitionTime: metav1.Now().Rfc3339Copy()})
 		if len(annotations) > 0 {
 			merged := maps.Clone(pod.Annotations)
 			if merged == nil {

@@ -78,6 +78,9 @@ func (w *World) drawQueue(name, parent string) quota.Spec {
 		grace := c.between(time.Second, time.Minute)
 		spec.Reclaim.Grace = &grace
 	}
+	if c.happens(0.3) {
+		spec.Reclaim.Protect = c.between(10*time.Second, 2*time.Minute)
+	}
 	return spec
 }
 
@@ -133,6 +136,7 @@ func (w *World) arrange(layout ledger.Queues) {
 
 // arrange tells a replica of queues.
 func (r *replica) arrange(layout ledger.Queues) {
+	r.former = append(r.former, formerLayout{r.layout, time.Now()})
 	r.layout = layout
 	r.told.changes++
 	r.world.trace.add("%s: hears of queues %s", r.name, textOf(layout))
@@ -155,9 +159,9 @@ func (r *replica) arrange(layout ledger.Queues) {
 func textOf(layout ledger.Queues) string {
 	var b strings.Builder
 	for _, s := range layout.Specs {
-		fmt.Fprintf(&b, "[%s in %q: guaranteed %v, limit %v, weight %s, gangs %s, leaders %s, %s, %s, reclaim %v after %s, grace %s, budget %s, dead zone %d, exempt %v, dry run %v] ",
+		fmt.Fprintf(&b, "[%s in %q: guaranteed %v, limit %v, weight %s, gangs %s, leaders %s, %s, %s, reclaim %v after %s, grace %s, budget %s, dead zone %d, exempt %v, dry run %v, protect %s] ",
 			s.Name, s.Parent, s.Guaranteed, s.Limit, optional(s.Weight), optional(s.MaxRunningGangs), optional(s.MaxLeaderShare), s.Order, s.State,
-			s.Reclaim.Enabled, s.Reclaim.After, optional(s.Reclaim.Grace), optional(s.Reclaim.Budget), s.Reclaim.DeadZone, s.Reclaim.Exempt, s.Reclaim.DryRun)
+			s.Reclaim.Enabled, s.Reclaim.After, optional(s.Reclaim.Grace), optional(s.Reclaim.Budget), s.Reclaim.DeadZone, s.Reclaim.Exempt, s.Reclaim.DryRun, s.Reclaim.Protect)
 	}
 	return b.String() + fmt.Sprint(layout.Namespaces)
 }
@@ -170,17 +174,19 @@ func optional[T any](value *T) string {
 }
 
 // way is a queue and all above it, as a replica has been told; what belongs to nothing is Unassigned.
-func (r *replica) way(namespace string) []quota.Spec {
+func (r *replica) way(namespace string) []quota.Spec { return wayIn(r.layout, namespace) }
+
+func wayIn(layout ledger.Queues, namespace string) []quota.Spec {
 	find := func(name string) int {
-		return slices.IndexFunc(r.layout.Specs, func(s quota.Spec) bool { return s.Name == name })
+		return slices.IndexFunc(layout.Specs, func(s quota.Spec) bool { return s.Name == name })
 	}
-	at := find(r.layout.Namespaces[namespace])
+	at := find(layout.Namespaces[namespace])
 	if at < 0 {
 		return []quota.Spec{{Name: quota.Unassigned}}
 	}
 	var way []quota.Spec
-	for ; at >= 0; at = find(r.layout.Specs[at].Parent) {
-		way = append(way, r.layout.Specs[at])
+	for ; at >= 0; at = find(layout.Specs[at].Parent) {
+		way = append(way, layout.Specs[at])
 	}
 	return way
 }
@@ -371,6 +377,7 @@ func (k *crew) asks() quota.Demand {
 func (w *World) evicted(by *replica, pod *v1.Pod) {
 	w.stats.Evictions++
 	by.claim(pod)
+	by.checkProtected(pod)
 	w.replace(pod)
 	if w.climate.dryRun {
 		w.fail("dry run", "%s: %s is evicted although every queue only says what it would take back", by.name, keyOf(pod))

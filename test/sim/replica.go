@@ -84,6 +84,8 @@ type replica struct {
 	// layout is the queues that it knows, and arrivals those that it will hear of, in order.
 	layout   ledger.Queues
 	arrivals []ledger.Queues
+	// former are the queues that it knew before, the oldest first.
+	former []formerLayout
 	// ghosts are pods that its scheduler's cache goes on counting although they are gone: pod -> where.
 	ghosts map[types.UID]ghost
 	// claims is what others have had to go for.

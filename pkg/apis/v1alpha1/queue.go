@@ -242,6 +242,12 @@ type QueueReclaim struct {
 	// +kubebuilder:default=false
 	Exempt bool `json:"exempt,omitempty"`
 
+	// Protect is how long a gang, or a pod by itself, of the queue or one below it runs before it is taken back as a whole for another
+	// queue. The longest of the queue and those above it counts. Without it the youngest goes first, however young it is.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must not be negative"
+	Protect *metav1.Duration `json:"protect,omitempty"`
+
 	// DryRun: what would be taken for the queue is said and not done.
 	// +optional
 	// +kubebuilder:default=false
