@@ -73,6 +73,33 @@ type QueueStanding struct {
 	quota.Usage
 	// Reasons are why those who wait in it and below it do: reason -> gangs and pods.
 	Reasons map[gang.Reason]int
+	// First are the first of those who wait in the queue itself, mostNamed at most.
+	First []QueueWaiter
+}
+
+// mostNamed is how many of those who wait in a queue are named at most.
+const mostNamed = 100
+
+// QueueWaiter is who waits in a queue.
+type QueueWaiter struct {
+	// Namespace and Name are of the pod that is tried.
+	Namespace, Name string
+	Reason          gang.Reason
+	asks            *quota.Waiter // which does not change, but for its Queue
+}
+
+// compare orders the waiters of one queue as it would call them if it had given nobody anything yet.
+func (w QueueWaiter) compare(other QueueWaiter) int {
+	elastic := func(w QueueWaiter) int {
+		if w.asks.Elastic {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(
+		cmp.Compare(other.asks.Priority, w.asks.Priority), cmp.Compare(elastic(w), elastic(other)), cmp.Compare(other.asks.Rank, w.asks.Rank),
+		w.asks.Since.Compare(other.asks.Since), cmp.Compare(w.asks.ID, other.asks.ID),
+	)
 }
 
 // Shares are what every queue, with all below it, would hold if everything could be divided at will.
@@ -95,11 +122,25 @@ func (l *Ledger) Shares() map[string]resource.Vector {
 
 // Queues are all queues, by name, and what is wrong with what was said of them. The Unassigned one is among them.
 func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
+	standings, problems, waiters := l.standings()
+	for i := range standings { // without the lock: there may be many thousands
+		first := waiters[standings[i].Name]
+		slices.SortFunc(first, QueueWaiter.compare)
+		standings[i].First = first[:min(len(first), mostNamed)]
+	}
+	return standings, problems
+}
+
+// standings are all queues, and all who wait in each of them, in no order.
+func (l *Ledger) standings() (standings []QueueStanding, _ []quota.Problem, waiters map[string][]QueueWaiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	waiters = map[string][]QueueWaiter{}
 	reasons := map[string]map[gang.Reason]int{} // queue -> reason -> waiters
 	for w := range l.waiting.All() {
 		reason := l.waits.reason(w)
+		object := l.members.object(w.ID())
+		waiters[w.Asks.Queue] = append(waiters[w.Asks.Queue], QueueWaiter{Namespace: object.Namespace, Name: object.Name, Reason: reason, asks: &w.Asks})
 		for name := w.Asks.Queue; ; {
 			if reasons[name] == nil {
 				reasons[name] = map[gang.Reason]int{}
@@ -111,10 +152,9 @@ func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 			}
 		}
 	}
-	var standings []QueueStanding
 	for _, name := range l.accounts.queues.Names() {
 		usage, _ := l.accounts.queues.Usage(name)
-		standings = append(standings, QueueStanding{name, usage, reasons[name]})
+		standings = append(standings, QueueStanding{Name: name, Usage: usage, Reasons: reasons[name]})
 	}
-	return standings, l.accounts.queues.Problems()
+	return standings, l.accounts.queues.Problems(), waiters
 }

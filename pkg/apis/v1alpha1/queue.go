@@ -295,9 +295,26 @@ type QueueStatus struct {
 	// +optional
 	TopReason string `json:"topReason,omitempty"`
 
+	// Waiters are the first of those who wait in the queue itself, a hundred at most: by priority, then rank, whole gangs before
+	// elastic workers, and the longest wait first. What users and guarantees have got already may call another before them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Waiters []QueueWaiter `json:"waiters,omitempty"`
+
 	// Columns are what kubectl get shows of the above.
 	// +optional
 	Columns QueueColumns `json:"columns,omitempty"`
+}
+
+// QueueWaiter is a gang, or a pod by itself, that waits.
+type QueueWaiter struct {
+	// Namespace of its pods.
+	Namespace string `json:"namespace"`
+	// Name of the driver, of the pod by itself, or of the pod that is tried for a gang without a leader.
+	Name string `json:"name"`
+	// Reason why it waits.
+	Reason string `json:"reason"`
 }
 
 // QueueColumns are texts for kubectl get.

@@ -175,11 +175,13 @@ func TestTheStatusOfAQueueSaysHowItStands(t *testing.T) {
 			Borrowed: resource.Vector{CPU: 1500, Memory: 6 << 30, Pods: 7},
 		},
 		Reasons: map[gang.Reason]int{gang.QueueLimit: 1, gang.ClusterFull: 1, gang.BehindOthers: 1},
+		First:   []ledger.QueueWaiter{{Namespace: "etl-prod", Name: "nightly", Reason: gang.QueueLimit}},
 	}
 	status, err := json.Marshal(statusOfQueue(nil, standing, resource.Vector{CPU: 2049, Memory: 5<<30 + 7}))
 	require.NoError(t, err)
 	require.JSONEq(t, `{"used":{"cpu":"3500m","memory":"6Gi","nvidia.com/gpu":"0","pods":"7"},"guaranteed":{"cpu":"2"},"fairShare":{"cpu":"2","memory":"5Gi"},
 		"borrowed":{"cpu":"1500m","memory":"6Gi"},"running":2,"waiting":3,"topReason":"BehindOthers",
+		"waiters":[{"namespace":"etl-prod","name":"nightly","reason":"QueueLimit"}],
 		"columns":{"cpu":"3500m/2/8","memory":"6Gi/-/-","borrowed":"cpu 1500m, memory 6Gi"}}`, string(status))
 }
 

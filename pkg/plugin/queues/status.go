@@ -234,6 +234,9 @@ func statusOfQueue(conditions []metav1.Condition, standing *ledger.QueueStanding
 	}
 	status.Running, status.Waiting = standing.Gangs, int64(standing.Waiting)
 	status.TopReason = topReason(standing.Reasons)
+	for _, w := range standing.First {
+		status.Waiters = append(status.Waiters, v1alpha1.QueueWaiter{Namespace: w.Namespace, Name: w.Name, Reason: string(w.Reason)})
+	}
 	status.Guaranteed = v1.ResourceList{}
 	status.Used = standing.Used.List()
 	for _, amounts := range []quota.Amounts{standing.Guaranteed, standing.Limit} {
