@@ -95,6 +95,8 @@ func TestKeysOfSelectorsGoWithTheirLastUser(t *testing.T) {
 }
 
 // TestWhoSelectsLooksAtItsOwnNamespaceOnly: the first who selects by a key pays for a look at pods, and not at those of others.
+//
+// Seen failing when all pods were looked at.
 func TestWhoSelectsLooksAtItsOwnNamespaceOnly(t *testing.T) {
 	s := newScale(1)
 	other := s.pod(Lone, "", 1)

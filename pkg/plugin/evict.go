@@ -97,16 +97,14 @@ func (e *effects) takeBack(ctx context.Context, evict ledger.Evict) (settled, go
 		return true, true
 	case apierrors.IsNotFound(err):
 		return true, true
-	case ctx.Err() != nil:
-		p.logger.V(2).Info("Eviction put off", "pod", klog.KObj(pod), "reason", err)
-		return false, true
 	case apierrors.IsTooManyRequests(err) || apierrors.IsConflict(err):
 		// A conflict means that another has its name, too: then the ledger soon knows that this one need not go.
 		p.logger.V(2).Info("Eviction put off", "pod", klog.KObj(pod), "reason", err)
 		return false, false
 	default:
 		p.logger.Error(err, "Pod not evicted", "pod", klog.KObj(pod))
-		return false, false
+		var answered apierrors.APIStatus
+		return false, !errors.As(err, &answered) // without an answer nobody knows
 	}
 }
 
