@@ -24,6 +24,7 @@ const tellsPerSweep = 500
 type waits struct {
 	waiting     *waiting.Room
 	collections *collections
+	scaleUps    *scaleUps
 	seniority   seniority
 
 	nodes    *inventory.Nodes
@@ -88,6 +89,11 @@ func (ws *waits) reason(w *waiting.Waiter) gang.Reason {
 	if ws.reclaims(w.ID()) {
 		return gang.Reclaiming
 	}
+	if _, kept := ws.waiting.KeptBy(w); !kept {
+		if refused, rests := ws.scaleUps.refused(w); rests {
+			return refused.Reason
+		}
+	}
 	return ws.waiting.Reason(w)
 }
 
@@ -98,6 +104,9 @@ func (ws *waits) verdict(w *waiting.Waiter) gang.Verdict {
 	}
 	if v, kept := ws.waiting.KeptBy(w); kept {
 		return ws.withProtection(w, verdictOf(v))
+	}
+	if refused, rests := ws.scaleUps.refused(w); rests {
+		return refused
 	}
 	why := ws.withProtection(w, ws.waiting.Why(w, ws.outcome.now))
 	if why.Text(true) == "" && why.Reason == gang.BehindOthers {
