@@ -40,6 +40,8 @@ type World struct {
 	released map[types.UID]bool
 	// jobs are pods that a Job replaces when they are evicted, and what they ask for.
 	jobs map[types.UID]size
+	// daemon is the one that is being played; nil most of the time.
+	daemon *daemon
 	// usurped are pods that another scheduler has bound.
 	usurped map[types.UID]bool
 	// dead are nodes whose kubelet does not run.
