@@ -582,7 +582,7 @@ func (w *world) think(p Pod) {
 	if !attempt.Gang || !attempt.Demand.Verdict.Passes() {
 		return
 	}
-	if node, slots, fits := w.plan(attempt.View, p, attempt.Demand); fits {
+	if node, slots, fits := w.plan(attempt.View, p, attempt.Demand); fits && (node != "" || !attempt.Demand.Upfront) {
 		w.planned = &plannedGang{p.UID, attempt.Demand, attempt.Edition, node, slots}
 	}
 }

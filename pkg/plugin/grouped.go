@@ -123,7 +123,7 @@ func (d *draft) reserve(state fwk.CycleState, role string, pod *v1.Pod, node str
 	p := d.plugin
 	if !d.committed {
 		d.committed = true
-		if d.err = p.apply(ledger.Admitted{Leader: d.plan.demand.Leader, Slots: d.plan.slots, Took: d.plan.took}); d.err == nil {
+		if d.err = p.apply(ledger.Admitted{Leader: d.plan.demand.Leader, Slots: d.plan.slots, Edition: d.plan.edition, Took: d.plan.took}); d.err == nil {
 			p.logger.V(2).Info("Gang admitted", "gang", klog.KObj(pod), "node", node, "slots", len(d.plan.slots))
 		}
 	}
@@ -157,7 +157,7 @@ func noteLater(state fwk.CycleState, c *cycle, pod *v1.Pod) {
 // refused are those that lack room by the ledger's word. Those that others refuse as well take nothing back.
 func (l later) refused(p *Plugin) (refused []ledger.Refused) {
 	for pod, c := range l {
-		one := ledger.Refused{UID: pod.UID, Epoch: c.view.Epoch, Verdict: c.seats.Verdict}
+		one := ledger.Refused{UID: pod.UID, Epoch: c.view.Epoch, Edition: c.edition, Verdict: c.seats.Verdict}
 		if one.Verdict.Passes() {
 			asked := placement.Gang{Leader: &placement.Member{Name: "pod", Request: c.request, Eligible: c.view.Eligible(pod)}}
 			_, shortage := p.solver.Fit(c.view, asked)
@@ -185,7 +185,7 @@ func (p *Plugin) PodGroupPostFilter(_ context.Context, state fwk.PodGroupCycleSt
 		return nil, fwk.NewStatus(fwk.Unschedulable)
 	}
 	c := d.plan
-	refused := ledger.Refused{UID: d.pod, Epoch: c.view.Epoch, Verdict: c.shortage, Rehearsed: c.rehearsed, Took: c.took}
+	refused := ledger.Refused{UID: d.pod, Epoch: c.view.Epoch, Edition: c.edition, Verdict: c.shortage, Rehearsed: c.rehearsed, Took: c.took}
 	if c.shortage.Passes() && !c.withheld {
 		// There is room by the ledger. Either the scheduler's snapshot is behind, or its filters know better.
 		refused.Verdict = gang.Verdict{Reason: gang.Constraints, Message: "kube-scheduler finds nodes for fewer pods of the gang than start together"}

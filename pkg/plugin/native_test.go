@@ -142,6 +142,7 @@ func (w *whole) create(objects ...runtime.Object) {
 		var err error
 		switch object := object.(type) {
 		case *v1.Pod:
+			object.CreationTimestamp = metav1.Now()
 			_, err = w.client.CoreV1().Pods(object.Namespace).Create(w.t.Context(), object, metav1.CreateOptions{})
 		case *schedulingv1beta1.PodGroup:
 			_, err = w.client.SchedulingV1beta1().PodGroups(object.Namespace).Create(w.t.Context(), object, metav1.CreateOptions{})
@@ -211,6 +212,7 @@ func TestKubeSchedulerStartsNativeGroupsWhole(t *testing.T) {
 func TestKubeSchedulerLetsTheRestOfANativeGroupFollow(t *testing.T) {
 	wholeScheduler(t, nodes(8, "a"), func(w *whole) {
 		w.group("g", 2, 4, 2, 0)
+		w.after(10 * time.Second)
 		w.group("basic", 0, 3, 1, 0)
 		w.after(30 * time.Second)
 		assert.Equal(t, 4, w.bound("g", 4))
@@ -227,6 +229,40 @@ func TestKubeSchedulerTakesBackForANativeGroup(t *testing.T) {
 		w.after(30 * time.Second)
 		assert.Equal(t, 2, w.bound("g", 2))
 		assert.ElementsMatch(t, []string{"low-a", "low-b"}, w.evicted)
+	})
+}
+
+func TestKubeSchedulerTakesBackForTheRestOfANativeGroup(t *testing.T) {
+	for name, minCount := range map[string]int32{"gang": 2, "basic": 0} {
+		t.Run(name, func(t *testing.T) {
+			objects := nodes(4, "a", "b", "c")
+			for _, node := range []string{"a", "b", "c"} {
+				objects = append(objects, on(node, lone("low-"+node, 3)))
+			}
+			wholeScheduler(t, objects, func(w *whole) {
+				w.group("g", minCount, 3, 3, 100)
+				w.after(time.Minute)
+				assert.Equal(t, 3, w.bound("g", 3))
+				assert.ElementsMatch(t, []string{"low-a", "low-b", "low-c"}, w.evicted)
+			})
+		})
+	}
+}
+
+func TestKubeSchedulerStartsANativeGroupOfPodsOfSeveralGangs(t *testing.T) {
+	wholeScheduler(t, nodes(8, "a"), func(w *whole) {
+		leader := on("a", driver("d"))
+		w.create(leader, nativeGroup("g", 3))
+		for _, name := range []string{"g-0", "g-1"} {
+			pod := executor(name, "d", 1)
+			pod.Spec.SchedulingGroup = &v1.PodSchedulingGroup{PodGroupName: ptr.To("g")}
+			w.create(pod)
+		}
+		w.after(30 * time.Second)
+		assert.Zero(t, w.bound("g", 2), "there are only two")
+		w.create(nativeMember("g-2", "g", 1))
+		w.after(30 * time.Second)
+		assert.Equal(t, 3, w.bound("g", 3))
 	})
 }
 

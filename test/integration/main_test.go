@@ -16,7 +16,7 @@ import (
 
 const (
 	// patience is how long anything may take that happens at all; a busy machine needs seconds.
-	patience = 45 * time.Second
+	patience = 3 * time.Minute
 	// look is how often a condition is looked at that cannot be watched.
 	look = 20 * time.Millisecond
 )
