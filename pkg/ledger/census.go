@@ -9,6 +9,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 // Standing is how one gang stands, for people and checks.
@@ -104,57 +105,62 @@ func (w QueueWaiter) compare(other QueueWaiter) int {
 
 // Shares are what every queue, with all below it, would hold if everything could be divided at will.
 func (l *Ledger) Shares() map[string]resource.Vector {
-	l.mu.Lock()
-	specs, capacity, wanted := l.accounts.layout.Specs, l.nodes.Capacity(), map[string]resource.Vector{}
-	for _, name := range l.accounts.queues.Names() {
-		usage, _ := l.accounts.queues.Usage(name)
-		wanted[name] = usage.Own
-	}
-	for w := range l.waiting.All() {
+	wanted := map[string]resource.Vector{}
+	queues, specs, capacity := l.standing(func(w *waiting.Waiter) {
 		wanted[w.Asks.Queue] = wanted[w.Asks.Queue].Add(w.Asks.Demand.Amount)
+	})
+	for _, name := range queues.Names() {
+		usage, _ := queues.Usage(name)
+		wanted[name] = wanted[name].Add(usage.Own)
 	}
-	l.mu.Unlock()
-
-	tree := quota.New(specs) // of its own: it takes milliseconds
+	tree := quota.New(specs)
 	tree.SetCapacity(capacity)
 	return tree.Shares(wanted)
 }
 
-// Queues are all queues, by name, and what is wrong with what was said of them. The Unassigned one is among them.
-func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
-	standings, problems, waiters := l.standings()
-	for i := range standings { // without the lock: there may be many thousands
-		first := waiters[standings[i].Name]
-		slices.SortFunc(first, QueueWaiter.compare)
-		standings[i].First = first[:min(len(first), mostNamed)]
-	}
-	return standings, problems
-}
-
-// standings are all queues, and all who wait in each of them, in no order.
-func (l *Ledger) standings() (standings []QueueStanding, _ []quota.Problem, waiters map[string][]QueueWaiter) {
+// standing is how the queues stand, what is said of them, and what nodes have, at a moment at which everybody is counted who waits. What
+// follows from that takes milliseconds where there are many queues, and needs no lock.
+func (l *Ledger) standing(count func(*waiting.Waiter)) (queues *quota.Tree, specs []quota.Spec, capacity resource.Vector) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	waiters = map[string][]QueueWaiter{}
-	reasons := map[string]map[gang.Reason]int{} // queue -> reason -> waiters
 	for w := range l.waiting.All() {
-		reason := l.waits.reason(w)
+		count(w)
+	}
+	return l.accounts.queues.Standing(), l.accounts.layout.Specs, l.nodes.Capacity()
+}
+
+// Queues are all queues, by name, and what is wrong with what was said of them. The Unassigned one is among them.
+func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
+	waiters := map[string][]QueueWaiter{} // queue -> who waits in the queue itself
+	queues, _, _ := l.standing(func(w *waiting.Waiter) {
 		object := l.members.object(w.ID())
-		waiters[w.Asks.Queue] = append(waiters[w.Asks.Queue], QueueWaiter{Namespace: object.Namespace, Name: object.Name, Reason: reason, asks: &w.Asks})
-		for name := w.Asks.Queue; ; {
+		waiters[w.Asks.Queue] = append(waiters[w.Asks.Queue], QueueWaiter{Namespace: object.Namespace, Name: object.Name, Reason: l.waits.reason(w), asks: &w.Asks})
+	})
+	reasons := map[string]map[gang.Reason]int{} // queue -> reason -> waiters
+	for queue, own := range waiters {
+		counts := map[gang.Reason]int{}
+		for _, w := range own {
+			counts[w.Reason]++
+		}
+		for name := queue; ; {
 			if reasons[name] == nil {
 				reasons[name] = map[gang.Reason]int{}
 			}
-			reasons[name][reason]++
-			spec, _ := l.accounts.queues.Spec(name)
+			for reason, number := range counts {
+				reasons[name][reason] += number
+			}
+			spec, _ := queues.Spec(name)
 			if name = spec.Parent; name == "" {
 				break
 			}
 		}
 	}
-	for _, name := range l.accounts.queues.Names() {
-		usage, _ := l.accounts.queues.Usage(name)
-		standings = append(standings, QueueStanding{Name: name, Usage: usage, Reasons: reasons[name]})
+	var standings []QueueStanding
+	for _, name := range queues.Names() {
+		first := waiters[name]
+		slices.SortFunc(first, QueueWaiter.compare)
+		usage, _ := queues.Usage(name)
+		standings = append(standings, QueueStanding{Name: name, Usage: usage, Reasons: reasons[name], First: first[:min(len(first), mostNamed)]})
 	}
-	return standings, l.accounts.queues.Problems(), waiters
+	return standings, queues.Problems()
 }

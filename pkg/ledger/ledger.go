@@ -77,14 +77,17 @@ func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 
 // apply lets one event happen; due means that somebody waits by it who does not wait for a tick to have something taken back.
 func (l *Ledger) apply(now time.Time, event Event) (effects []Effect, due bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
-	err = l.applyLocked(event)
-	if refused, fails := event.(Refused); fails {
-		due = l.reclaims.due(refused.UID)
+	if seen, changes := event.(QueuesSeen); changes {
+		event = arrangement{seen, quota.New(seen.Queues.Specs)} // takes milliseconds, and nothing of the ledger
 	}
-	return l.settleLocked(), due, err
+	effects = l.hold(now, func() {
+		err = l.applyLocked(event)
+		if refused, fails := event.(Refused); fails {
+			due = l.reclaims.due(refused.UID)
+		}
+		l.settleLocked()
+	})
+	return effects, due, err
 }
 
 // View returns the nodes as they are now.
@@ -114,8 +117,8 @@ func (l *Ledger) applyLocked(event Event) error {
 	case GroupGone:
 		delete(l.upfronts.groups, e.Key)
 		l.upfronts.muster(e.Key)
-	case QueuesSeen:
-		l.arrangeLocked(e.Queues)
+	case arrangement:
+		l.arrangeLocked(e.Queues, e.tree)
 	case BudgetSeen:
 		l.victims.forgetBudget(e.Budget.Namespace, e.Budget.Name)
 		l.victims.budgets[e.Budget.Namespace] = append(l.victims.budgets[e.Budget.Namespace], e.Budget)
@@ -188,7 +191,7 @@ func sorted(pods map[types.UID]*pod) []*pod {
 
 // settleLocked ends an event: slots leave nodes that cannot keep them, room that came back goes to slots without a home
 // first and then opens a new epoch, and the next waiter gets its try.
-func (l *Ledger) settleLocked() []Effect {
+func (l *Ledger) settleLocked() {
 	l.accounts.queues.SetCapacity(l.nodes.Capacity())
 	if l.members.synced {
 		l.collections.check()
@@ -209,13 +212,12 @@ func (l *Ledger) settleLocked() []Effect {
 		case gained || still:
 			l.waiting.Changed(waiting.Freed, most.Max(left))
 		}
-		l.waits.callNext("")
+		if !l.waiting.Busy() { // else enough was done while the lock is held
+			l.waits.callNext("")
+		}
 	}
 	l.nodes.Settle()
 	clear(l.slots.unsettled)
-	effects := l.outcome.effects
-	l.outcome.effects = nil
-	return effects
 }
 
 // callLocked sends workers that wait through the Gate again when their own gang has slots that the event has opened:
@@ -249,15 +251,20 @@ func (l *Ledger) loseNodeLocked(name string) {
 	l.waiting.Changed(waiting.Sums, resource.Vector{}) // without an overbooked node more may be free in all
 }
 
-// arrangeLocked takes new queues. Nothing that runs ends by it: it is charged to the queues it belongs to now, which may
+// arrangement is QueuesSeen, with the tree of those queues.
+type arrangement struct {
+	QueuesSeen
+	tree *quota.Tree
+}
+
+// arrangeLocked takes new queues, and their tree. Nothing that runs ends by it: it is charged to the queues it belongs to now, which may
 // then hold more than they may.
-func (l *Ledger) arrangeLocked(layout Queues) {
+func (l *Ledger) arrangeLocked(layout Queues, queues *quota.Tree) {
 	for _, c := range l.collections.list {
 		if c.preemption != nil {
 			l.accounts.queues.Retract(c.preemption.queue, c.preemption.demand)
 		}
 	}
-	queues := quota.New(layout.Specs)
 	recharge := l.accounts.arrange(layout, queues)
 	l.waiting.Arrange(queues, func(w *waiting.Waiter) string { return l.accounts.queueOf(w.Turn.Gang.Namespace) })
 	l.accounts.queues = queues

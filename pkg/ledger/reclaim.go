@@ -34,6 +34,8 @@ const (
 	longestGrace = 10 * time.Minute
 	// refreshedAtOnce bounds how many pods and slots are listed anew while the lock is held.
 	refreshedAtOnce = 500
+	// groupsAtOnce bounds how many of those who wait are looked at while the lock is held: some microseconds each.
+	groupsAtOnce = 200
 	// victimsPerTick bounds how many are looked through in one tick, for all plans together.
 	victimsPerTick = 1 << 18
 )
@@ -99,51 +101,70 @@ func (l *Ledger) Look(now time.Time) []Effect { return l.reclaim(now, plansPerTi
 // it may not. Who has to go is a long answer, so it is found without the lock, and checked when it is carried out. At most so many
 // plans are made.
 func (l *Ledger) reclaim(now time.Time, most int) []Effect {
-	candidates, effects := l.beginReclaim(now)
+	groups, effects := l.beginReclaim(now)
+	if len(groups) == 0 {
+		return effects
+	}
+	var candidates []candidate
+	for some := range slices.Chunk(groups, groupsAtOnce) {
+		candidates = append(candidates, l.candidates(now, some)...)
+	}
 	if len(candidates) > 0 {
 		effects = append(effects, l.reclaimFor(now, candidates, most)...)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.victims.busy = false
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.victims.busy = false
 	return effects
 }
 
-// beginReclaim ends what comes to nothing, and names those for whom somebody may have to leave. If there are any, nobody else
+// beginReclaim ends what comes to nothing, and names all those who wait if somebody may have to leave for one of them. Then nobody else
 // reclaims until all are planned for.
-func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
+func (l *Ledger) beginReclaim(now time.Time) (groups []*quota.Group, effects []Effect) {
+	effects = l.hold(now, func() {
+		if !l.members.synced || l.victims.busy {
+			return
+		}
+		l.endVainLocked()
+		if len(l.victims.reclaims) > 0 || l.waiting.Highest() > l.reclaims.lowest() { // else nobody may take anything back, however many wait
+			groups = l.accounts.queues.Groups()
+		}
+		l.victims.busy = len(groups) > 0
+	})
+	return groups, effects
+}
+
+// endVainLocked ends what is kept for those whom nobody leaves for any more.
+func (l *Ledger) endVainLocked() {
+	for _, c := range slices.Clone(l.collections.list) {
+		if c.preemption == nil || l.waits.ready(c) || c.preemption.comes() {
+			continue
+		}
+		// Others have gone for it: what is free elsewhere by now is its own before it is for whoever is tried next.
+		if l.collections.seekElsewhere(c); c.seeking {
+			l.settleLocked()
+		}
+		if l.waits.ready(c) {
+			continue
+		}
+		l.waiting.Of(c.waiter).Claimed = time.Time{}
+		l.waits.endCollection(c)
+		l.settleLocked()
+	}
+}
+
+// candidates are the first of some groups, of those for whom somebody may have to leave. By the time that a plan is made for one, it
+// may not wait any more.
+func (l *Ledger) candidates(now time.Time, groups []*quota.Group) []candidate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outcome.now = now
-	if !l.members.synced || l.victims.busy {
-		return nil, nil
-	}
-	var effects []Effect
-	for _, c := range slices.Clone(l.collections.list) {
-		if c.preemption != nil && !l.waits.ready(c) && !c.preemption.comes() {
-			// Others have gone for it: what is free elsewhere by now is its own before it is for whoever is tried next.
-			if l.collections.seekElsewhere(c); c.seeking {
-				effects = append(effects, l.settleLocked()...)
-			}
-			if l.waits.ready(c) {
-				continue
-			}
-			l.waiting.Of(c.waiter).Claimed = time.Time{}
-			l.waits.endCollection(c)
-			effects = append(effects, l.settleLocked()...)
-		}
-	}
-	var candidates []candidate
 	lowest := l.reclaims.lowest()
-	if len(l.victims.reclaims) > 0 || l.waiting.Highest() > lowest { // else nobody may take anything back, however many wait
-		firsts := l.accounts.queues.Firsts(func(asks quota.Waiter) bool { return l.reclaims.may(asks, lowest) })
-		candidates = make([]candidate, 0, len(firsts))
-		for _, first := range firsts {
-			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.Of(first.ID), l.collections.of(first.ID))})
-		}
+	var candidates []candidate
+	for first := range l.accounts.queues.Firsts(groups, func(asks quota.Waiter) bool { return l.reclaims.may(asks, lowest) }) {
+		candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.Of(first.ID), l.collections.of(first.ID))})
 	}
-	l.victims.busy = len(candidates) > 0
-	return candidates, effects
+	return candidates
 }
 
 // reclaimFor plans for candidates in turn, without the lock.
@@ -432,42 +453,47 @@ func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 
 // protect notes for how long those are protected who would have to go for a waiter, and tells its user.
 func (l *Ledger) protect(now time.Time, id types.UID, protection quota.Protection) []Effect {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w := l.waiting.Of(id)
-	if w == nil {
-		return nil
-	}
-	l.outcome.now = now
-	former := w.Protection
-	w.Protection = protection
-	if !protection.Until.IsZero() && former.String() != protection.String() {
-		l.waits.tellAgain(w)
-	}
-	return l.settleLocked()
+	return l.hold(now, func() {
+		w := l.waiting.Of(id)
+		if w == nil {
+			return
+		}
+		former := w.Protection
+		w.Protection = protection
+		if !protection.Until.IsZero() && former.String() != protection.String() {
+			l.waits.tellAgain(w)
+		}
+		l.settleLocked()
+	})
 }
 
 // execute lets those of a plan go, if it still holds, and tells whether they do.
-func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (bool, []Effect) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
-	w := l.waiting.Of(id)
-	if w == nil || l.waits.reclaims(id) {
-		return false, nil
+func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (done bool, effects []Effect) {
+	effects = l.hold(now, func() {
+		if done = l.reclaims.execute(id, &plan); done || len(l.outcome.effects) > 0 {
+			l.settleLocked()
+		}
+	})
+	return done, effects
+}
+
+func (rs *reclaims) execute(id types.UID, plan *reclaim.Plan) bool {
+	w := rs.waiting.Of(id)
+	if w == nil || rs.waits.reclaims(id) {
+		return false
 	}
-	if !l.reclaims.valid(w, &plan) {
+	if !rs.valid(w, plan) {
 		w.Claimed = time.Time{} // to be planned anew
-		return false, nil
+		return false
 	}
-	spec, _ := l.accounts.queues.Spec(w.Asks.Queue)
-	if spec.Reclaim.DryRun && len(plan.Victims) == 0 {
-		return false, nil
+	switch spec, _ := rs.accounts.queues.Spec(w.Asks.Queue); {
+	case spec.Reclaim.DryRun && len(plan.Victims) == 0:
+		return false
+	case spec.Reclaim.DryRun:
+		rs.waits.tell(w, gang.Verdict{Reason: gang.WouldReclaim, Detail: plan.Taking("would take back ")})
+		return false
+	default:
+		rs.take(w, plan, spec.Reclaim.Grace)
+		return true
 	}
-	if spec.Reclaim.DryRun {
-		l.waits.tell(w, gang.Verdict{Reason: gang.WouldReclaim, Detail: plan.Taking("would take back ")})
-		return false, l.settleLocked()
-	}
-	l.reclaims.take(w, &plan, spec.Reclaim.Grace)
-	return true, l.settleLocked()
 }

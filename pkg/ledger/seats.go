@@ -85,16 +85,19 @@ type Attempt struct {
 
 // Attempt takes that the scheduling cycle of a pod begins. At most limit nodes are named for a pinned worker. A pod that waits
 // and whose turn it is not any more is told so.
-func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Effect) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
+func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (attempt Attempt, effects []Effect) {
+	effects = l.hold(now, func() { attempt = l.attemptLocked(uid, limit) })
+	return attempt, effects
+}
+
+func (l *Ledger) attemptLocked(uid types.UID, limit int) Attempt {
 	p := l.members.pods[uid]
 	if p == nil {
-		return Attempt{View: l.waits.viewFor(uid)}, nil
+		return Attempt{View: l.waits.viewFor(uid)}
 	}
+	defer l.settleLocked()
 	waiter := l.members.waiterOf(p)
-	l.waiting.Entered(waiter, p.number, now)
+	l.waiting.Entered(waiter, p.number, l.outcome.now)
 	l.waits.callNext(waiter)
 	attempt := l.gate.attempt(p, waiter, limit)
 	inTurn := attempt.Gang || l.accounts.queued() && !l.accounts.claims(p) // others pass the Gate out of turn
@@ -105,7 +108,7 @@ func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Ef
 		}
 		attempt.Demand.Verdict, attempt.Seats.Verdict = later, later
 	}
-	return attempt, l.settleLocked()
+	return attempt
 }
 
 // Precheck is what an attempt of a gang would go by whose pod was let through and not tried yet, and why its user was told that it

@@ -3,6 +3,7 @@ package quota
 import (
 	"maps"
 
+	"retinue.dev/retinue/pkg/heap"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -90,8 +91,16 @@ func (t *Tree) Simulate(changes []Change) (undo func()) {
 	return func() { suppose(-1) }
 }
 
-// Snapshot is what the queues are, hold and may at this moment, without anybody who waits, for whoever has to think longer
-// than the tree can wait. Neither reaches the other.
+// Standing is a Snapshot without what is only supposed.
+func (t *Tree) Standing() *Tree {
+	t.settle()
+	suppose(t, -1)
+	defer suppose(t, 1)
+	return t.Snapshot()
+}
+
+// Snapshot is what the queues are, hold and may at this moment, and of those who wait how many there are, for whoever has to think
+// longer than the tree can wait. Neither reaches the other.
 func (t *Tree) Snapshot() *Tree {
 	t.settle()
 	s := &Tree{
@@ -104,7 +113,7 @@ func (t *Tree) Snapshot() *Tree {
 			Spec: n.Spec, tree: s, parent: copies[n.parent], weight: n.weight, state: n.state, wanted: n.wanted, guaranteed: n.guaranteed,
 			leaderLimit: n.leaderLimit, size: n.size, books: n.snapshot(),
 		}
-		c.turn.index = absent
+		c.turn.index, c.line.waiting = heap.Absent, n.line.waiting
 		copies[n] = c
 		return c
 	}

@@ -1,9 +1,5 @@
 package quota
 
-import (
-	"container/heap"
-)
-
 // Keeps tells whether what belongs to a queue stays where it is when one tree succeeds another: both have it, or neither, and then
 // it is in Unassigned.
 func Keeps(former, t *Tree, queue string) bool {
@@ -33,7 +29,7 @@ func Succeed(former, t *Tree) {
 			for _, w := range g.waiters {
 				g.leaf.weigh(w)
 			}
-			heap.Init((*waiterHeap)(&g.waiters))
+			waitersInTurn.Init(g.waiters)
 		}
 		g.lane.share, g.lane.below = ratio{}, false // as far as the order asks for them, they are measured again
 	}

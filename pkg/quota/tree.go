@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"retinue.dev/retinue/pkg/heap"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -116,7 +117,7 @@ func New(specs []Spec) *Tree {
 
 func (t *Tree) add(parent *node, spec Spec) *node {
 	n := &node{Spec: spec, tree: t, parent: parent, weight: 1, state: spec.State, books: books{users: map[string]account{}}}
-	n.turn.index = absent
+	n.turn.index = heap.Absent
 	n.line.users = map[string]*lane{}
 	if spec.Weight != nil {
 		n.weight = *spec.Weight

@@ -49,26 +49,32 @@ type flight struct {
 	number uint64
 }
 
-// Next is who is to be tried, with so much free in all; nil means nobody at present. kept are those whose queues have been found
-// to keep them. It goes on naming the same one until that has Began, or something else happens.
+// Next is who is to be tried, with so much free in all; nil means nobody at present, or that the Room is Busy. kept are those whose
+// queues have been found to keep them. It goes on naming the same one until that has Began, or something else happens.
 func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*Waiter) {
 	r.Expire(now)
+	r.work.left = false
+	if next, kept = r.next(now, free); next == nil {
+		r.work.done = 0
+	}
+	return next, kept
+}
+
+func (r *Room) next(now time.Time, free resource.Vector) (next *Waiter, kept []*Waiter) {
 	if r.flight.atOnce() >= r.flight.window {
 		return nil, nil
 	}
-	if released := r.tree.Released(); len(released) > 0 {
-		r.release(released)
+	for _, queue := range r.tree.Released() {
+		if r.blocked[queue] != nil {
+			r.work.release(queue)
+		}
 		r.stirred = true
 	}
-	r.ring(now, free)
-	if len(r.shelves.later) > 0 && r.passes.rested(now) {
+	if r.shelves.ringing(now) != nil || len(*r.shelves.later) > 0 && r.passes.rested(now) {
 		r.stirred = true
 	}
-	if !r.stirred {
+	if !r.stirred || !r.prepare(now, free) {
 		return nil, nil
-	}
-	for _, s := range r.shelves.short.upTo(free.CPU) {
-		r.look(s, now, free)
 	}
 	left := free
 	for _, w := range r.flight.waiters {
@@ -78,18 +84,29 @@ func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*
 	}
 	for {
 		for asks, any := r.tree.Next(); any; asks, any = r.tree.Next() {
+			if r.work.over() {
+				return nil, kept
+			}
 			w := r.waiters[asks.ID]
 			d := demandOf(w)
 			if v := r.tree.Fits(w.Asks.Queue, d); !v.Passes() {
 				if v = r.tree.FitsAlone(w.Asks.Queue, d); v.Passes() {
 					return nil, kept // it is decided when those that are being tried are
 				}
+				r.work.done++
 				r.park(w.group, r.keptBy(v.Queue), v)
 				kept = append(kept, w)
 				continue
 			}
 			if r.look(w.signature, now, free) != inTurn {
+				r.work.done++
 				r.park(w.group, &w.signature.groups, quota.Verdict{})
+				continue
+			}
+			if len(r.work.waking) > 0 {
+				if !r.wakeAll() {
+					return nil, kept
+				}
 				continue
 			}
 			if w.Failed() && len(r.flight.waiters) > 0 && w.Demand.Fits(free) && !w.Demand.Fits(left) {
@@ -97,8 +114,11 @@ func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*
 			}
 			return w, kept
 		}
-		if !r.nextPass(now, free) {
+		if !r.nextPass(now) {
 			r.stirred = false
+			return nil, kept
+		}
+		if !r.prepare(now, free) {
 			return nil, kept
 		}
 	}
@@ -115,23 +135,12 @@ func (f *flight) atOnce() (n int) {
 	return n
 }
 
-// ring looks at those whose time has come.
-func (r *Room) ring(now time.Time, free resource.Vector) {
-	for s := r.shelves.ringing(now); s != nil; s = r.shelves.ringing(now) {
-		if s.at == asleep {
-			s.due, s.retry = true, time.Time{}
-		}
-		r.look(s, now, free)
-		r.stirred = true
-	}
-}
-
 // rested tells whether a pass may begin that had to rest.
 func (p *passes) rested(now time.Time) bool { return !p.rest.IsZero() && !now.Before(p.rest) }
 
 // nextPass begins another pass, if somebody waits for it and it may begin.
-func (r *Room) nextPass(now time.Time, free resource.Vector) bool {
-	if len(r.shelves.later) == 0 || r.flight.atOnce() > 0 {
+func (r *Room) nextPass(now time.Time) bool {
+	if len(*r.shelves.later) == 0 || r.flight.atOnce() > 0 {
 		return false // those that are being tried belong to this one
 	}
 	if r.passes.spent > 0 {
@@ -142,9 +151,7 @@ func (r *Room) nextPass(now time.Time, free resource.Vector) bool {
 	}
 	r.passes.number++
 	r.passes.rest = time.Time{}
-	for _, s := range slices.Clone(r.shelves.later) {
-		r.look(s, now, free)
-	}
+	r.shelves.turnOver()
 	return true
 }
 
@@ -200,7 +207,7 @@ func (r *Room) Deferred(w *Waiter, until time.Time, provided bool) bool {
 	if r.flight.cycle == w.ID() {
 		r.flight.cycle = ""
 	}
-	r.stirred = true
+	r.stir()
 	return true
 }
 
@@ -229,7 +236,7 @@ func (r *Room) land(w *Waiter) {
 		}
 		r.flight.waiters = slices.DeleteFunc(r.flight.waiters, func(other *Waiter) bool { return other == w })
 		r.tree.Return(w.ID())
-		r.stirred = true
+		r.stir()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/heap"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
@@ -139,6 +140,7 @@ type Room struct {
 	stirred bool
 
 	shelves shelves
+	work    work
 	passes  passes
 	flight  flight
 }
@@ -154,7 +156,8 @@ func New(tree *quota.Tree) *Room {
 	return &Room{
 		tree: tree, waiters: map[types.UID]*Waiter{}, signatures: map[string]*signature{}, priorities: quota.Priorities{},
 		parked: map[*quota.Group]*place{}, blocked: map[string]*list{},
-		shelves: shelves{}, passes: passes{number: 1, ofNamespace: map[string]time.Time{}}, flight: flight{window: 1}, stirred: true,
+		shelves: shelves{later: &pile{}, former: &pile{}}, work: work{most: mostMoved, queued: map[string]bool{}},
+		passes: passes{number: 1, ofNamespace: map[string]time.Time{}}, flight: flight{window: 1}, stirred: true,
 	}
 }
 
@@ -216,7 +219,7 @@ func (r *Room) Drop(id types.UID) {
 func (r *Room) join(w *Waiter, key string) {
 	s := r.signatures[key]
 	if s == nil {
-		s = &signature{key: key, demand: w.Demand, pods: w.Pods, due: true, standing: standing{rung: absent}}
+		s = &signature{key: key, demand: w.Demand, pods: w.Pods, due: true, standing: standing{rung: heap.Absent}}
 		if s.rehearses = w.Request.Rehearsed; s.rehearses || w.Costly {
 			s.costlyIn = w.Turn.Gang.Namespace
 		}
@@ -228,13 +231,13 @@ func (r *Room) join(w *Waiter, key string) {
 	asks := w.Asks
 	asks.Signature = key
 	w.group = r.tree.Push(asks)
-	r.stirred = true
+	r.stir()
 }
 
 // leave is the inverse of join.
 func (r *Room) leave(w *Waiter) {
 	r.tree.Remove(w.ID())
-	r.stirred = true
+	r.stir()
 	if w.group.Gone() {
 		r.unpark(w.group)
 	}
@@ -294,7 +297,7 @@ func (r *Room) Arrange(tree *quota.Tree, queueOf func(*Waiter) string) {
 			tree.Try(w.ID())
 		}
 	}
-	r.stirred = true
+	r.stir()
 }
 
 // Fits asks a waiter's queue whether it may start: what is supposed of itself does not stand in its own way.

@@ -2,10 +2,10 @@ package waiting
 
 import (
 	"cmp"
-	"container/heap"
-	"slices"
+	"iter"
 	"time"
 
+	"retinue.dev/retinue/pkg/heap"
 	"retinue.dev/retinue/pkg/quota"
 )
 
@@ -15,11 +15,16 @@ type shelf int
 // standing is the shelf of a signature, and when it is to be looked at there.
 type standing struct {
 	at shelf
-	// index on a shelf that has no order.
+	// order is by what the shelf is ordered if it is asleep or short; pile is where it lies if it waits for a later pass. index is where it
+	// stands there.
+	order int64
+	pile  *pile
 	index int
 	// alarm is when it is to be looked at although nothing happens, and rung its place among alarms; absent means never.
 	alarm time.Time
 	rung  int
+	// wakes means that it is among those whose groups are yet to be put in turn.
+	wakes bool
 }
 
 const (
@@ -32,49 +37,79 @@ const (
 	short
 	// resting: it is due, and its time has not come.
 	resting
-	// later: it is due, and was tried in this pass.
+	// later: it is due, and was tried in this pass, or in the last and nobody has looked at it in this one.
 	later
 )
-
-// absent is the index of what is in no heap.
-const absent = -1
 
 // shelves are all signatures but those in turn.
 type shelves struct {
 	// asleep are those by the processors of their smallest pod, and short those by the processors of the whole demand: an event
 	// looks at those only which it may concern.
-	asleep, short row
-	later         []*signature
-	alarms        alarms
+	asleep, short []*signature
+	// later are those that wait for the next pass, and former those that have waited for this one and are yet to be looked at.
+	later, former *pile
+	alarms        []*signature
 }
+
+// pile is signatures in no order.
+type pile []*signature
+
+var (
+	byAmount = heap.Order[*signature]{
+		Before: func(s, other *signature) bool {
+			return cmp.Or(cmp.Compare(s.order, other.order), cmp.Compare(s.key, other.key)) < 0
+		},
+		Place: func(s *signature) *int { return &s.index },
+	}
+	byAlarm = heap.Order[*signature]{
+		Before: func(s, other *signature) bool {
+			return cmp.Or(s.alarm.Compare(other.alarm), cmp.Compare(s.key, other.key)) < 0
+		},
+		Place: func(s *signature) *int { return &s.rung },
+	}
+)
 
 // put moves a signature to a shelf.
 func (s *shelves) put(moved *signature, to shelf) {
-	if moved.at == to {
+	if moved.at == to && (to != later || moved.pile == s.later) {
 		return
 	}
 	switch moved.at {
 	case asleep:
-		s.asleep.remove(moved, smallest(moved))
+		byAmount.Remove(&s.asleep, moved)
 	case short:
-		s.short.remove(moved, moved.demand.CPU)
+		byAmount.Remove(&s.short, moved)
 	case later:
-		last := len(s.later) - 1
-		s.later[moved.index] = s.later[last]
-		s.later[moved.index].index = moved.index
-		s.later[last] = nil
-		s.later = s.later[:last]
+		moved.pile.remove(moved)
 	}
-	switch moved.at = to; to {
+	moved.at, moved.index = to, heap.Absent
+	switch to {
 	case asleep:
-		s.asleep.add(moved, smallest(moved))
+		moved.order = smallest(moved)
+		byAmount.Put(&s.asleep, moved)
 	case short:
-		s.short.add(moved, moved.demand.CPU)
+		moved.order = moved.demand.CPU
+		byAmount.Put(&s.short, moved)
 	case later:
-		moved.index = len(s.later)
-		s.later = append(s.later, moved)
+		s.later.add(moved)
 	}
 }
+
+func (p *pile) add(s *signature) {
+	s.pile, s.index = p, len(*p)
+	*p = append(*p, s)
+}
+
+func (p *pile) remove(s *signature) {
+	last := len(*p) - 1
+	(*p)[s.index] = (*p)[last]
+	(*p)[s.index].index = s.index
+	(*p)[last] = nil
+	*p = (*p)[:last]
+}
+
+// turnOver begins a pass: those who have waited for it are those of the former.
+func (s *shelves) turnOver() { s.later, s.former = s.former, s.later }
 
 // drop forgets a signature.
 func (s *shelves) drop(gone *signature) {
@@ -92,23 +127,21 @@ func smallest(s *signature) int64 {
 }
 
 // sleepers are those of which some pod asks for no more processors than that, or all.
-func (s *shelves) sleepers(cpu int64, all bool) []*signature {
-	if all {
-		return s.asleep.upTo(maxCPU)
-	}
-	return s.asleep.upTo(cpu)
+func (s *shelves) sleepers(cpu int64, all bool) iter.Seq[*signature] {
+	return heap.While(s.asleep, func(s *signature) bool { return all || s.order <= cpu })
+}
+
+// shortOf are those that lacked some room and ask for no more processors in all than that.
+func (s *shelves) shortOf(cpu int64) iter.Seq[*signature] {
+	return heap.While(s.short, func(s *signature) bool { return s.order <= cpu })
 }
 
 // set lets a signature be looked at when its time has come; the zero time means never.
 func (s *shelves) set(of *signature, at time.Time) {
-	switch of.alarm = at; {
-	case at.IsZero() && of.rung != absent:
-		heap.Remove(&s.alarms, of.rung)
-	case at.IsZero():
-	case of.rung == absent:
-		heap.Push(&s.alarms, of)
-	default:
-		heap.Fix(&s.alarms, of.rung)
+	if of.alarm = at; at.IsZero() {
+		byAlarm.Remove(&s.alarms, of)
+	} else {
+		byAlarm.Put(&s.alarms, of)
 	}
 }
 
@@ -118,66 +151,6 @@ func (s *shelves) ringing(now time.Time) *signature {
 		return nil
 	}
 	return s.alarms[0]
-}
-
-const maxCPU = 1<<63 - 1
-
-// row is signatures in the order of an amount.
-type row []placed
-
-type placed struct {
-	amount int64
-	*signature
-}
-
-func (p placed) compare(other placed) int {
-	return cmp.Or(cmp.Compare(p.amount, other.amount), cmp.Compare(p.key, other.key))
-}
-
-func (r *row) add(s *signature, amount int64) {
-	at, _ := slices.BinarySearchFunc(*r, placed{amount, s}, placed.compare)
-	*r = slices.Insert(*r, at, placed{amount, s})
-}
-
-func (r *row) remove(s *signature, amount int64) {
-	at, _ := slices.BinarySearchFunc(*r, placed{amount, s}, placed.compare)
-	*r = slices.Delete(*r, at, at+1)
-}
-
-// upTo are those of at most an amount.
-func (r row) upTo(amount int64) []*signature {
-	var up []*signature
-	for _, p := range r {
-		if p.amount > amount {
-			break
-		}
-		up = append(up, p.signature)
-	}
-	return up
-}
-
-// alarms is a heap.
-type alarms []*signature
-
-func (a alarms) Len() int { return len(a) }
-func (a alarms) Less(i, j int) bool {
-	return cmp.Or(a[i].alarm.Compare(a[j].alarm), cmp.Compare(a[i].key, a[j].key)) < 0
-}
-func (a alarms) Swap(i, j int) {
-	a[i], a[j] = a[j], a[i]
-	a[i].rung, a[j].rung = i, j
-}
-func (a *alarms) Push(x any) {
-	x.(*signature).rung = len(*a)
-	*a = append(*a, x.(*signature))
-}
-func (a *alarms) Pop() any {
-	end := len(*a) - 1
-	last := (*a)[end]
-	(*a)[end] = nil
-	*a = (*a)[:end]
-	last.rung = absent
-	return last
 }
 
 // list is groups that are passed over, in no order.
@@ -223,23 +196,4 @@ func (r *Room) keptBy(queue string) *list {
 		r.blocked[queue] = &list{}
 	}
 	return r.blocked[queue]
-}
-
-// release ends the wait for queues that have released what they kept somebody for.
-func (r *Room) release(queues []string) {
-	for _, queue := range queues {
-		kept := r.blocked[queue]
-		if kept == nil {
-			continue
-		}
-		for at := len(*kept) - 1; at >= 0; at-- {
-			g := (*kept)[at]
-			if first, any := g.First(); !any || !r.tree.Blocks(r.parked[g].verdict, first.Demand) {
-				r.unpark(g)
-			}
-		}
-		if len(*kept) == 0 {
-			delete(r.blocked, queue)
-		}
-	}
 }

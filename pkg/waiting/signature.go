@@ -113,7 +113,7 @@ var soon = time.Unix(0, 0)
 
 // Changed takes what has happened. most is, of every resource, the most that is free on any of the nodes that have gained.
 func (r *Room) Changed(kind Change, most resource.Vector) {
-	r.stirred = true
+	r.stir()
 	if kind == Sums {
 		return
 	}
@@ -129,14 +129,18 @@ func (r *Room) Changed(kind Change, most resource.Vector) {
 	for _, w := range r.flight.waiters {
 		helped(w.signature)
 	}
-	for _, s := range r.shelves.sleepers(most.CPU, kind == Nodes) {
+	var woken []*signature
+	for s := range r.shelves.sleepers(most.CPU, kind == Nodes) {
 		if helped(s); s.gained == r.epochs.room {
-			s.due = true
-			r.shelves.put(s, short) // until somebody looks
+			woken = append(woken, s)
 		}
 	}
+	for _, s := range woken {
+		s.due = true
+		r.shelves.put(s, short) // until somebody looks
+	}
 	if kind == Nodes {
-		for _, s := range r.shelves.short.upTo(maxCPU) {
+		for _, s := range r.shelves.short {
 			if !s.lacksRoom() {
 				r.shelves.set(s, soon) // whatever is free
 			}
@@ -168,9 +172,7 @@ func (r *Room) look(s *signature, now time.Time, free resource.Vector) shelf {
 		r.shelves.set(s, time.Time{})
 	}
 	if at == inTurn {
-		for len(s.groups) > 0 {
-			r.unpark(s.groups[len(s.groups)-1])
-		}
+		r.wake(s)
 	}
 	return at
 }
