@@ -52,6 +52,13 @@ func (l *Ledger) Census() Census {
 	return Census{len(l.members.pods), len(l.members.gangs), len(l.members.apps), l.waiting.Len(), len(l.slots.degraded), l.members.synced}
 }
 
+// Pass is in which pass those are tried who wait.
+func (l *Ledger) Pass() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiting.Pass()
+}
+
 // Collected is what is kept for waiters for which room is collected: node -> sum; nil when there are none.
 func (l *Ledger) Collected() map[string]resource.Vector {
 	l.mu.Lock()

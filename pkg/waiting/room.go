@@ -176,6 +176,9 @@ func (r *Room) Known(signature string) bool { return r.signatures[signature] != 
 // Highest is the highest priority of those that wait; where nobody does, the lowest that there can be.
 func (r *Room) Highest() int32 { return r.priorities.Highest() }
 
+// Pass counts how often everybody was tried who was due.
+func (r *Room) Pass() uint64 { return r.passes.number }
+
 // Epoch counts how often room came back.
 func (r *Room) Epoch() uint64 { return r.epochs.room }
 
