@@ -98,11 +98,13 @@ func (acc *accounts) chargePod(p *pod) {
 
 // tally counts the priorities of what may be taken back.
 func (acc *accounts) tally(p *pod) {
-	if p.tallied {
-		acc.victims.priorities.Remove(p.talliedAs)
+	if p.tallied != nil {
+		acc.victims.priorities.Remove(*p.tallied)
+		p.tallied = nil
 	}
-	if p.tallied, p.talliedAs = p.placed != "" && !p.Foreign && !inventory.Permanent(p.Object), p.Priority; p.tallied {
-		acc.victims.priorities.Add(p.talliedAs)
+	if priority := p.Priority; p.placed != "" && !p.Foreign && !inventory.Permanent(p.Object) {
+		acc.victims.priorities.Add(priority)
+		p.tallied = &priority
 	}
 }
 

@@ -52,8 +52,8 @@ func (l *Ledger) Census() Census {
 	return Census{len(l.members.pods), len(l.members.gangs), len(l.members.apps), l.waiting.Len(), len(l.slots.degraded), l.members.synced}
 }
 
-// Pass is in which pass those are tried who wait.
-func (l *Ledger) Pass() uint64 {
+// PassOf is in which pass those are tried who wait.
+func PassOf(l *Ledger) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.waiting.Pass()
@@ -113,36 +113,39 @@ func (w QueueWaiter) compare(other QueueWaiter) int {
 // Shares are what every queue, with all below it, would hold if everything could be divided at will.
 func (l *Ledger) Shares() map[string]resource.Vector {
 	wanted := map[string]resource.Vector{}
-	queues, specs, capacity := l.standing(func(w *waiting.Waiter) {
+	frozen, specs, capacity := l.standing(func(w *waiting.Waiter) {
 		wanted[w.Asks.Queue] = wanted[w.Asks.Queue].Add(w.Asks.Demand.Amount)
 	})
-	for _, name := range queues.Names() {
-		usage, _ := queues.Usage(name)
+	tree := frozen.Tree()
+	for _, name := range tree.Names() {
+		usage, _ := tree.Usage(name)
 		wanted[name] = wanted[name].Add(usage.Own)
 	}
-	tree := quota.New(specs)
-	tree.SetCapacity(capacity)
-	return tree.Shares(wanted)
+	ideal := quota.New(specs)
+	ideal.SetCapacity(capacity)
+	return ideal.Shares(wanted)
 }
 
 // standing is how the queues stand, what is said of them, and what nodes have, at a moment at which everybody is counted who waits. What
 // follows from that takes milliseconds where there are many queues, and needs no lock.
-func (l *Ledger) standing(count func(*waiting.Waiter)) (queues *quota.Tree, specs []quota.Spec, capacity resource.Vector) {
+func (l *Ledger) standing(count func(*waiting.Waiter)) (queues *quota.Frozen, specs []quota.Spec, capacity resource.Vector) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for w := range l.waiting.All() {
 		count(w)
 	}
-	return l.accounts.queues.Standing(), l.accounts.layout.Specs, l.nodes.Capacity()
+	frozen := quota.FreezeCharged(l.accounts.queues)
+	return frozen, l.accounts.layout.Specs, l.nodes.Capacity()
 }
 
 // Queues are all queues, by name, and what is wrong with what was said of them. The Unassigned one is among them.
 func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 	waiters := map[string][]QueueWaiter{} // queue -> who waits in the queue itself
-	queues, _, _ := l.standing(func(w *waiting.Waiter) {
+	frozen, _, _ := l.standing(func(w *waiting.Waiter) {
 		object := l.members.object(w.ID())
 		waiters[w.Asks.Queue] = append(waiters[w.Asks.Queue], QueueWaiter{Namespace: object.Namespace, Name: object.Name, Reason: l.waits.reason(w), asks: &w.Asks})
 	})
+	queues := frozen.Tree()
 	reasons := map[string]map[gang.Reason]int{} // queue -> reason -> waiters
 	for queue, own := range waiters {
 		counts := map[gang.Reason]int{}

@@ -42,9 +42,8 @@ type pod struct {
 	preemptor types.UID
 	// called means that its eviction is on its way to the API server, which nobody can call back, or has been carried out.
 	called bool
-	// tallied tells whether it counts among priorities, and talliedAs as which of them.
-	tallied   bool
-	talliedAs int32
+	// tallied is the priority as which it counts among those of what may be taken back; nil means that it does not.
+	tallied *int32
 }
 
 // entry is a gang with its leader.

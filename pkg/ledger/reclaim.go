@@ -127,7 +127,7 @@ func (l *Ledger) beginReclaim(now time.Time) (groups []*quota.Group, effects []E
 		}
 		l.endVainLocked()
 		if len(l.victims.reclaims) > 0 || l.waiting.Highest() > l.reclaims.lowest() { // else nobody may take anything back, however many wait
-			groups = l.accounts.queues.Groups()
+			groups = quota.Groups(l.accounts.queues)
 		}
 		l.victims.busy = len(groups) > 0
 	})
@@ -271,24 +271,31 @@ func (p *pod) leaves() bool { return p.preemptor != "" || p.Object.DeletionTimes
 // cluster is everything that plans depend on, as it is now.
 func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.victims.holders.Refresh(refreshedAtOnce, l.victims.holder) // what has happened since
+	c, queues := l.reclaims.cluster(now)
+	l.mu.Unlock()
+	c.Queues = queues.Tree()
+	return c
+}
+
+// cluster is everything that plans depend on, of which the Queues are yet to be made a tree.
+func (rs *reclaims) cluster(now time.Time) (*reclaim.Cluster, *quota.Frozen) {
+	rs.victims.holders.Refresh(refreshedAtOnce, rs.victims.holder) // what has happened since
 	c := &reclaim.Cluster{
-		Now: now, View: l.nodes.View(l.waiting.Epoch()), Queues: l.accounts.queues.Snapshot(), Namespaces: l.accounts.layout.Namespaces, Holders: l.victims.holders.Holders(),
-		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(l.victims.leaving, l.collections.list),
-		Taken: map[string]resource.Vector{}, Lowest: l.reclaims.lowest(), Collections: l.reclaims.overtakable(),
+		Now: now, View: rs.nodes.View(rs.waiting.Epoch()), Namespaces: rs.accounts.layout.Namespaces, Holders: rs.victims.holders.Holders(),
+		Budgets: maps.Clone(rs.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(rs.victims.leaving, rs.collections.list),
+		Taken: map[string]resource.Vector{}, Lowest: rs.lowest(), Collections: rs.overtakable(),
 	}
-	for _, p := range l.victims.leaving {
+	for _, p := range rs.victims.leaving {
 		if p.goes(now) {
 			c.Leaving[p.placed] = c.Leaving[p.placed].Add(p.Requests)
 		}
 	}
-	for _, other := range l.collections.list {
+	for _, other := range rs.collections.list {
 		if r := other.preemption; r != nil {
 			c.Taken[r.queue] = c.Taken[r.queue].Add(r.taken)
 		}
 	}
-	return c
+	return c, quota.Freeze(rs.accounts.queues)
 }
 
 // lowest is the lowest priority of what may be taken back or over.

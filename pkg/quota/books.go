@@ -91,35 +91,68 @@ func (t *Tree) Simulate(changes []Change) (undo func()) {
 	return func() { suppose(-1) }
 }
 
-// Standing is a Snapshot without what is only supposed.
-func (t *Tree) Standing() *Tree {
+// Frozen is what queues are, hold and may at one moment. Making it takes little time; making a Tree of it takes more, and does not
+// need what it was made of to stay as it is.
+type Frozen struct {
+	of *Tree
+	// root and all are what changes of every node.
+	root          frozen
+	all           []frozen
+	capacity      resource.Vector
+	known         bool
+	overcommitted []Problem
+}
+
+// frozen is what changes of a node.
+type frozen struct {
+	guaranteed, leaderLimit, size Amounts
+	books                         books
+	waiting                       int
+}
+
+func (n *node) freeze() frozen {
+	return frozen{n.guaranteed, n.leaderLimit, n.size, n.snapshot(), n.line.waiting}
+}
+
+// Freeze remembers the present moment of a tree.
+func Freeze(t *Tree) *Frozen {
+	t.settle()
+	f := &Frozen{of: t, root: t.root.freeze(), all: make([]frozen, len(t.all)), capacity: t.capacity, known: t.known, overcommitted: t.overcommitted}
+	for i, n := range t.all {
+		f.all[i] = n.freeze()
+	}
+	return f
+}
+
+// FreezeCharged is Freeze without what is only supposed.
+func FreezeCharged(t *Tree) *Frozen {
 	t.settle()
 	suppose(t, -1)
 	defer suppose(t, 1)
-	return t.Snapshot()
+	return Freeze(t)
 }
 
-// Snapshot is what the queues are, hold and may at this moment, and of those who wait how many there are, for whoever has to think
-// longer than the tree can wait. Neither reaches the other.
-func (t *Tree) Snapshot() *Tree {
-	t.settle()
+// Tree is a tree of that moment, of those who wait with nothing but how many they are. Neither it nor the one that it is of reaches the
+// other, and that may change meanwhile: of its nodes only what never does is read.
+func (f *Frozen) Tree() *Tree {
+	t := f.of
 	s := &Tree{
 		leaves: make(map[string]*node, len(t.leaves)), queues: make(map[string]*node, len(t.queues)), all: make([]*node, 0, len(t.all)),
-		specs: t.specs, problems: t.problems, capacity: t.capacity, known: t.known, overcommitted: t.overcommitted,
+		specs: t.specs, problems: t.problems, capacity: f.capacity, known: f.known, overcommitted: f.overcommitted,
 	}
 	copies := make(map[*node]*node, len(t.all)+1)
-	take := func(n *node) *node {
+	take := func(n *node, at *frozen) *node {
 		c := &node{
-			Spec: n.Spec, tree: s, parent: copies[n.parent], weight: n.weight, state: n.state, wanted: n.wanted, guaranteed: n.guaranteed,
-			leaderLimit: n.leaderLimit, size: n.size, books: n.snapshot(),
+			Spec: n.Spec, tree: s, parent: copies[n.parent], weight: n.weight, state: n.state, wanted: n.wanted,
+			guaranteed: at.guaranteed, leaderLimit: at.leaderLimit, size: at.size, books: at.books,
 		}
-		c.turn.index, c.line.waiting = heap.Absent, n.line.waiting
+		c.turn.index, c.line.waiting = heap.Absent, at.waiting
 		copies[n] = c
 		return c
 	}
-	s.root = take(t.root)
-	for _, n := range t.all {
-		c := take(n)
+	s.root = take(t.root, &f.root)
+	for i, n := range t.all {
+		c := take(n, &f.all[i])
 		c.path = append([]*node{c}, c.parent.path...)
 		c.parent.children = append(c.parent.children, c)
 		s.all = append(s.all, c)
@@ -132,3 +165,6 @@ func (t *Tree) Snapshot() *Tree {
 	}
 	return s
 }
+
+// Snapshot is a tree of this moment, for whoever has to think longer than the tree can wait.
+func (t *Tree) Snapshot() *Tree { return Freeze(t).Tree() }

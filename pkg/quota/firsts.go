@@ -17,7 +17,7 @@ type First struct {
 }
 
 // Groups are all groups, in no order.
-func (t *Tree) Groups() []*Group { return slices.Collect(maps.Values(t.groups)) }
+func Groups(t *Tree) []*Group { return slices.Collect(maps.Values(t.groups)) }
 
 // Firsts are the first of every one of some groups, parked ones included, of those that somebody asks for. Nobody is of a group that is
 // Gone. With all groups it takes as long as there are, so whoever keeps others waiting asks for some after the other.

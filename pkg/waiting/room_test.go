@@ -235,11 +235,11 @@ func (s *story) let(t *rapid.T) {
 		for _, w := range s.Trying() {
 			s.inFlight = append(s.inFlight, w.ID())
 		}
-		next, _ := s.Next(s.now, s.free)
+		next, _ := s.NextSoon(s.now, s.free)
 		for parts := 1; s.Busy(); parts++ {
 			require.Nil(t, next)
 			require.Less(t, parts, 1000, "what is done is done again")
-			next, _ = s.Next(s.now, s.free)
+			next, _ = s.NextSoon(s.now, s.free)
 		}
 		s.inFlight = nil
 		for _, w := range s.Trying() {

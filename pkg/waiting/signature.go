@@ -149,30 +149,30 @@ func (r *Room) Changed(kind Change, most resource.Vector) {
 }
 
 // look puts a signature where it belongs now.
-func (r *Room) look(s *signature, now time.Time, free resource.Vector) shelf {
+func (m *moment) look(s *signature) shelf {
 	at := inTurn
 	switch {
 	case !s.due:
 		at = asleep
-	case now.Before(r.earliest(s)):
+	case m.now.Before(m.earliest(s)):
 		at = resting
 	case s.failed.IsZero(): // its users are to hear what it lacks, whatever is free
-	case !s.affordable(free, r.epochs.nodes):
+	case !s.affordable(m.free, m.epochs.nodes):
 		at = short
-	case s.pass == r.passes.number:
+	case s.pass == m.passes.number:
 		at = later
 	}
-	r.shelves.put(s, at)
+	m.shelves.put(s, at)
 	switch at {
 	case asleep:
-		r.shelves.set(s, s.retry)
+		m.shelves.set(s, s.retry)
 	case resting:
-		r.shelves.set(s, r.earliest(s))
+		m.shelves.set(s, m.earliest(s))
 	default:
-		r.shelves.set(s, time.Time{})
+		m.shelves.set(s, time.Time{})
 	}
 	if at == inTurn {
-		r.wake(s)
+		m.work.wake(s)
 	}
 	return at
 }

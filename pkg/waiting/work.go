@@ -6,16 +6,16 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
-// mostMoved bounds how many signatures and groups are looked at or moved until Next names nobody and is asked again: some microseconds
+// mostMoved bounds how many signatures and groups are looked at or moved until NextSoon names nobody and is asked again: some microseconds
 // each, during which the owner of the Room keeps everybody else out.
 const mostMoved = 200
 
 // work is what has to be done before anybody can be named. Thousands may have become due at once, so it is done in parts: what is
 // done is taken off these lists and not done again, so that even the smallest parts come to an end.
 type work struct {
-	// most is how much is done at once, and done how much of that Next has done since it has named nobody or something has happened.
+	// most is how much is done at once, and done how much of that was done since it has named nobody or something has happened.
 	most, done int
-	// left means that Next has ended for that reason only.
+	// left means that NextSoon has ended for that reason only.
 	left bool
 	// released are the queues whose waiters are to be looked at because the queue may let them in now, each once in queued: queue ->
 	// true. begun means that somebody has begun with the first, of whose waiters so many are unseen; it may be queued again.
@@ -27,7 +27,7 @@ type work struct {
 	waking []*signature
 }
 
-// over tells whether as much has been done as may be at once; then Next has to end.
+// over tells whether as much has been done as may be at once; then NextSoon has to end.
 func (w *work) over() bool {
 	w.left = w.done >= w.most
 	return w.left
@@ -36,7 +36,7 @@ func (w *work) over() bool {
 // stir takes that something has happened: there may be somebody to be named.
 func (r *Room) stir() { r.stirred, r.work.done = true, 0 }
 
-// Busy tells whether Next has named nobody because it had too much to do at once: it has to be asked again, and nobody is let
+// Busy tells whether NextSoon has named nobody because it had too much to do at once: it has to be asked again, and nobody is let
 // through before.
 func (r *Room) Busy() bool { return r.work.left }
 
@@ -48,17 +48,24 @@ func (w *work) release(queue string) {
 	}
 }
 
-// prepare puts everybody in turn who may be tried, with so much free in all. It is false if there is more to be done.
-func (r *Room) prepare(now time.Time, free resource.Vector) bool {
-	return r.goThroughReleased() && r.ring(now, free) && r.openPass(now, free) && r.goThroughShort(now, free) && r.wakeAll()
+// moment is when somebody is asked for, and what is free in all then.
+type moment struct {
+	*Room
+	now  time.Time
+	free resource.Vector
+}
+
+// prepare puts everybody in turn who may be tried. It is false if there is more to be done.
+func (m *moment) prepare() bool {
+	return m.goThroughReleased() && m.ring() && m.openPass() && m.goThroughShort() && m.wakeAll()
 }
 
 // goThroughReleased ends the wait for queues that have released what they kept somebody for.
-func (r *Room) goThroughReleased() bool {
-	w := &r.work
+func (m *moment) goThroughReleased() bool {
+	w := &m.work
 	for len(w.released) > 0 {
 		queue := w.released[0]
-		kept := r.keptBy(queue)
+		kept := m.keptBy(queue)
 		if !w.begun {
 			delete(w.queued, queue)
 			w.begun, w.unseen = true, len(*kept)
@@ -69,12 +76,12 @@ func (r *Room) goThroughReleased() bool {
 			}
 			w.done++
 			g := (*kept)[w.unseen-1]
-			if first, any := g.First(); !any || !r.tree.Blocks(r.parked[g].verdict, first.Demand) {
-				r.unpark(g)
+			if first, any := g.First(); !any || !m.tree.Blocks(m.parked[g].verdict, first.Demand) {
+				m.unpark(g)
 			}
 		}
 		if len(*kept) == 0 {
-			delete(r.blocked, queue)
+			delete(m.blocked, queue)
 		}
 		w.released, w.begun = w.released[1:], false
 	}
@@ -83,72 +90,72 @@ func (r *Room) goThroughReleased() bool {
 }
 
 // ring looks at those whose time has come.
-func (r *Room) ring(now time.Time, free resource.Vector) bool {
-	for s := r.shelves.ringing(now); s != nil; s = r.shelves.ringing(now) {
-		if r.work.over() {
+func (m *moment) ring() bool {
+	for s := m.shelves.ringing(m.now); s != nil; s = m.shelves.ringing(m.now) {
+		if m.work.over() {
 			return false
 		}
-		r.work.done++
+		m.work.done++
 		if s.at == asleep {
 			s.due, s.retry = true, time.Time{}
 		}
-		r.look(s, now, free)
+		m.look(s)
 	}
 	return true
 }
 
 // openPass looks at those that have waited for this pass.
-func (r *Room) openPass(now time.Time, free resource.Vector) bool {
-	for former := r.shelves.former; len(*former) > 0; {
-		if r.work.over() {
+func (m *moment) openPass() bool {
+	for former := m.shelves.former; len(*former) > 0; {
+		if m.work.over() {
 			return false
 		}
-		r.work.done++
-		r.look((*former)[len(*former)-1], now, free)
+		m.work.done++
+		m.look((*former)[len(*former)-1])
 	}
 	return true
 }
 
 // goThroughShort looks at those that less was free for in all than they ask for.
-func (r *Room) goThroughShort(now time.Time, free resource.Vector) bool {
+func (m *moment) goThroughShort() bool {
 	var enough []*signature
-	for s := range r.shelves.shortOf(free.CPU) {
-		if r.work.done+len(enough) >= r.work.most {
+	for s := range m.shelves.shortOf(m.free.CPU) {
+		if m.work.done+len(enough) >= m.work.most {
 			break
 		}
-		if s.affordable(free, r.epochs.nodes) {
+		if s.affordable(m.free, m.epochs.nodes) {
 			enough = append(enough, s)
 		}
 	}
 	for _, s := range enough {
-		r.work.done++
-		r.look(s, now, free)
+		m.work.done++
+		m.look(s)
 	}
-	return !r.work.over()
-}
-
-// wake lets the groups of a signature be put in turn.
-func (r *Room) wake(s *signature) {
-	if !s.wakes && len(s.groups) > 0 {
-		s.wakes = true
-		r.work.waking = append(r.work.waking, s)
-	}
+	return !m.work.over()
 }
 
 // wakeAll puts the groups of all signatures in turn that are.
-func (r *Room) wakeAll() bool {
-	for len(r.work.waking) > 0 {
-		last := len(r.work.waking) - 1
-		s := r.work.waking[last]
+func (m *moment) wakeAll() bool {
+	for len(m.work.waking) > 0 {
+		last := len(m.work.waking) - 1
+		s := m.work.waking[last]
 		for s.at == inTurn && len(s.groups) > 0 {
-			if r.work.over() {
+			if m.work.over() {
 				return false
 			}
-			r.work.done++
-			r.unpark(s.groups[len(s.groups)-1])
+			m.work.done++
+			m.unpark(s.groups[len(s.groups)-1])
 		}
-		s.wakes, r.work.waking[last] = false, nil
-		r.work.waking = r.work.waking[:last]
+		s.wakes, m.work.waking[last] = false, nil
+		m.work.waking = m.work.waking[:last]
 	}
 	return true
+}
+
+// wake lets the groups of a signature be put in turn.
+func (w *work) wake(s *signature) {
+	if !s.wakes && len(s.groups) > 0 {
+		s.wakes = true
+		w.waking = append(w.waking, s)
+	}
 }

@@ -5,14 +5,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
 
 // passes is who could start and is not tried.
 type passes struct {
-	// since is who has fitted and been allowed whenever somebody was tried, and in which pass that began: leader -> pass. Who is tried, or
-	// let through to be, leaves it.
+	// since is who fits and is allowed since somebody was tried, and in which pass that was: leader -> pass. Who is tried, or let through to
+	// be, leaves it.
 	since map[types.UID]uint64
 	// excused are those whose last attempt says nothing of when they are tried again: it has ended in an error, out of turn, or was
 	// refused by what the plugin does not hear of although it would fit.
@@ -31,7 +32,7 @@ func (r *replica) checkPasses(tried *v1.Pod) {
 		clear(r.passes.since)
 		return
 	}
-	pass := r.ledger.Pass()
+	pass := ledger.PassOf(r.ledger)
 	fitting := r.fitting("")
 	for _, app := range w.apps {
 		uid := app.driver
@@ -50,6 +51,19 @@ func (r *replica) checkPasses(tried *v1.Pod) {
 				r.name, app.key(), node, since, pass, r.whereabouts(app.pod()))
 		}
 		w.stats.Passes++
+	}
+}
+
+// checkFitting is called after every event: who does not fit any more has been waiting for something since.
+func (r *replica) checkFitting() {
+	if len(r.passes.since) == 0 {
+		return
+	}
+	fitting := r.fitting("")
+	for uid := range r.passes.since {
+		if _, fits := fitting[uid]; !fits {
+			delete(r.passes.since, uid)
+		}
 	}
 }
 
