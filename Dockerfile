@@ -1,4 +1,5 @@
-# The scheduler's image: the same binary as `make build`, and nothing else. Build it with `make image`.
+# The scheduler's image: the same binary as `make build`, and nothing else. Build it with `make image`. The target history is that
+# of retinue-history.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 # The modules first: they change less often than the code, so their layer is reused.
@@ -11,6 +12,15 @@ COPY pkg/ pkg/
 ARG VERSION
 RUN test -n "$VERSION" || { echo "give --build-arg VERSION=v1.37.1-retinue.…, as make image does" >&2; exit 1; }
 RUN CGO_ENABLED=0 make build VERSION="$VERSION"
+
+FROM build AS build-history
+RUN CGO_ENABLED=0 make bin/history VERSION="$VERSION"
+
+FROM gcr.io/distroless/static-debian12:nonroot AS history
+COPY --from=build-history /src/bin/history /usr/local/bin/retinue-history
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/usr/local/bin/retinue-history"]
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /src/bin/scheduler /usr/local/bin/scheduler

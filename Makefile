@@ -78,6 +78,11 @@ integration: binaries ## Run only the tests against a real API server.
 tenants: binaries ## Play 10,000 hostile objects of one namespace against the applications of another, on a real API server.
 	go test -timeout 60m -count=1 ./test/tenants -v -tenants.objects=10000
 
+.PHONY: history-test
+history-test: ## Run the tests of the history on SQLite and on PostgreSQL, a Debian package that is installed unless it is there.
+	test/e2e/install-dependencies postgresql
+	RETINUE_REQUIRE_POSTGRES=1 go test -count=1 ./cmd/history ./pkg/history/...
+
 # Kubernetes' own integration tests of its scheduler, from a patched copy of the module in .cache. docs/upstream.md lists what may differ.
 UPSTREAM_FLAGS ?=
 define run-upstream
@@ -130,6 +135,7 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 	$(BIN)/kubectl kustomize manifests/crd >/dev/null
 	$(BIN)/kubectl kustomize manifests/base >/dev/null
 	$(BIN)/kubectl kustomize manifests/setup >/dev/null
+	$(BIN)/kubectl kustomize manifests/history >/dev/null
 
 # End to end: real Spark on real nodes. SPARK_VERSION is any version of the Python package pyspark from 3.4 on.
 SPARK_VERSION ?= 4.1.4

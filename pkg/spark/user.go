@@ -11,8 +11,8 @@ const (
 	// LabelUser names the user whose a pod is. The annotation of the same name is for names that are no label's value,
 	// such as mail addresses.
 	LabelUser = "retinue.dev/user"
-	// environmentUser is the variable in which Spark tells its own processes who submitted the application.
-	environmentUser = "SPARK_USER"
+	// EnvironmentUser is the variable in which Spark tells its own processes who submitted the application.
+	EnvironmentUser = "SPARK_USER"
 	// maxUser is the length of a user's name in bytes; what is longer is cut.
 	maxUser = 253
 )
@@ -38,7 +38,7 @@ func submitter(pod *v1.Pod) string {
 		container := &pod.Spec.Containers[i]
 		own := container.Name == DriverContainer || container.Name == ExecutorContainer
 		for _, variable := range container.Env {
-			if variable.Name == environmentUser && (named == "" || own) {
+			if variable.Name == EnvironmentUser && (named == "" || own) {
 				named = variable.Value
 			}
 		}

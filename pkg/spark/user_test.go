@@ -15,9 +15,9 @@ func TestTheUserIsWhomThePodNames(t *testing.T) {
 	labelled := map[string]string{LabelRole: RoleDriver, LabelApp: "spark-1", LabelUser: "ann"}
 	annotated := map[string]string{LabelUser: "bob@example.org"}
 	container := func(name, user string) v1.Container {
-		return v1.Container{Name: name, Env: []v1.EnvVar{{Name: "HOME", Value: "/"}, {Name: environmentUser, Value: user}}}
+		return v1.Container{Name: name, Env: []v1.EnvVar{{Name: "HOME", Value: "/"}, {Name: EnvironmentUser, Value: user}}}
 	}
-	elsewhere := v1.Container{Name: DriverContainer, Env: []v1.EnvVar{{Name: environmentUser, ValueFrom: &v1.EnvVarSource{FieldRef: &v1.ObjectFieldSelector{FieldPath: "metadata.name"}}}}}
+	elsewhere := v1.Container{Name: DriverContainer, Env: []v1.EnvVar{{Name: EnvironmentUser, ValueFrom: &v1.EnvVarSource{FieldRef: &v1.ObjectFieldSelector{FieldPath: "metadata.name"}}}}}
 	tests := map[string]struct {
 		labels, annotations map[string]string
 		containers          []v1.Container

@@ -21,7 +21,7 @@ const module = "retinue.dev/retinue/"
 
 // layers lists the packages below pkg/ from the top of the house to the bottom: imports go only down. A package may be listed
 // before it exists.
-var layers = []string{"plugin", "plugin/podgroups", "plugin/queues", "plugin/namespaces", "plugin/crd", "plugin/informer", "rehearsal", "ledger", "reclaim", "waiting", "inventory",
+var layers = []string{"history/web", "history/meter", "history/store", "plugin", "plugin/podgroups", "plugin/queues", "plugin/namespaces", "plugin/crd", "plugin/informer", "rehearsal", "ledger", "reclaim", "waiting", "inventory",
 	"placement", "spark", "limits", "gang", "quota", "resource", "apis/v1alpha1"}
 
 // pure are the packages that return verdicts and effects and do nothing else.
@@ -70,6 +70,32 @@ func TestImportsGoOnlyDownTheHouse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTheSchedulerAndTheHistoryKnowNothingOfEachOther: neither waits for the other, and the scheduler's binary holds no database.
+func TestTheSchedulerAndTheHistoryKnowNothingOfEachOther(t *testing.T) {
+	history := func(folder string) bool {
+		return folder == "cmd/history" || strings.HasPrefix(folder, "pkg/history/") || strings.HasPrefix(folder, "test/history") || folder == "test/postgres"
+	}
+	may := []string{"history/web", "history/meter", "history/store", "spark", "gang", "quota", "resource", "apis/v1alpha1"}
+	used := map[string]bool{} // the drivers of databases that are imported
+	for _, f := range sources(t) {
+		for _, path := range f.imports {
+			imported, ours := strings.CutPrefix(path, module)
+			driver := strings.HasPrefix(path, "modernc.org/") || strings.HasPrefix(path, "github.com/jackc/") || path == "database/sql"
+			switch layer := strings.TrimPrefix(imported, "pkg/"); {
+			case driver && !history(f.folder()):
+				t.Errorf("%s: imports %s; only the history has a database", f.path, path)
+			case driver:
+				used[path] = true
+			case ours && history(imported) && !history(f.folder()):
+				t.Errorf("%s: imports %s of the history", f.path, path)
+			case ours && strings.HasPrefix(imported, "pkg/") && history(f.folder()) && !slices.Contains(may, layer):
+				t.Errorf("%s: imports %s of the scheduler", f.path, path)
+			}
+		}
+	}
+	require.NotEmpty(t, used)
 }
 
 func TestOnlyTheSchedulerImportsKubernetes(t *testing.T) {

@@ -115,6 +115,7 @@ var elsewhere = map[string]string{
 	"make race":                   "the tests of make test once more, and ten times as slow",
 	"make sim SEEDS=1000":         "an hour; make sim SEED=17 is the same target",
 	"make generate":               "make verify runs the same generator and compares",
+	"make history-test":           "needs root and a Debian package; make test runs the same tests where it is",
 	"make e2e":                    "needs root, Debian packages and a Spark distribution",
 	"make e2e-inference":          "needs Java and several Spark distributions",
 	"make perf":                   "minutes, and says nothing on a machine that is busy",
