@@ -40,7 +40,11 @@ type options struct {
 	kubeconfig string
 	classLabel string
 	listen     string
-	keep       keep
+	prices     string
+	public     bool
+	// certificate and key are files; empty means no TLS.
+	certificate, key string
+	keep             keep
 }
 
 // keep is for how long what is over is kept; 0 means for ever.
@@ -59,7 +63,12 @@ func newCommand(clock clock.WithTicker, out io.Writer) *cobra.Command {
 	serve := &cobra.Command{Use: "serve", Short: "Watch the cluster and write what is seen.", Args: cobra.NoArgs, RunE: func(command *cobra.Command, _ []string) error { return o.serve(command.Context()) }}
 	serve.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "how to reach the cluster; without it, as the pod that this is")
 	serve.Flags().StringVar(&o.classLabel, "node-class-label", meter.DefaultClassLabel, "label of nodes that names their class")
-	serve.Flags().StringVar(&o.listen, "listen", ":8080", "where health and metrics are served")
+	serve.Flags().StringVar(&o.listen, "listen", ":8080", "where the pages, the API, health and metrics are served")
+	serve.Flags().StringVar(&o.prices, "prices", "", "file with what usage costs; without it, nothing")
+	serve.Flags().BoolVar(&o.public, "public", false, "everybody sees everything, and nobody is asked for a token")
+	serve.Flags().StringVar(&o.certificate, "tls-cert-file", "", "certificate of the server; without it, tokens should only come over a port-forward")
+	serve.Flags().StringVar(&o.key, "tls-private-key-file", "", "its key")
+	serve.MarkFlagsRequiredTogether("tls-cert-file", "tls-private-key-file")
 	serve.Flags().DurationVar(&o.keep.pods, "keep-pods", 90*day, "for how long pods that have ended are kept; 0s keeps them for ever")
 	serve.Flags().DurationVar(&o.keep.applications, "keep-applications", 400*day, "for how long applications are kept")
 	serve.Flags().DurationVar(&o.keep.hours, "keep-hours", 400*day, "for how long sums by hour are kept; those by day are kept for ever")
@@ -146,11 +155,15 @@ func (o *options) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		site, err := newSite(o, clients, s)
+		if err != nil {
+			return err
+		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		stopped := make(chan error, 1)
 		go func() {
-			err := serveHTTP(ctx, o.listen, w)
+			err := o.serveHTTP(ctx, w, site)
 			cancel(err)
 			stopped <- err
 		}()

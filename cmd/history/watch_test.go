@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -147,16 +149,36 @@ func TestAPodThatWentUnseenIsEnded(t *testing.T) {
 }
 
 func TestHealthSaysWhetherAllPodsHaveBeenSeen(t *testing.T) {
-	w := &watch{}
+	w, site := &watch{}, http.NotFoundHandler()
 	for known, want := range map[bool]int{false: 503, true: 200} {
 		w.known.Store(known)
 		answer := httptest.NewRecorder()
-		handler(w).ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
+		handler(w, site).ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
 		require.Equal(t, want, answer.Code)
 	}
 	answer := httptest.NewRecorder()
-	handler(w).ServeHTTP(answer, httptest.NewRequest("GET", "/livez", nil))
+	handler(w, site).ServeHTTP(answer, httptest.NewRequest("GET", "/livez", nil))
 	require.Equal(t, 200, answer.Code)
+}
+
+// TestTheSiteAnswersWhoMayAsk: without a token nobody is answered, unless the site is public.
+func TestTheSiteAnswersWhoMayAsk(t *testing.T) {
+	p := newPlayed(t)
+	defer p.stop()
+	prices := filepath.Join(t.TempDir(), "prices.yaml")
+	require.NoError(t, os.WriteFile(prices, []byte("rates: [{resource: cpu, price: 1}]"), 0o600))
+	for public, want := range map[bool]int{false: 401, true: 200} {
+		site, err := newSite(&options{clock: p.clock, public: public, prices: prices}, p.clients, p.store)
+		require.NoError(t, err)
+		for _, path := range []string{"/", "/apps", "/usage", "/v1/apps", "/v1/queues", "/v1/usage"} {
+			answer := httptest.NewRecorder()
+			handler(p.watch, site).ServeHTTP(answer, httptest.NewRequest("GET", path, nil))
+			require.Equal(t, want, answer.Code, path)
+		}
+	}
+	require.NoError(t, os.WriteFile(prices, []byte("rates: [{resource: cpu, price: -1}]"), 0o600))
+	_, err := newSite(&options{clock: p.clock, prices: prices}, p.clients, p.store)
+	require.ErrorContains(t, err, "rates[0].price")
 }
 
 func TestTheCommandsWorkOnAFile(t *testing.T) {
