@@ -111,28 +111,30 @@ func (o *options) checkOpen(ctx context.Context, s *store.Store) error {
 	if err != nil {
 		return err
 	}
-	var orphans []string
-	open := 0
+	open := map[string]store.Kind{} // UID -> kind
 	for _, kind := range []store.Kind{store.Pod, store.Node} {
 		spans, err := s.Open(ctx, kind)
 		if err != nil {
 			return err
 		}
-		present, err := clients.list(ctx)
-		if err != nil {
-			return err
-		}
-		open += len(spans)
 		for uid := range spans {
-			if !present.UIDs[uid] {
-				orphans = append(orphans, string(kind)+" "+uid)
-			}
+			open[uid] = kind
+		}
+	}
+	present, err := clients.list(ctx) // after the store, so that what is new is not missed
+	if err != nil {
+		return err
+	}
+	var orphans []string
+	for uid, kind := range open {
+		if !present.UIDs[uid] {
+			orphans = append(orphans, string(kind)+" "+uid)
 		}
 	}
 	if len(orphans) > 0 {
-		return fmt.Errorf("%d of %d are open and are not in the cluster, such as %s: a meter that runs ends them", len(orphans), open, orphans[0])
+		return fmt.Errorf("%d of %d are open and are not in the cluster, such as %s: a meter that runs ends them", len(orphans), len(open), orphans[0])
 	}
-	fmt.Fprintf(o.out, "%d are open, and all are in the cluster\n", open)
+	fmt.Fprintf(o.out, "%d are open, and all are in the cluster\n", len(open))
 	return nil
 }
 

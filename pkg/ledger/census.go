@@ -88,20 +88,6 @@ type QueueWaiter struct {
 	asks            *quota.Waiter // which does not change, but for its Queue
 }
 
-// compare orders the waiters of one queue as it would call them if it had given nobody anything yet.
-func (w QueueWaiter) compare(other QueueWaiter) int {
-	elastic := func(w QueueWaiter) int {
-		if w.asks.Elastic {
-			return 1
-		}
-		return 0
-	}
-	return cmp.Or(
-		cmp.Compare(other.asks.Priority, w.asks.Priority), cmp.Compare(elastic(w), elastic(other)), cmp.Compare(other.asks.Rank, w.asks.Rank),
-		w.asks.Since.Compare(other.asks.Since), cmp.Compare(w.asks.ID, other.asks.ID),
-	)
-}
-
 // Shares are what every queue, with all below it, would hold if everything could be divided at will.
 func (l *Ledger) Shares() map[string]resource.Vector {
 	l.mu.Lock()
@@ -125,7 +111,7 @@ func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 	standings, problems, waiters := l.standings()
 	for i := range standings { // without the lock: there may be many thousands
 		first := waiters[standings[i].Name]
-		slices.SortFunc(first, QueueWaiter.compare)
+		slices.SortFunc(first, func(a, b QueueWaiter) int { return a.asks.Compare(b.asks) })
 		standings[i].First = first[:min(len(first), mostNamed)]
 	}
 	return standings, problems

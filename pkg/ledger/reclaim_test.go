@@ -183,20 +183,27 @@ func (c *cluster) standing(queue string) QueueStanding {
 	return standings[slices.IndexFunc(standings, func(s QueueStanding) bool { return s.Name == queue })]
 }
 
-// When expendable workers are not enough a whole gang goes, its driver after all of its executors, and its executors are not
-// replaced.
-func TestAWholeGangGoesWithItsLeaderLast(t *testing.T) {
-	c := newCluster(t, "a", "b")
+// takenBackWhole is a cluster in which the gang young is being taken back for y of another queue, and an executor that young asks for
+// meanwhile.
+func takenBackWhole(t *testing.T) (c *cluster, executor Pod) {
+	t.Helper()
+	c = newCluster(t, "a", "b")
 	c.arrange(quota.Spec{Name: "own", Guaranteed: cpu(4), Reclaim: quota.Reclaim{Enabled: true}}, quota.Spec{Name: "other", Guaranteed: cpu(3)})
 	c.runs("other", "old", 2, "a", "a", "a")
 	c.runs("other", "young", 3, "a", "b", "b", "b")
 	c.waits("own", "y", 1)
 	c.pass(time.Second)
 	require.Equal(t, []string{"young0", "young1", "young2", "young"}, c.evicted())
+	executor = c.pod("other", "young9", 1, "")
+	executor.Kind, executor.Gang, executor.Leader, executor.Role = Worker, gang.Key{Namespace: "other", Name: "young"}, "young", "executor"
+	return c, executor
+}
 
+// When expendable workers are not enough a whole gang goes, its driver after all of its executors, and its executors are not
+// replaced.
+func TestAWholeGangGoesWithItsLeaderLast(t *testing.T) {
+	c, replacement := takenBackWhole(t)
 	c.ends("young0")
-	replacement := c.pod("other", "young9", 1, "")
-	replacement.Kind, replacement.Gang, replacement.Leader, replacement.Role = Worker, gang.Key{Namespace: "other", Name: "young"}, "young", "executor"
 	verdict, _, _ := c.Gate(c.now, replacement)
 	assert.Equal(t, gang.Reclaimed, verdict.Reason)
 }
@@ -558,16 +565,8 @@ func TestAPodDoesNotEndForAsLongAsItLikes(t *testing.T) {
 func TestNoWorkerFollowsALeaderWhoseEvictionIsOnItsWay(t *testing.T) {
 	for name, fails := range map[string]bool{"it is carried out": false, "it comes to nothing": true} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, "a", "b")
-			c.arrange(quota.Spec{Name: "own", Guaranteed: cpu(4), Reclaim: quota.Reclaim{Enabled: true}}, quota.Spec{Name: "other", Guaranteed: cpu(3)})
-			c.runs("other", "old", 2, "a", "a", "a")
-			c.runs("other", "young", 3, "a", "b", "b", "b")
-			c.waits("own", "y", 1)
-			c.pass(time.Second)
-			require.Equal(t, []string{"young0", "young1", "young2", "young"}, c.evicted())
+			c, worker := takenBackWhole(t)
 			c.ends("young0", "young1", "young2")
-			worker := c.pod("other", "young9", 1, "")
-			worker.Kind, worker.Gang, worker.Leader, worker.Role = Worker, gang.Key{Namespace: "other", Name: "young"}, "young", "executor"
 			reason := func() gang.Reason {
 				verdict, _, _ := c.Gate(c.now, worker)
 				return verdict.Reason

@@ -22,6 +22,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 func nodes(cpu int, names ...string) []runtime.Object {
@@ -362,7 +363,7 @@ func TestAPodThatIsGoneLeavesNothingInTheLedger(t *testing.T) {
 		for _, pod := range gone {
 			h.plugin.PreEnqueue(h.ctx, pod)
 			_, status, _ := h.fw.RunPreFilterPlugins(h.ctx, framework.NewCycleState(), pod)
-			if leads(pod) {
+			if spark.Leads(pod) {
 				assert.Equal(t, "the pod is gone", status.Message())
 			}
 			assert.Equal(t, ledger.Census{Synced: true}, h.plugin.Ledger().Census(), pod.Name)

@@ -14,6 +14,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // evict adds an eviction. One that is already there is replaced where it stands: what was said last holds.
@@ -28,7 +29,7 @@ func (c *calls) evict(evict ledger.Evict) {
 // outstanding tells whether some worker of a leader is still to be evicted: by a call in the queue or one that has been
 // put off. Its leader must not go before it.
 func (e *effects) outstanding(leader *v1.Pod) bool {
-	if !leads(leader) {
+	if !spark.Leads(leader) {
 		return false
 	}
 	key := gangOf(leader)
@@ -42,7 +43,7 @@ func (e *effects) outstanding(leader *v1.Pod) bool {
 		}
 		// Workers that only a selector of the leader's roles makes its own say nothing of their gang: any of them may be.
 		own := gangOf(pod)
-		return own == key || own == gang.Key{} && lists(leader)
+		return own == key || own == gang.Key{} && spark.ListsRoles(leader)
 	}
 	e.mu.Lock()
 	queued, later := slices.Clone(e.calls.evicts), slices.Concat(e.pending, e.failed)

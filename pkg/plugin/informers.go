@@ -69,7 +69,7 @@ func (p *Plugin) podSeen(before, pod *v1.Pod) {
 		p.namespaces.Gone(before)
 		before = nil
 	}
-	if pod.Spec.NodeName != "" && leads(pod) {
+	if pod.Spec.NodeName != "" && spark.Leads(pod) {
 		p.definer.forget(pod)
 	}
 	p.pending.seen(pod)
@@ -150,7 +150,7 @@ var described = []string{spark.LabelUser, spark.AnnotationRank, spark.Annotation
 // podDiffers compares what the ledger looks at; status changes come all the time. What a pod takes from its node may change with
 // nothing but its status, as the kubelet resizes it.
 func podDiffers(a, b *v1.Pod) bool {
-	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || leads(a) != leads(b) ||
+	return a.UID != b.UID || a.Spec.NodeName != b.Spec.NodeName || a.Generation != b.Generation || ready(a) != ready(b) || spark.Leads(a) != spark.Leads(b) ||
 		(a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil) ||
 		slices.ContainsFunc(described, func(name string) bool { return a.Annotations[name] != b.Annotations[name] }) || !maps.Equal(a.Labels, b.Labels) ||
 		b.Spec.NodeName != "" && !requestsOf(a).Equal(requestsOf(b))
@@ -159,14 +159,14 @@ func podDiffers(a, b *v1.Pod) bool {
 // resumes tells whether a leader may have to be resumed with what it carries: it is seen for the first time since it has a node, or
 // leads something else now.
 func resumes(before, pod *v1.Pod) bool {
-	return before == nil || before.UID != pod.UID || before.Spec.NodeName != pod.Spec.NodeName || leads(before) != leads(pod) || !maps.Equal(before.Labels, pod.Labels)
+	return before == nil || before.UID != pod.UID || before.Spec.NodeName != pod.Spec.NodeName || spark.Leads(before) != spark.Leads(pod) || !maps.Equal(before.Labels, pod.Labels)
 }
 
 // redefines tells whether the definition of a leader that is not bound yet is asked for again: it says something else of its workers,
 // because its user has mended a mistake, or its scheduling gates have gone, and what was not written into its condition is now. What
 // the ledger has admitted meanwhile stays as it is.
 func redefines(before, pod *v1.Pod) bool {
-	return before.UID == pod.UID && pod.Spec.NodeName == "" && leads(before) && leads(pod) &&
+	return before.UID == pod.UID && pod.Spec.NodeName == "" && spark.Leads(before) && spark.Leads(pod) &&
 		(before.Annotations[spark.AnnotationRoles] != pod.Annotations[spark.AnnotationRoles] || gated(before) && !gated(pod))
 }
 

@@ -44,7 +44,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	_, together := pod.Annotations[spark.AnnotationWorkers]
 	described.Gang = gangOf(pod)
 	switch {
-	case leads(pod):
+	case spark.Leads(pod):
 		described.Kind = ledger.Leader
 	case spark.IsExecutor(pod):
 		described.Kind = ledger.Worker
@@ -69,7 +69,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 func gangOf(pod *v1.Pod) gang.Key {
 	_, together := pod.Annotations[spark.AnnotationWorkers]
 	switch {
-	case leads(pod), spark.IsExecutor(pod), together:
+	case spark.Leads(pod), spark.IsExecutor(pod), together:
 		return gang.Key{Namespace: pod.Namespace, Name: nameOfGang(pod)}
 	case podgroups.NameOf(pod) != "":
 		return podgroups.Key(pod.Namespace, podgroups.NameOf(pod))
@@ -109,15 +109,6 @@ func ready(pod *v1.Pod) bool {
 		}
 	}
 	return false
-}
-
-// leads tells whether a pod leads a gang: a Spark driver, or whoever says so by listing the roles of its workers.
-func leads(pod *v1.Pod) bool { return lists(pod) || spark.IsDriver(pod) }
-
-// lists tells whether a pod lists the roles of its workers.
-func lists(pod *v1.Pod) bool {
-	_, written := pod.Annotations[spark.AnnotationRoles]
-	return written
 }
 
 // nameOfGang is the name that the gang of a leader, or of whoever belongs to one, has in its namespace.

@@ -38,8 +38,11 @@ func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.P
 		p.logger.Error(err, "Failed attempt not noted", "pod", klog.KObj(pod)) // no Refused ends so
 	}
 	node, verdict := p.ledger.Nomination(pod.UID)
-	more := p.ledger.Protection(pod.UID)
-	if node != "" {
+	result, more := clearNomination, ""
+	if node == "" {
+		more = p.ledger.Protection(pod.UID)
+	} else {
+		result = &fwk.PostFilterResult{NominatingInfo: &fwk.NominatingInfo{NominatedNodeName: node, NominatingMode: fwk.ModeOverride}}
 		more = verdict.String()
 	}
 	if more != "" { // kube-scheduler writes it
@@ -50,14 +53,10 @@ func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.P
 	}
 	p.effects.add(effects)
 	p.pending.failed(pod, !refused.Behind && p.ledger.Waits(pod.UID))
-	if node == "" && more == "" {
-		return clearNomination, fwk.NewStatus(fwk.Unschedulable)
+	if more == "" {
+		return result, fwk.NewStatus(fwk.Unschedulable)
 	}
-	if node == "" {
-		return clearNomination, fwk.NewStatus(fwk.Unschedulable, more)
-	}
-	nominated := &fwk.NominatingInfo{NominatedNodeName: node, NominatingMode: fwk.ModeOverride}
-	return &fwk.PostFilterResult{NominatingInfo: nominated}, fwk.NewStatus(fwk.Unschedulable, more)
+	return result, fwk.NewStatus(fwk.Unschedulable, more)
 }
 
 // Filters of kube-scheduler, by what the ledger knows of what they look at.

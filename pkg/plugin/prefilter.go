@@ -16,6 +16,7 @@ import (
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // seatLimit is how many nodes a worker with slots is filtered on; more than one, so that a node that has just become
@@ -70,7 +71,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
 	limit := seatLimit
-	if !leads(pod) && rehearsal.RulesOf(pod).Any() {
+	if !spark.Leads(pod) && rehearsal.RulesOf(pod).Any() {
 		// Whether it may take one of its slots can depend on which of the others are taken.
 		limit = maxReservedWorkers
 	}
@@ -81,7 +82,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	if attempt.Gang {
 		return p.plan(ctx, state, c, pod)
 	}
-	if leads(pod) {
+	if spark.Leads(pod) {
 		return nil, p.turnBack(pod)
 	}
 	if !c.seats.Verdict.Passes() {

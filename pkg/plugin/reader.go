@@ -52,7 +52,9 @@ func (r *reader) decode(decode func()) {
 }
 
 // reads tells whether what a leader's gang is has to be fetched.
-func reads(leader *v1.Pod) bool { return !lists(leader) && spark.ConfigMaps(leader).Properties != "" }
+func reads(leader *v1.Pod) bool {
+	return !spark.ListsRoles(leader) && spark.ConfigMaps(leader).Properties != ""
+}
 
 // define reads what a leader's gang will ask for. The error is invalid when the leader's user has to change something.
 func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, error) {

@@ -87,7 +87,7 @@ func TestLeadersAreKnownByLabelOrAnnotation(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: test.labels, Annotations: test.annotations}}
-			require.Equal(t, test.leads, leads(pod))
+			require.Equal(t, test.leads, spark.Leads(pod))
 			if test.leads {
 				require.Equal(t, test.gang, nameOfGang(pod))
 			}

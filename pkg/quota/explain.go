@@ -87,7 +87,7 @@ func explainWaiters(a, b *waiter) Precedence {
 	same := func(text string) Precedence { return Precedence{text, text} }
 	la, lb := a.group.lane, b.group.lane
 	switch {
-	case la != lb && cmp.Or(a.compareRank(b), compareBool(lb.below, la.below), la.share.compare(lb.share), a.compareAge(b)) > 0,
+	case la != lb && cmp.Or(a.compareRank(&b.Waiter), compareBool(lb.below, la.below), la.share.compare(lb.share), a.compareAge(b)) > 0,
 		la == lb && !a.before(b):
 		return Precedence{}
 	case a.Priority != b.Priority:

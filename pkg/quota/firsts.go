@@ -17,7 +17,7 @@ type First struct {
 // compare puts the Firsts of one queue in turn. That is a total order.
 func (f *First) compare(other *First) int {
 	a, b := waiter{Waiter: f.Waiter, held: f.held}, waiter{Waiter: other.Waiter, held: other.held}
-	return cmp.Or(a.compareRank(&b), compareBool(other.below, f.below), f.share.compare(other.share), a.compareAge(&b))
+	return cmp.Or(f.compareRank(&other.Waiter), compareBool(other.below, f.below), f.share.compare(other.share), a.compareAge(&b))
 }
 
 // InTurn goes through Firsts of a tree, or of one that it is a Snapshot of: always to the first of the queue that would be

@@ -141,19 +141,28 @@ func (n *node) before(other *node) bool {
 // whoever is below the minimum, then, in a Fair queue, whoever holds less, then as waiters.
 func (l *lane) before(other *lane) bool {
 	a, b := l.groups[0].waiters[0], other.groups[0].waiters[0]
-	return cmp.Or(a.compareRank(b), compareBool(other.below, l.below), l.share.compare(other.share), a.compareAge(b)) < 0
+	return cmp.Or(a.compareRank(&b.Waiter), compareBool(other.below, l.below), l.share.compare(other.share), a.compareAge(b)) < 0
 }
 
 func (w *waiter) before(other *waiter) bool {
-	return cmp.Or(w.compareRank(other), w.compareAge(other)) < 0
-}
-
-func (w *waiter) compareRank(other *waiter) int {
-	return cmp.Or(cmp.Compare(other.Priority, w.Priority), compareBool(w.Elastic, other.Elastic), cmp.Compare(other.Rank, w.Rank))
+	return cmp.Or(w.compareRank(&other.Waiter), w.compareAge(other)) < 0
 }
 
 func (w *waiter) compareAge(other *waiter) int {
-	return cmp.Or(w.held.compare(other.held), w.Since.Compare(other.Since), cmp.Compare(w.ID, other.ID))
+	return cmp.Or(w.held.compare(other.held), w.compareArrival(&other.Waiter))
+}
+
+// Compare orders the waiters of one queue as it would call them if it had given nobody anything yet. That is a total order.
+func (w *Waiter) Compare(other *Waiter) int {
+	return cmp.Or(w.compareRank(other), w.compareArrival(other))
+}
+
+func (w *Waiter) compareRank(other *Waiter) int {
+	return cmp.Or(cmp.Compare(other.Priority, w.Priority), compareBool(w.Elastic, other.Elastic), cmp.Compare(other.Rank, w.Rank))
+}
+
+func (w *Waiter) compareArrival(other *Waiter) int {
+	return cmp.Or(w.Since.Compare(other.Since), cmp.Compare(w.ID, other.ID))
 }
 
 // compareBool puts false before true.

@@ -78,6 +78,15 @@ func (q *quantityText) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Leads tells whether a pod leads a gang: a Spark driver, or whoever says so by listing the roles of its workers.
+func Leads(pod *v1.Pod) bool { return ListsRoles(pod) || IsDriver(pod) }
+
+// ListsRoles tells whether a pod lists the roles of its workers.
+func ListsRoles(pod *v1.Pod) bool {
+	_, written := pod.Annotations[AnnotationRoles]
+	return written
+}
+
 // FromAnnotations reads the gang that a pod's annotations define; found is false if they define none. The error of a
 // wrong one names the annotation and its value.
 //

@@ -41,7 +41,7 @@ func (r *Room) Failed(w *Waiter, f Failure, now time.Time) {
 		s.retry = now.Add(retryPeriod + s.jitter())
 	}
 	switch {
-	case f.Took > 0 && f.Rehearsed:
+	case f.Rehearsed:
 		RehearsedInVain(r, w.Turn.Gang.Namespace, f.Took, now)
 	case f.Took >= CostlyAnswer:
 		s.notBefore = now.Add(min(restFactor*f.Took, longestNamespaceRest)) // and nobody else pays for it

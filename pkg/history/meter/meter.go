@@ -72,7 +72,7 @@ func (m *Meter) Pod(pod *v1.Pod, gone bool) {
 		application.Last = wait
 		m.pending.Waits[application.Key] = append(m.pending.Waits[application.Key], wait)
 	}
-	m.pending.Applications[application.Key] = m.pending.Applications[application.Key].Merge(application)
+	m.addApplication(application)
 	m.note(s.at)
 }
 
@@ -138,6 +138,10 @@ func (m *Meter) Queue(object *unstructured.Unstructured, gone bool) error {
 
 func (m *Meter) addSpan(span store.Span) {
 	m.pending.Spans[span.UID] = m.pending.Spans[span.UID].Merge(span)
+}
+
+func (m *Meter) addApplication(application store.Application) {
+	m.pending.Applications[application.Key] = m.pending.Applications[application.Key].Merge(application)
 }
 
 // note that something was seen.
@@ -212,8 +216,8 @@ func (m *Meter) putBack(seen store.Observations) {
 	for _, span := range seen.Spans {
 		m.addSpan(span)
 	}
-	for key, application := range seen.Applications {
-		m.pending.Applications[key] = m.pending.Applications[key].Merge(application)
+	for _, application := range seen.Applications {
+		m.addApplication(application)
 	}
 	for key, waits := range seen.Waits {
 		m.pending.Waits[key] = append(m.pending.Waits[key], waits...)

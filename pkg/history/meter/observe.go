@@ -55,10 +55,8 @@ func (s sight) span() (store.Span, bool) {
 
 // start is since when nobody else can use what the pod asks for.
 func (s sight) start() store.Evidence {
-	for _, condition := range s.pod.Status.Conditions {
-		if condition.Type == v1.PodScheduled && condition.Status == v1.ConditionTrue && !condition.LastTransitionTime.IsZero() {
-			return store.Evidence{At: condition.LastTransitionTime.UnixMilli(), Rank: store.StartScheduled}
-		}
+	if bound := s.scheduled(v1.ConditionTrue); bound != nil && !bound.LastTransitionTime.IsZero() {
+		return store.Evidence{At: bound.LastTransitionTime.UnixMilli(), Rank: store.StartScheduled}
 	}
 	if accepted := s.pod.Status.StartTime; accepted != nil && !accepted.IsZero() {
 		return store.Evidence{At: accepted.UnixMilli(), Rank: store.StartAccepted}
@@ -122,12 +120,6 @@ func lost(pod *v1.Pod) bool {
 	})
 }
 
-// leads tells whether the pod is the leader of a gang.
-func leads(pod *v1.Pod) bool {
-	_, lists := pod.Annotations[spark.AnnotationRoles]
-	return lists || spark.IsDriver(pod)
-}
-
 // applicationKey is the application that the pod belongs to: its gang, else its owner, else itself.
 func (s sight) applicationKey() string {
 	pod := s.pod
@@ -143,7 +135,7 @@ func (s sight) applicationKey() string {
 // gangName is the name of the gang that the pod says it is of; empty if it says nothing.
 func gangName(pod *v1.Pod) string {
 	_, counts := pod.Annotations[spark.AnnotationWorkers]
-	if leads(pod) || spark.IsExecutor(pod) || counts || pod.Labels[spark.LabelGang] != "" {
+	if spark.Leads(pod) || spark.IsExecutor(pod) || counts || pod.Labels[spark.LabelGang] != "" {
 		return cmp.Or(pod.Labels[spark.LabelGang], spark.AppID(pod))
 	}
 	return pod.Labels[schedulingv1alpha1.PodGroupLabel]
@@ -166,12 +158,12 @@ func (s sight) application() store.Application {
 	switch {
 	case spark.IsDriver(pod), spark.IsExecutor(pod):
 		application.Name, application.Kind = cmp.Or(pod.Labels[spark.LabelAppName], pod.Name), "Spark"
-	case pod.Labels[schedulingv1alpha1.PodGroupLabel] != "" && !leads(pod):
+	case pod.Labels[schedulingv1alpha1.PodGroupLabel] != "" && !spark.Leads(pod):
 		application.Name, application.Kind = pod.Labels[schedulingv1alpha1.PodGroupLabel], "PodGroup"
 	case gangName(pod) != "":
 		application.Name, application.Kind = gangName(pod), "Gang"
 	}
-	if leads(pod) {
+	if spark.Leads(pod) {
 		application.Rank = store.OfLeader
 		if end := s.end(); end.Rank > 0 {
 			end.Reason = "Deleted"
@@ -192,21 +184,30 @@ func (s sight) wait() (store.Wait, bool) {
 	if s.pod.Spec.NodeName != "" || s.gone {
 		return store.Wait{}, false
 	}
-	for _, condition := range s.pod.Status.Conditions {
-		if condition.Type == v1.PodScheduled && condition.Status == v1.ConditionFalse {
-			wait := store.Wait{At: s.at, Reason: condition.Reason, Message: condition.Message}
-			// kube-scheduler puts "0/20 nodes are available: " before what plugins say.
-			text := condition.Message
-			if _, after, found := strings.Cut(text, "nodes are available: "); found {
-				text = after
-			}
-			if reason, ours := gang.ReasonOf(text); ours {
-				wait.Reason, wait.Message = string(reason), text
-			}
-			return wait, true
-		}
+	condition := s.scheduled(v1.ConditionFalse)
+	if condition == nil {
+		return store.Wait{}, false
 	}
-	return store.Wait{}, false
+	wait := store.Wait{At: s.at, Reason: condition.Reason, Message: condition.Message}
+	// kube-scheduler puts "0/20 nodes are available: " before what plugins say.
+	text := condition.Message
+	if _, after, found := strings.Cut(text, "nodes are available: "); found {
+		text = after
+	}
+	if reason, ours := gang.ReasonOf(text); ours {
+		wait.Reason, wait.Message = string(reason), text
+	}
+	return wait, true
+}
+
+// scheduled is the condition PodScheduled if it has that status; nil otherwise.
+func (s sight) scheduled(status v1.ConditionStatus) *v1.PodCondition {
+	conditions := s.pod.Status.Conditions
+	i := slices.IndexFunc(conditions, func(c v1.PodCondition) bool { return c.Type == v1.PodScheduled && c.Status == status })
+	if i < 0 {
+		return nil
+	}
+	return &conditions[i]
 }
 
 func roleOf(pod *v1.Pod) string {

@@ -8,6 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"retinue.dev/retinue/pkg/history/store"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // How sure a Sweeper is before it ends what it cannot find.
@@ -154,7 +155,7 @@ func (s *Sweeper) end(span store.OpenSpan, kind store.Kind, since int64) {
 		end.At, end.Uncertainty = leader, leader-end.At
 	}
 	s.meter.inferSpan(store.Span{UID: span.UID, Kind: kind, End: end})
-	if span.Role == roleLeader {
+	if span.Role == spark.RoleDriver {
 		s.meter.infer(store.Application{Key: span.Application, End: end})
 	}
 }
@@ -164,9 +165,6 @@ func (s *Sweeper) evidence(alive, since int64) store.Evidence {
 	at := min(max(alive, s.heartbeat), since)
 	return store.Evidence{At: at, Rank: store.EndInferred, Uncertainty: since - at, Reason: "Gone"}
 }
-
-// roleLeader is the role of leaders.
-const roleLeader = "driver"
 
 func (m *Meter) inferSpan(span store.Span) {
 	m.mu.Lock()
@@ -178,7 +176,7 @@ func (m *Meter) inferSpan(span store.Span) {
 func (m *Meter) infer(application store.Application) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.pending.Applications[application.Key] = m.pending.Applications[application.Key].Merge(application)
+	m.addApplication(application)
 	m.note(m.now())
 }
 

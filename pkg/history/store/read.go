@@ -153,9 +153,7 @@ func (l *Listed) State() string {
 	switch {
 	case l.Running > 0:
 		return StateRunning
-	case l.End.Rank > 0, l.Pods > 0 && !l.Led():
-		return StateFinished
-	case l.Pods > 0: // its leader has been bound and has gone, or its end is not known yet
+	case l.End.Rank > 0, l.Pods > 0: // the latter if its leader's end is not known yet, or it has none
 		return StateFinished
 	default:
 		return StateWaiting
