@@ -156,10 +156,33 @@ func (c *Cluster) startAll(ctx context.Context) error {
 // StartComponent starts a component that does not run and returns when it is ready. One that runs the same binary,
 // arguments and configuration already is left alone; one that is outdated is restarted.
 func (c *Cluster) StartComponent(ctx context.Context, component Component) error {
+	before := c.PID(component)
 	if err := c.launch(ctx, component); err != nil {
 		return err
 	}
-	return c.await(ctx, component)
+	if err := c.await(ctx, component); err != nil {
+		return err
+	}
+	if serves := component == Etcd || component == APIServer; !serves || c.PID(component) == before {
+		return nil
+	}
+	return c.renewKwok(ctx)
+}
+
+// renewKwok starts a kwok anew that runs through a restart of the API server. kwok lists the pods of a node once, when
+// it takes the node: one that nobody answered would leave the pods that were bound meanwhile Pending for ever, where a
+// kubelet lists again.
+func (c *Cluster) renewKwok(ctx context.Context) error {
+	if !c.Running(Kwok) || !c.Running(APIServer) {
+		return nil
+	}
+	if err := c.await(ctx, APIServer); err != nil { // it may have waited for etcd
+		return err
+	}
+	if err := c.KillComponent(ctx, Kwok); err != nil {
+		return err
+	}
+	return c.StartComponent(ctx, Kwok)
 }
 
 // launch starts the process and does not wait until it is ready.
