@@ -27,6 +27,9 @@ type Node struct {
 	Free        resource.Vector // Allocatable − Used − Held; negative when overbooked
 	Permanent   resource.Vector // the part of Used that never leaves while the node is there
 	Empty       resource.Vector // Allocatable − Permanent: the most that can ever be free
+	// Pool in which the node counts, and all that select it: a bit for each. Without an Object they say nothing.
+	Pool     int
+	selected uint64
 }
 
 // Keeps tells whether the node has room for what is held there already. It does not when more is taken of it than it has
@@ -49,9 +52,8 @@ type Nodes struct {
 	indexShared bool
 	// total is the sum of what is free over all nodes that exist; what an overbooked node lacks is not taken off.
 	total resource.Vector
-	// capacity is the sum of what all nodes offer that take new pods, and idle what of it is free. Room that nobody can use is no
-	// room.
-	capacity, idle resource.Vector
+	// pools are sums over the nodes that take new pods. Room that nobody can use is no room.
+	pools pools
 	// uncounted are resources that others count on the nodes that list none of them, by name.
 	uncounted []v1.ResourceName
 	// topologyKey is the node label that names a node's domain; empty means no domains.
@@ -68,14 +70,11 @@ type Nodes struct {
 // New is a table without nodes. topologyKey is the node label whose values are the domains of zonal placement; empty means
 // no domains.
 func New(topologyKey string) *Nodes {
-	return &Nodes{index: map[string]int{}, topologyKey: topologyKey, before: map[int]resource.Vector{}, touched: map[int]struct{}{}}
+	return &Nodes{index: map[string]int{}, pools: newPools(nil), topologyKey: topologyKey, before: map[int]resource.Vector{}, touched: map[int]struct{}{}}
 }
 
 // Total is the sum of what is free on all nodes; what an overbooked node lacks is not taken off.
 func (n *Nodes) Total() resource.Vector { return n.total }
-
-// Capacity is the sum of what all nodes offer that take new pods.
-func (n *Nodes) Capacity() resource.Vector { return n.capacity }
 
 // At is a node by its index. It must not be modified, and changes with the table.
 func (n *Nodes) At(i int) *Node { return n.table.at(i) }
@@ -116,6 +115,7 @@ func (n *Nodes) See(object *v1.Node) {
 	}
 	n.update(i, func(node *Node) {
 		node.Object, node.Open = object, placement.Open(object)
+		node.Pool, node.selected = n.pools.of(object)
 		node.Domain = object.Labels[n.topologyKey]
 		node.Allocatable = n.offers(object)
 	})
@@ -157,7 +157,7 @@ func (n *Nodes) Remove(name string) {
 	i := n.lookup(name)
 	n.touched[i] = struct{}{}
 	n.update(i, func(node *Node) {
-		node.Object, node.Open, node.Domain, node.Allocatable = nil, false, "", resource.Vector{}
+		node.Object, node.Open, node.Domain, node.Allocatable, node.Pool, node.selected = nil, false, "", resource.Vector{}, 0, 0
 	})
 }
 
@@ -197,23 +197,30 @@ func (n *Nodes) remember(name string) int {
 // update edits one node and keeps the sums right.
 func (n *Nodes) update(i int, change func(*Node)) {
 	node := n.table.edit(i)
-	n.count(node, resource.Vector.Sub)
+	n.count(node, -1)
 	change(node)
 	node.Free = node.Allocatable.Sub(node.Used).Sub(node.Held)
 	node.Empty = node.Allocatable.Sub(node.Permanent)
-	n.count(node, resource.Vector.Add)
+	n.count(node, 1)
 }
 
-// count adds a node to the sums, or takes it off.
-func (n *Nodes) count(node *Node, add func(resource.Vector, resource.Vector) resource.Vector) {
+// count adds a node to the sums, or takes it off if sign is −1.
+func (n *Nodes) count(node *Node, sign int) {
 	if node.Object == nil {
 		return
 	}
 	free := node.Free.Max(resource.Vector{})
-	n.total = add(n.total, free)
+	n.total = signed(n.total, free, sign)
 	if takesPods(node.Object) {
-		n.capacity, n.idle = add(n.capacity, node.Allocatable), add(n.idle, free)
+		n.pools.count(node, free, sign)
 	}
+}
+
+func signed(sum, amount resource.Vector, sign int) resource.Vector {
+	if sign < 0 {
+		return sum.Sub(amount)
+	}
+	return sum.Add(amount)
 }
 
 // takesPods tells whether a node takes new pods at all, whatever they tolerate: it is not cordoned, not on its way out, and its
@@ -333,13 +340,15 @@ func (n *Nodes) ownIndex() {
 // View is the table as it is now.
 func (n *Nodes) View(epoch uint64) *View {
 	n.indexShared = true
-	return &View{table: n.table.share(), index: n.index, total: n.total, capacity: n.capacity, idle: n.idle, Epoch: epoch}
+	n.pools.shared = true
+	return &View{table: n.table.share(), index: n.index, total: n.total, capacities: n.pools.capacities, idle: n.pools.idle, Epoch: epoch}
 }
 
 // Check tells whether what must always hold between events does: sums are those of the nodes, every name has one entry, and
 // every entry without a name is spare.
 func (n *Nodes) Check() error {
-	var total, capacity, idle resource.Vector
+	var total resource.Vector
+	pools := newPools(n.pools.selectors)
 	named := 0
 	for i := range n.All() {
 		node := n.At(i)
@@ -366,7 +375,9 @@ func (n *Nodes) Check() error {
 			total = total.Add(node.Free.Max(resource.Vector{}))
 		}
 		if node.Object != nil && takesPods(node.Object) {
-			capacity, idle = capacity.Add(node.Allocatable), idle.Add(node.Free.Max(resource.Vector{}))
+			counted := *node
+			counted.Pool, counted.selected = pools.of(node.Object)
+			pools.count(&counted, node.Free.Max(resource.Vector{}), 1)
 		}
 	}
 	switch {
@@ -374,8 +385,8 @@ func (n *Nodes) Check() error {
 		return fmt.Errorf("%d nodes have a name, and the index has %d", named, len(n.index))
 	case !n.total.Equal(total):
 		return fmt.Errorf("%s free in all, want %s", n.total, total)
-	case !n.capacity.Equal(capacity) || !n.idle.Equal(idle):
-		return fmt.Errorf("the capacity is %s and %s of it is free, want %s and %s", n.capacity, n.idle, capacity, idle)
+	case !n.pools.equal(&pools):
+		return fmt.Errorf("the pools are %+v, want %+v", n.pools, pools)
 	case n.changed || len(n.before) > 0 || len(n.touched) > 0:
 		return fmt.Errorf("an event has not been settled")
 	default:

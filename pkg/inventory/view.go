@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"slices"
+
 	v1 "k8s.io/api/core/v1"
 
 	"retinue.dev/retinue/pkg/resource"
@@ -11,8 +13,8 @@ type View struct {
 	table array[Node]
 	index map[string]int
 	total resource.Vector
-	// capacity is what all nodes offer that take new pods, and idle what of it is free.
-	capacity, idle resource.Vector
+	// capacities are what the nodes of each pool offer that take new pods, and idle what of it is free; index is the pool.
+	capacities, idle []resource.Vector
 	// Epoch is the ledger's epoch at that moment; a failed attempt reports it.
 	Epoch uint64
 }
@@ -44,11 +46,11 @@ func (v *View) Free(i int) *resource.Vector { return &v.table.at(i).Free }
 // Total is the sum of what is free on all nodes; what an overbooked node lacks is not taken off.
 func (v *View) Total() resource.Vector { return v.total }
 
-// Capacity is the sum of what all nodes offer that take new pods.
-func (v *View) Capacity() resource.Vector { return v.capacity }
+// Capacity is the sum of what the nodes of a pool offer that take new pods.
+func (v *View) Capacity(pool int) resource.Vector { return v.capacities[pool] }
 
-// Idle is what of the Capacity is free.
-func (v *View) Idle() resource.Vector { return v.idle }
+// Idle is what of the Capacity of a pool is free.
+func (v *View) Idle(pool int) resource.Vector { return v.idle[pool] }
 
 // Held is what open slots take of the node.
 func (v *View) Held(i int) *resource.Vector { return &v.table.at(i).Held }
@@ -66,7 +68,7 @@ func (e Emptied) Free(i int) *resource.Vector { return &e.table.at(i).Empty }
 // that are not known are left out.
 func (v *View) With(more map[string]resource.Vector) *View {
 	with := *v
-	with.table = v.table.fork()
+	with.table, with.idle = v.table.fork(), slices.Clone(v.idle)
 	for name, amount := range more {
 		if i, known := v.index[name]; known {
 			with.add(i, amount)
@@ -81,7 +83,7 @@ func (v *View) add(i int, amount resource.Vector) {
 	if node.Free = node.Free.Add(amount); node.Object != nil {
 		gained := node.Free.Max(resource.Vector{}).Sub(before)
 		if v.total = v.total.Add(gained); takesPods(node.Object) {
-			v.idle = v.idle.Add(gained)
+			v.idle[node.Pool] = v.idle[node.Pool].Add(gained)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -71,6 +72,8 @@ func (l *Ledger) Collected() map[string]resource.Vector {
 type QueueStanding struct {
 	Name string
 	quota.Usage
+	// Pool of a queue that selects nodes of its own; nil for any other.
+	Pool *PoolStanding
 	// Reasons are why those who wait in it and below it do: reason -> gangs and pods.
 	Reasons map[gang.Reason]int
 	// First are the first of those who wait in the queue itself, mostNamed at most.
@@ -88,10 +91,17 @@ type QueueWaiter struct {
 	asks            *quota.Waiter // which does not change, but for its Queue
 }
 
+// PoolStanding is what nodes count for the queues of a pool.
+type PoolStanding struct {
+	// Nodes that are in it and take new pods, and Capacity what they offer in all.
+	Nodes    int
+	Capacity resource.Vector
+}
+
 // Shares are what every queue, with all below it, would hold if everything could be divided at will.
 func (l *Ledger) Shares() map[string]resource.Vector {
 	l.mu.Lock()
-	specs, capacity, wanted := l.accounts.layout.Specs, l.nodes.Capacity(), map[string]resource.Vector{}
+	specs, capacities, wanted := l.accounts.layout.Specs, slices.Clone(l.nodes.Capacities()), map[string]resource.Vector{}
 	for _, name := range l.accounts.queues.Names() {
 		usage, _ := l.accounts.queues.Usage(name)
 		wanted[name] = usage.Own
@@ -102,7 +112,7 @@ func (l *Ledger) Shares() map[string]resource.Vector {
 	l.mu.Unlock()
 
 	tree := quota.New(specs) // of its own: it takes milliseconds
-	tree.SetCapacity(capacity)
+	tree.SetCapacity(capacities...)
 	return tree.Shares(wanted)
 }
 
@@ -138,9 +148,28 @@ func (l *Ledger) standings() (standings []QueueStanding, _ []quota.Problem, wait
 			}
 		}
 	}
+	pools, overlaps := l.poolsLocked()
 	for _, name := range l.accounts.queues.Names() {
 		usage, _ := l.accounts.queues.Usage(name)
-		standings = append(standings, QueueStanding{Name: name, Usage: usage, Reasons: reasons[name]})
+		standings = append(standings, QueueStanding{Name: name, Usage: usage, Pool: pools[name], Reasons: reasons[name]})
 	}
-	return standings, l.accounts.queues.Problems(), waiters
+	return standings, append(l.accounts.queues.Problems(), overlaps...), waiters
+}
+
+// poolsLocked are the pools of the queues that declare them, and which of them select nodes that count elsewhere.
+func (l *Ledger) poolsLocked() (standings map[string]*PoolStanding, overlaps []quota.Problem) {
+	standings = map[string]*PoolStanding{}
+	pools := quota.Pools(l.accounts.queues)
+	for p, pool := range pools {
+		nodes, elsewhere, where := l.nodes.PoolSize(p)
+		for _, queue := range pool.Queues {
+			standings[queue] = &PoolStanding{nodes, l.nodes.Capacities()[p]}
+			if elsewhere > 0 {
+				overlaps = append(overlaps, quota.Problem{Queue: queue, Field: "nodeSelector", Value: pool.Selector.String(),
+					Message: fmt.Sprintf("%d of the nodes that it selects do not count for it, because a queue that comes before it by name, such as %s, selects them as well",
+						elsewhere, pools[where].Queues[0])})
+			}
+		}
+	}
+	return standings, overlaps
 }

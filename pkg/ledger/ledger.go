@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -189,7 +190,7 @@ func sorted(pods map[types.UID]*pod) []*pod {
 // settleLocked ends an event: slots leave nodes that cannot keep them, room that came back goes to slots without a home
 // first and then opens a new epoch, and the next waiter gets its try.
 func (l *Ledger) settleLocked() []Effect {
-	l.accounts.queues.SetCapacity(l.nodes.Capacity())
+	l.accounts.queues.SetCapacity(l.nodes.Capacities()...)
 	if l.members.synced {
 		l.collections.check()
 		l.slots.repair()
@@ -262,7 +263,8 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 	l.waiting.Arrange(queues, func(w *waiting.Waiter) string { return l.accounts.queueOf(w.Turn.Gang.Namespace) })
 	l.accounts.queues = queues
 	recharge()
-	queues.SetCapacity(l.nodes.Capacity())
+	l.nodes.Divide(selectorsOf(queues))
+	queues.SetCapacity(l.nodes.Capacities()...)
 	clear(l.victims.reclaims)
 	for _, spec := range layout.Specs {
 		if spec.Reclaim.Enabled {
@@ -275,6 +277,14 @@ func (l *Ledger) arrangeLocked(layout Queues) {
 			l.accounts.queues.Promise(c.preemption.queue, c.preemption.demand)
 		}
 	}
+}
+
+// selectorsOf are those of the pools of a tree.
+func selectorsOf(queues *quota.Tree) (selectors []labels.Selector) {
+	for _, pool := range quota.Pools(queues) {
+		selectors = append(selectors, pool.Selector)
+	}
+	return selectors
 }
 
 // tickLocked does what has become due.

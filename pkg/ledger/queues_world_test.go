@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 
@@ -107,6 +109,7 @@ func drawQueue(t *rapid.T, i int) quota.Spec {
 	return quota.Spec{
 		Name:            queueNames[i],
 		Parent:          rapid.SampledFrom(append([]string{"", "unknown"}, queueNames[:i]...)).Draw(t, "parent"),
+		NodeSelector:    rapid.SampledFrom([]*metav1.LabelSelector{nil, nil, pooled("x"), pooled("y")}).Draw(t, "node selector"),
 		Guaranteed:      amounts("guaranteed", 8, 8),
 		Limit:           amounts("limit", 16, 12),
 		Weight:          number("weight", 0, 3),
@@ -117,6 +120,10 @@ func drawQueue(t *rapid.T, i int) quota.Spec {
 		State:           rapid.SampledFrom([]quota.State{"", quota.Open, quota.Open, quota.Open, quota.Open, quota.Draining, quota.Stopped}).Draw(t, "state"),
 		Users:           quota.Users{MinimumShare: number("minimum", 1, 100), Limit: amounts("user limit", 10, 8)},
 	}
+}
+
+func pooled(pool string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{"pool": pool}}
 }
 
 // way is a queue and all above it, as the last layout says; what belongs to nothing is Unassigned.
@@ -286,7 +293,7 @@ func (w *world) audit(what, namespace string, d quota.Demand) {
 			continue
 		}
 		for _, name := range []v1.ResourceName{v1.ResourceCPU, v1.ResourcePods} {
-			most := w.Ledger.nodes.Capacity().Of(name)
+			most := w.capacityOf(way[len(way)-1].NodeSelector).Of(name)
 			for _, above := range way[i:] {
 				if limit, limited := above.Limit.Of(name); limited {
 					most = min(most, limit)
@@ -297,6 +304,37 @@ func (w *world) audit(what, namespace string, d quota.Demand) {
 			}
 		}
 	}
+}
+
+// poolOf is what selects a node: the first queue at the top, by name, that does; empty means none.
+func (w *world) poolOf(node *v1.Node) string {
+	at := func(name string) int {
+		return slices.IndexFunc(w.arranged.Specs, func(s quota.Spec) bool { return s.Name == name })
+	}
+	for _, name := range queueNames {
+		i := at(name)
+		if i < 0 || w.arranged.Specs[i].NodeSelector == nil || at(w.arranged.Specs[i].Parent) >= 0 {
+			continue
+		}
+		if selector, err := metav1.LabelSelectorAsSelector(w.arranged.Specs[i].NodeSelector); err == nil && selector.Matches(labels.Set(node.Labels)) {
+			return selector.String()
+		}
+	}
+	return ""
+}
+
+// capacityOf is what those nodes have that take pods and count for queues that say this; nil is for those that say nothing.
+func (w *world) capacityOf(selector *metav1.LabelSelector) (sum resource.Vector) {
+	pool := ""
+	if selector != nil {
+		pool = metav1.FormatLabelSelector(selector)
+	}
+	for _, node := range w.nodes {
+		if !node.Spec.Unschedulable && w.poolOf(node) == pool {
+			sum = sum.Add(resource.OfList(node.Status.Allocatable))
+		}
+	}
+	return sum
 }
 
 // leading is how many gangs with a leader a queue and all below it run.
@@ -322,7 +360,16 @@ func (w *world) allows(p Pod, charges []charge) bool {
 // tree is a new one in which so much is charged.
 func (w *world) tree(charges []charge) *quota.Tree {
 	tree := quota.New(w.arranged.Specs)
-	tree.SetCapacity(w.Ledger.nodes.Capacity())
+	var capacities []resource.Vector
+	for _, pool := range quota.Pools(tree) {
+		var selector *metav1.LabelSelector
+		if pool.Selector != nil {
+			at := slices.IndexFunc(w.arranged.Specs, func(s quota.Spec) bool { return s.Name == pool.Queues[0] })
+			selector = w.arranged.Specs[at].NodeSelector
+		}
+		capacities = append(capacities, w.capacityOf(selector))
+	}
+	tree.SetCapacity(capacities...)
 	for _, c := range charges {
 		tree.Charge(c.queue, c.demand)
 	}

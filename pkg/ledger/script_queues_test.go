@@ -11,6 +11,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/quota"
@@ -49,7 +50,7 @@ func (s *script) runQueues(w words, name string) (said []string, err error) {
 		_ = s.apply(QueuesSeen{s.arranged})
 	case "app":
 		driver := split("driver " + name + " app=" + name + " cpu=" + w.keys["driver"])
-		for _, key := range []string{"in", "user", "priority", "rank"} {
+		for _, key := range []string{"in", "user", "priority", "rank", "only"} {
 			if w.has(key) {
 				driver.keys[key] = w.keys[key]
 			}
@@ -191,6 +192,9 @@ func specOf(name string, w words) quota.Spec {
 		Order: quota.Order(w.keys["order"]), Priority: int32(w.number("priority")), State: quota.State(w.keys["state"]),
 		Users:   quota.Users{MinimumShare: maybe("minimum"), MaxRunningGangs: maybe("user-gangs")},
 		Reclaim: quota.Reclaim{Enabled: w.has("reclaim"), Budget: maybe("budget"), DeadZone: w.number("dead-zone"), Utilization: w.number("utilization"), Exempt: w.has("exempt"), DryRun: w.has("dry-run")},
+	}
+	if w.has("pool") {
+		spec.NodeSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"label": w.keys["pool"]}}
 	}
 	spec.Reclaim.After, _ = time.ParseDuration(w.keys["after"])
 	spec.Reclaim.Protect, _ = time.ParseDuration(w.keys["protect"])

@@ -26,7 +26,7 @@ import (
 //	sync                                          everything that existed has been told
 //	node NAME cpu=N [gpu=N] [cordoned] [taint=KEY] [label=VALUE]
 //	node-gone NAME
-//	driver NAME app=A cpu=N [on=NODE] [priority=N] [ready] [slots=a,a,- size=N]   slots: the reservation it carries
+//	driver NAME app=A cpu=N [on=NODE] [only=VALUE] [priority=N] [ready] [slots=a,a,- size=N]   slots: the reservation it carries
 //	                                              [age=DURATION] created so long ago and seen only now
 //	executor NAME app=A cpu=N [of=DRIVER] [on=NODE] [role=NAME]
 //	pod NAME cpu=N [gpu=N] [on=NODE] [priority=N] [workers=LABEL]
@@ -34,7 +34,7 @@ import (
 //	executor … together=N                         one of N that start together
 //	group NAME minimum=N [free=N] [timeout=D] [problem=WORD] [succeeded=N] [started], group-gone NAME
 //	gone NAME
-//	defined DRIVER executors=N cpu=N [minimum=N] [selects=LABEL] [only=VALUE]     only: nodes with this label
+//	defined DRIVER executors=N cpu=N [minimum=N] [selects=LABEL] [only=VALUE]     only: nodes with this label, of a driver likewise
 //	refuted DRIVER WORDS…
 //	gate NAME                                     may it be tried
 //	try NAME [REASON]                             a scheduling cycle; REASON if it does not fit, else ClusterFull
@@ -50,7 +50,7 @@ import (
 //
 //	queue NAME [parent=NAME] [namespaces=a,b] [cpu=GUARANTEED/LIMIT] [gpu=…] [weight=N] [gangs=N] [leaders=PERCENT] [order=Fair]
 //	           [priority=N] [state=…] [minimum=PERCENT] [user-cpu=N] [user-gangs=N]
-//	           [reclaim [after=D] [budget=PERCENT] [utilization=PERCENT] [dry-run]] [dead-zone=PERCENT] [exempt] [protect=D]
+//	           [reclaim [after=D] [budget=PERCENT] [utilization=PERCENT] [dry-run]] [dead-zone=PERCENT] [exempt] [protect=D] [pool=LABEL]
 //	                                              a queue is made or changed; a part of GUARANTEED/LIMIT may be missing
 //	queue-gone NAME, move NAMESPACE QUEUE
 //	app NAME [in=NAMESPACE] [user=NAME] [priority=N] [rank=N] driver=N [executors=N cpu=N minimum=N]
@@ -247,6 +247,9 @@ func (s *script) podOf(w words, name string) Pod {
 		}
 		size.Roles[0].Count, size.Roles[0].Minimum = len(slots), len(slots)
 		p.Reservation = &Reservation{size, Runs(slots)}
+	}
+	if w.has("only") {
+		p.Object.Spec.NodeSelector = map[string]string{"label": w.keys["only"]}
 	}
 	app := w.keys["app"]
 	if app == "" {

@@ -238,9 +238,10 @@ func (w *world) plan(view room, pod Pod, d Demand) (node string, slots []gang.Sl
 	if !d.Resources.Fits(total) {
 		return "", nil, false
 	}
-	take := func(request resource.Vector) string {
+	take := func(like *v1.Pod, request resource.Vector) string {
+		eligible := placement.Eligibility(like)
 		for i := range free {
-			if object := view.Object(i); object != nil && !object.Spec.Unschedulable && request.Fits(free[i]) {
+			if object := view.Object(i); object != nil && eligible(object) && request.Fits(free[i]) {
 				free[i] = free[i].Sub(request)
 				return view.Name(i)
 			}
@@ -248,13 +249,13 @@ func (w *world) plan(view room, pod Pod, d Demand) (node string, slots []gang.Sl
 		return ""
 	}
 	if !d.Upfront {
-		if node = take(pod.Requests); node == "" {
+		if node = take(pod.Object, pod.Requests); node == "" {
 			return "", nil, false
 		}
 	}
 	for r, role := range d.Roles {
 		for range role.Count {
-			slot := take(role.Requests)
+			slot := take(role.Pod, role.Requests)
 			if slot == "" {
 				return "", nil, false
 			}
@@ -314,6 +315,9 @@ func (w *world) step(t *rapid.T) {
 	case "node":
 		node := newNode(drawNode.Draw(t, "node"), rapid.Int64Range(2, 8).Draw(t, "cpu"))
 		node.Spec.Unschedulable = rapid.IntRange(0, 4).Draw(t, "cordoned") == 0
+		if len(w.namespaces) > 0 {
+			node.Labels = map[string]string{"pool": rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "pool")}
+		}
 		w.nodes[node.Name] = node
 		_ = w.apply(NodeSeen{node})
 	case "large":

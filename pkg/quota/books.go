@@ -2,6 +2,7 @@ package quota
 
 import (
 	"maps"
+	"slices"
 
 	"retinue.dev/retinue/pkg/resource"
 )
@@ -96,12 +97,12 @@ func (t *Tree) Snapshot() *Tree {
 	t.settle()
 	s := &Tree{
 		leaves: make(map[string]*node, len(t.leaves)), queues: make(map[string]*node, len(t.queues)), all: make([]*node, 0, len(t.all)),
-		specs: t.specs, problems: t.problems, capacity: t.capacity, known: t.known, overcommitted: t.overcommitted,
+		specs: t.specs, problems: t.problems, pools: slices.Clone(t.pools), known: t.known, overcommitted: t.overcommitted,
 	}
 	copies := make(map[*node]*node, len(t.all)+1)
 	take := func(n *node) *node {
 		c := &node{
-			Spec: n.Spec, tree: s, parent: copies[n.parent], weight: n.weight, state: n.state, wanted: n.wanted, guaranteed: n.guaranteed,
+			Spec: n.Spec, tree: s, parent: copies[n.parent], pool: n.pool, weight: n.weight, state: n.state, wanted: n.wanted, guaranteed: n.guaranteed,
 			leaderLimit: n.leaderLimit, size: n.size, books: n.snapshot(),
 		}
 		c.turn.index = absent

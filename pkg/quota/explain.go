@@ -133,9 +133,9 @@ func (n *node) fulfilled(w *waiter) string {
 }
 
 func (n *node) borrows() string {
-	name, most := dominant(n.used, n.guaranteed, n.tree.capacity, n.weight)
+	name, most := dominant(n.used, n.guaranteed, n.capacity(), n.weight)
 	if name == "" {
 		return "nothing"
 	}
-	return fmt.Sprintf("%s %s of %s by weight %d", name, quantity(name, int64(most.num)), quantity(name, n.tree.capacity.Of(name)), n.weight)
+	return fmt.Sprintf("%s %s of %s by weight %d", name, quantity(name, int64(most.num)), quantity(name, n.capacity().Of(name)), n.weight)
 }

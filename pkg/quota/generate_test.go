@@ -5,6 +5,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 
@@ -50,6 +51,28 @@ func drawCapacity(t *rapid.T, most int64) resource.Vector {
 	return vector(even(t, "nodes' cpu", 0, most), even(t, "nodes' memory", 0, most), even(t, "nodes' gpu", 0, most))
 }
 
+// poolNames are the values of the label by which queues select nodes.
+var poolNames = []string{"x", "y"}
+
+func selecting(pool string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{"pool": pool}}
+}
+
+// drawCapacities are what the nodes of every pool have that queues may declare: selector -> amount.
+func drawCapacities(t *rapid.T, most int64) map[string]resource.Vector {
+	capacities := map[string]resource.Vector{"": drawCapacity(t, most)}
+	for _, pool := range poolNames {
+		capacities[metav1.FormatLabelSelector(selecting(pool))] = drawCapacity(t, most)
+	}
+	return capacities
+}
+
+// drawSelector is none for most, and no selector for some.
+func drawSelector(t *rapid.T) *metav1.LabelSelector {
+	odd := &metav1.LabelSelector{MatchLabels: map[string]string{"pool": "-odd-"}}
+	return rapid.SampledFrom([]*metav1.LabelSelector{nil, nil, nil, selecting("x"), selecting("x"), selecting("y"), odd, {}}).Draw(t, "node selector")
+}
+
 func drawAmounts(t *rapid.T, label string, least, most int64) Amounts {
 	var amounts Amounts
 	for _, name := range resourceNames {
@@ -74,6 +97,7 @@ func drawSpecs(t *rapid.T) []Spec {
 		specs = append(specs, Spec{
 			Name:            name,
 			Parent:          rapid.SampledFrom([]string{"", "", "nobody", "a", "a", "b", "c", name, "e"}).Draw(t, "parent"),
+			NodeSelector:    drawSelector(t),
 			Guaranteed:      drawAmounts(t, "guaranteed", -1, 40),
 			Limit:           drawAmounts(t, "limit", -1, 60),
 			Weight:          maybe(t, "weight", -1, 3),

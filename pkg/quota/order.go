@@ -109,7 +109,7 @@ type phase int
 const (
 	// belowGuarantee: of all that is guaranteed and that the first asks for there is still some. Less of it used goes first.
 	belowGuarantee phase = iota
-	// sharing: less used beyond the guarantee goes first, measured by the cluster and by weight.
+	// sharing: less used beyond the guarantee goes first, measured by the nodes of the pool and by weight.
 	sharing
 	// leftover: a weight of zero. As before, after everybody else.
 	leftover
@@ -124,7 +124,7 @@ func (n *node) keyFor(used, asked resource.Vector) key {
 	if n.weight == 0 {
 		p = leftover
 	}
-	_, most := dominant(used, n.guaranteed, n.tree.capacity, n.weight)
+	_, most := dominant(used, n.guaranteed, n.capacity(), n.weight)
 	return key{phase: p, ratio: most}
 }
 
@@ -457,7 +457,7 @@ func (n *node) measureUser(l *lane) {
 	used := n.users[l.user].used
 	switch {
 	case n.Order == Fair:
-		_, l.share = dominant(used, nil, n.tree.capacity, 1)
+		_, l.share = dominant(used, nil, n.capacity(), 1)
 	case n.Users.MinimumShare != nil:
 		users := int64(len(n.line.users))
 		l.below = n.partOf(used).compare(ratioOf(max(*n.Users.MinimumShare*users, 100), 100, users)) < 0
@@ -480,7 +480,7 @@ func (n *node) weigh(w *waiter) {
 	w.held = ratio{}
 	if n.Order == Fair && !w.Held.IsZero() {
 		n.tree.weighed = true
-		_, w.held = dominant(w.Held, nil, n.tree.capacity, 1)
+		_, w.held = dominant(w.Held, nil, n.capacity(), 1)
 	}
 }
 

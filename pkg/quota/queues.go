@@ -14,6 +14,7 @@ func OfQueue(queue *v1alpha1.Queue) Spec {
 	spec := Spec{
 		Name:            queue.Name,
 		Parent:          in.Parent,
+		NodeSelector:    in.NodeSelector,
 		Guaranteed:      amountsOf(in.Guaranteed),
 		Limit:           amountsOf(in.Limit),
 		Weight:          wide(in.Weight),
@@ -74,7 +75,7 @@ func amountsOf(list v1alpha1.Amounts) Amounts {
 // OfNamespace is the queue of a namespace that belongs to a Queue with PerNamespace, as its template says.
 func OfNamespace(queue *v1alpha1.Queue, namespace string) Spec {
 	template, own := queue.Spec.PerNamespace, queue.Spec
-	own.Parent = queue.Name
+	own.Parent, own.NodeSelector = queue.Name, nil
 	own.Guaranteed, own.Limit = template.Guaranteed, template.Limit
 	own.Weight, own.MaxRunningGangs, own.MaxLeaderShare = template.Weight, template.MaxRunningGangs, template.MaxLeaderShare
 	own.State, own.Priority = "", 0 // those of the queue above count

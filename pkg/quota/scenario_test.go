@@ -19,7 +19,7 @@ import (
 // TestScenarios plays the files in testdata with the commands of script.
 func TestScenarios(t *testing.T) {
 	scenario.Run(t, func(*testing.T) func(string) ([]string, error) {
-		s := &script{specs: map[string]Spec{}, gangs: map[string]*scriptGang{}, now: start}
+		s := &script{specs: map[string]Spec{}, capacity: map[string]resource.Vector{}, gangs: map[string]*scriptGang{}, now: start}
 		return s.run
 	})
 }
@@ -28,8 +28,10 @@ func TestScenarios(t *testing.T) {
 //
 //	queue NAME [parent=NAME] [cpu=GUARANTEED/LIMIT] [memory=…] [gpu=…] [weight=N] [gangs=N] [leaders=PERCENT] [order=Fair]
 //	           [priority=N] [state=…] [minimum=PERCENT] [user-cpu=N] [reclaim] [budget=PERCENT] [dead-zone=PERCENT] [exempt] [protect=D]
+//	           [pool=NAME]
 //	                    a queue is made or changed; a part of GUARANTEED/LIMIT may be missing
-//	nodes cpu=N [memory=N] [gpu=N]     what the cluster has
+//	nodes [pool=NAME] cpu=N [memory=N] [gpu=N]
+//	                    what the nodes with this label have, and without a name all others; a gang's pods run in the pool of its queue
 //	gang NAME queue=NAME cpu=N [memory=N] [gpu=N] [leader=N] [user=NAME] [priority=N] [slots=N]
 //	                    a gang waits; slots is the cpu of workers that will not have come when it runs
 //	worker NAME of=GANG cpu=N          a worker beyond those the gang started with waits
@@ -41,7 +43,7 @@ func TestScenarios(t *testing.T) {
 //	show                what each queue uses
 type script struct {
 	specs    map[string]Spec
-	capacity resource.Vector
+	capacity map[string]resource.Vector // pool -> what its nodes have
 	tree     *parking
 	gangs    map[string]*scriptGang
 	now      time.Time
@@ -75,7 +77,7 @@ func (s *script) run(line string) ([]string, error) {
 		s.specs[words[1]] = specOf(words[1], keys)
 		return s.rebuild(), nil
 	case "nodes":
-		s.capacity = vectorOf()
+		s.capacity[keys["pool"]] = vectorOf()
 		return s.rebuild(), nil
 	case "gang":
 		g := &scriptGang{slots: 1000 * number("slots"), Waiter: Waiter{
@@ -139,6 +141,9 @@ func specOf(name string, keys map[string]string) Spec {
 			spec.Limit = append(spec.Limit, resource.Amount{Name: unit.Name, Value: n * unit.Value})
 		}
 	}
+	if keys["pool"] != "" {
+		spec.NodeSelector = selecting(keys["pool"])
+	}
 	spec.Weight, spec.MaxRunningGangs, spec.MaxLeaderShare = whole("weight"), whole("gangs"), whole("leaders")
 	if priority := whole("priority"); priority != nil {
 		spec.Priority = int32(*priority)
@@ -160,8 +165,12 @@ func specOf(name string, keys map[string]string) Spec {
 // rebuild makes a new tree in which everything is charged and waits as before, and says what is wrong with it.
 func (s *script) rebuild() []string {
 	s.tree = parkingOf(New(slices.Collect(maps.Values(s.specs))))
-	if !s.capacity.IsZero() {
-		s.tree.SetCapacity(s.capacity)
+	if len(s.capacity) > 0 {
+		var capacities []resource.Vector
+		for p := range Pools(s.tree.Tree) {
+			capacities = append(capacities, s.capacity[s.poolNamed(p)])
+		}
+		s.tree.SetCapacity(capacities...)
 	}
 	for _, g := range s.sorted() {
 		if g.running {
@@ -181,10 +190,17 @@ func (s *script) sorted() []*scriptGang {
 	return slices.SortedFunc(maps.Values(s.gangs), func(a, b *scriptGang) int { return strings.Compare(string(a.ID), string(b.ID)) })
 }
 
-func (s *script) free() resource.Vector {
-	free := s.capacity
+// poolNamed is the name of a pool of the tree; empty for the Rest.
+func (s *script) poolNamed(pool int) string {
+	return strings.TrimPrefix(Pools(s.tree.Tree)[pool].text(), "pool=")
+}
+
+// free is what the nodes have free of the pool of a queue.
+func (s *script) free(queue string) resource.Vector {
+	pool := PoolOf(s.tree.Tree, queue)
+	free := s.capacity[s.poolNamed(pool)]
 	for _, g := range s.gangs {
-		if g.running {
+		if g.running && PoolOf(s.tree.Tree, g.Queue) == pool {
 			free = free.Sub(g.Demand.Amount)
 		}
 	}
@@ -200,9 +216,9 @@ func (s *script) start() []string {
 		case !v.Passes():
 			s.tree.park(w.ID, v)
 			said = append(said, fmt.Sprintf("%s waits: %s: %s", w.ID, v.Reason, v))
-		case !w.Demand.Amount.Fits(s.free()):
+		case !w.Demand.Amount.Fits(s.free(w.Queue)):
 			s.tree.park(w.ID, Verdict{})
-			said = append(said, fmt.Sprintf("%s waits for room: %s is free", w.ID, s.free()))
+			said = append(said, fmt.Sprintf("%s waits for room: %s is free", w.ID, s.free(w.Queue)))
 		default:
 			s.tree.Remove(w.ID)
 			s.tree.Charge(w.Queue, w.Demand)
@@ -238,7 +254,7 @@ func (s *script) back(g *scriptGang) []string {
 		victims = append(victims, v)
 	}
 	claim := Request{
-		Queue: g.Queue, Now: s.now, Demand: g.Demand.Amount, Lacking: g.Demand.Amount.Missing(s.free()), Priority: g.Priority, Preempts: g.Priority > 0,
+		Queue: g.Queue, Now: s.now, Demand: g.Demand.Amount, Lacking: g.Demand.Amount.Missing(s.free(g.Queue)), Priority: g.Priority, Preempts: g.Priority > 0,
 	}
 	choice := s.tree.SelectVictims(claim, victims, nil)
 	if choice.Obstacle != "" {

@@ -17,14 +17,18 @@ import (
 // that somebody could use.
 //
 // They are handed out in steps, each to the queue that is next, and so are exact but for a few steps, and as far as amounts
-// can be cut. A step is 1/4096 of the cluster, and less where there are more than 256 queues. The capacity has to be known.
+// can be cut. A step is 1/4096 of the queue's pool, and less where there are more than 256 queues. The capacity has to be known.
 func (t *Tree) Shares(demand map[string]resource.Vector) map[string]resource.Vector {
 	return t.shares(demand, int64(max(4096, 16*len(demand))))
 }
 
 func (t *Tree) shares(demand map[string]resource.Vector, steps int64) map[string]resource.Vector {
 	ideal := New(t.specs)
-	ideal.SetCapacity(t.capacity)
+	rest := make([]resource.Vector, len(t.pools)) // index as in Pools
+	for p := range t.pools {
+		rest[p] = t.pools[p].capacity
+	}
+	ideal.SetCapacity(rest...)
 	wanted := map[string]*portion{}
 	for _, queue := range slices.Sorted(maps.Keys(demand)) {
 		name := ideal.leaf(queue).Name
@@ -34,17 +38,16 @@ func (t *Tree) shares(demand map[string]resource.Vector, steps int64) map[string
 		wanted[name].whole = wanted[name].whole.Add(demand[queue])
 	}
 	for name, p := range wanted {
-		if p.cut(t.capacity, steps); p.parts > 0 {
+		if p.cut(ideal.leaf(name).capacity(), steps); p.parts > 0 {
 			ideal.Push(Waiter{ID: types.UID(name), Queue: name, Demand: Demand{Amount: p.whole}})
 		}
 	}
-	all := resource.Vector{}
 	for w, ok := ideal.Next(); ok; w, ok = ideal.Next() {
 		leaf, p := ideal.leaf(w.Queue), wanted[w.Queue]
 		part := p.next()
-		granted := leaf.room(part, t.capacity.Sub(all))
+		granted := leaf.room(part, rest[leaf.pool])
 		ideal.Charge(w.Queue, Demand{Amount: granted})
-		all = all.Add(granted)
+		rest[leaf.pool] = rest[leaf.pool].Sub(granted)
 		if p.given == p.parts || !granted.Equal(part) {
 			ideal.Remove(w.ID)
 		}
@@ -98,7 +101,7 @@ func scaled(v resource.Vector, part, whole int64) resource.Vector {
 	return result.WithExtended(extended)
 }
 
-// room is as much of a part as the limits of a queue, of those above it, and the rest of the cluster leave.
+// room is as much of a part as the limits of a queue, of those above it, and the rest of its pool leave.
 func (n *node) room(part, rest resource.Vector) resource.Vector {
 	fraction, whole := int64(1), int64(1)
 	fit := func(asked, free int64) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"retinue.dev/retinue/pkg/resource"
 )
@@ -60,6 +61,9 @@ type Spec struct {
 	Name string
 	// Parent is another queue's name; empty means the queue stands at the top.
 	Parent string
+	// NodeSelector makes the nodes with these labels a Pool: they count for the queue and all below it, and for no other that does not
+	// say the same. Only a queue at the top has one; nil means the Rest.
+	NodeSelector *metav1.LabelSelector
 	// Guaranteed is what the queue gets before others borrow. A resource that is absent is not guaranteed.
 	Guaranteed Amounts
 	// Limit is what the queue, with all below it, never exceeds. A resource that is absent is not limited.
@@ -110,7 +114,7 @@ type Reclaim struct {
 	// DeadZone is the percentage of its guarantee by which the queue may exceed it before anything is taken from it.
 	// Zero means that everything beyond the guarantee may be.
 	DeadZone int64
-	// Utilization is the percentage of the cluster that has to be in use, of what a gang lacks, before anything is taken for
+	// Utilization is the percentage of the queue's pool that has to be in use, of what a gang lacks, before anything is taken for
 	// it: below it nodes are about to be added, or a gang has to do with less awkward pieces. From 0 to 100.
 	Utilization int64
 	// Exempt: nothing is ever taken from the queue or one below it. What it borrows comes back when its gangs end.

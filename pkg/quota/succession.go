@@ -2,6 +2,8 @@ package quota
 
 import (
 	"container/heap"
+
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // Keeps tells whether what belongs to a queue stays where it is when one tree succeeds another: both have it, or neither, and then
@@ -11,12 +13,19 @@ func Keeps(former, t *Tree, queue string) bool {
 }
 
 // Succeed lets a new tree take over what another is charged and who waits in it, everybody in the queue of the same name, and what
-// the nodes have in all. Whatever belongs to another queue from now on, or to one that it does not Keep, is taken off the
+// the nodes of every pool have that both know. Whatever belongs to another queue from now on, or to one that it does not Keep, is taken off the
 // former before, and added to the new one afterwards. The former is not used any more. It costs as much as there are
 // queues, users and groups, whatever runs and waits in them.
 func Succeed(former, t *Tree) {
 	t.groups, t.waiters, t.tried, t.weighed = former.groups, former.waiters, former.tried, former.weighed
-	t.capacity, t.known, t.stale = former.capacity, former.known, true
+	t.known, t.stale = former.known, true
+	capacities := map[string]resource.Vector{} // selector -> what its nodes have
+	for _, pool := range former.pools {
+		capacities[pool.text()] = pool.capacity
+	}
+	for p := range t.pools {
+		t.pools[p].capacity = capacities[t.pools[p].text()]
+	}
 	for name, n := range t.leaves {
 		if predecessor := former.leaves[name]; predecessor != nil {
 			n.books, n.line = predecessor.books, predecessor.line

@@ -2,7 +2,6 @@ package quota
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -29,9 +28,9 @@ type Tree struct {
 	all      []*node
 	specs    []Spec
 	problems []Problem
-	// capacity is what the nodes of the cluster have in all; known tells that somebody said so.
-	capacity resource.Vector
-	known    bool
+	// pools are the nodes that count for queues; index 0 is the Rest. known tells that somebody said what they have.
+	pools []Pool
+	known bool
 	// overcommitted are the Problems of the present capacity.
 	overcommitted []Problem
 	// stale: the capacity has changed and nothing that follows from it has been computed anew yet.
@@ -66,6 +65,9 @@ type node struct {
 
 	books
 
+	// pool is an index into those of the tree: the nodes that count for the queue.
+	pool int
+
 	// size is what the queue is measured by when it is divided among users, its guarantee, else
 	// the least that limits it.
 	size Amounts
@@ -82,7 +84,8 @@ func New(specs []Spec) *Tree {
 	i := &inspector{}
 	byName := i.unique(specs)
 	parents := i.parents(byName)
-	t := &Tree{specs: slices.Clone(specs), leaves: map[string]*node{}, queues: map[string]*node{}, groups: map[groupKey]*Group{}, waiters: map[types.UID]*waiter{}, tried: map[types.UID]*waiter{}}
+	pools, poolOf := i.pools(byName, parents)
+	t := &Tree{pools: pools, specs: slices.Clone(specs), leaves: map[string]*node{}, queues: map[string]*node{}, groups: map[groupKey]*Group{}, waiters: map[types.UID]*waiter{}, tried: map[types.UID]*waiter{}}
 	t.root = &node{tree: t, weight: 1}
 
 	children := map[string][]string{} // queue -> its queues, by name
@@ -94,6 +97,12 @@ func New(specs []Spec) *Tree {
 		for _, name := range names {
 			n := t.add(parent, byName[name])
 			t.queues[name] = n
+			if parent == t.root {
+				n.pool = poolOf[name]
+			}
+			if _, declares := poolOf[name]; !declares {
+				n.NodeSelector = nil
+			}
 			if len(children[name]) == 0 {
 				t.leaves[name] = n
 				continue
@@ -115,7 +124,7 @@ func New(specs []Spec) *Tree {
 }
 
 func (t *Tree) add(parent *node, spec Spec) *node {
-	n := &node{Spec: spec, tree: t, parent: parent, weight: 1, state: spec.State, books: books{users: map[string]account{}}}
+	n := &node{Spec: spec, tree: t, parent: parent, pool: parent.pool, weight: 1, state: spec.State, books: books{users: map[string]account{}}}
 	n.turn.index = absent
 	n.line.users = map[string]*lane{}
 	if spec.Weight != nil {
@@ -183,29 +192,29 @@ func divide(wants, there, needs Amounts) Amounts {
 }
 
 // needs is what the children want in all.
-func (n *node) needs() Amounts {
-	var needs Amounts
-	for _, child := range n.children {
-		for _, want := range child.wanted {
-			if j, named := slices.BinarySearchFunc(needs, want, byName); named {
-				needs[j].Value = min(needs[j].Value, math.MaxInt64-want.Value) + want.Value
-			} else {
-				needs = slices.Insert(needs, j, want)
-			}
-		}
+func (n *node) needs() Amounts { return needsOf(n.children) }
+
+// needsOf is what some queues want in all.
+func needsOf(queues []*node) (needs Amounts) {
+	for _, n := range queues {
+		needs = plus(needs, n.wanted)
 	}
 	return needs
 }
 
-func byName(a, b resource.Amount) int { return cmp.Compare(a.Name, b.Name) }
-
-// SetCapacity says what the nodes have in all. Guarantees that are more than that in all shrink in proportion, until there
-// are more nodes. Before it was called, guarantees count as they are written.
-func (t *Tree) SetCapacity(capacity resource.Vector) {
-	if !t.known || !t.capacity.Equal(capacity) {
-		t.capacity, t.known, t.stale = capacity, true, true
+// plus adds amounts to a sum that nobody else has; both are sorted by name.
+func plus(sum, more Amounts) Amounts {
+	for _, amount := range more {
+		if j, named := slices.BinarySearchFunc(sum, amount, byName); named {
+			sum[j].Value = min(sum[j].Value, math.MaxInt64-amount.Value) + amount.Value
+		} else {
+			sum = slices.Insert(sum, j, amount)
+		}
 	}
+	return sum
 }
+
+func byName(a, b resource.Amount) int { return cmp.Compare(a.Name, b.Name) }
 
 // settle computes what follows from a new capacity, when it is first needed: nodes come one by one, thousands of them.
 func (t *Tree) settle() {
@@ -214,46 +223,27 @@ func (t *Tree) settle() {
 	}
 	t.stale = false
 	t.overcommitted = nil
-	t.root.guaranteed = t.root.needs()
-	if t.known {
-		t.root.guaranteed = lower(t.root.guaranteed, t.capacityOf(t.root.guaranteed))
-	}
-	for _, n := range append([]*node{t.root}, t.all...) {
+	t.root.guaranteed = t.dividePools()
+	for _, n := range t.all {
 		needs := n.needs()
 		for _, child := range n.children {
 			child.guaranteed = divide(child.wanted, n.guaranteed, needs)
 		}
 		n.measure()
 	}
-	for _, top := range t.root.children {
-		for j, want := range top.wanted {
-			if got := top.guaranteed[j]; got != want {
-				t.overcommitted = append(t.overcommitted, Problem{top.Name, "guaranteed." + string(want.Name), quantity(want.Name, want.Value),
-					fmt.Sprintf("more than the nodes have, together with the other queues; counts as %s until there is more", quantity(got.Name, got.Value))})
-			}
-		}
-	}
 	t.reorder()
 }
 
-// capacityOf is what the cluster has of the resources named.
-func (t *Tree) capacityOf(named Amounts) Amounts {
-	capacity := slices.Clone(named)
-	for j, amount := range capacity {
-		capacity[j].Value = max(t.capacity.Of(amount.Name), 0)
-	}
-	return capacity
-}
-
-// measure computes what follows from the least that limits a queue: its limit, one above it, or the cluster.
+// measure computes what follows from the least that limits a queue: its limit, one above it, or the nodes of its pool.
 func (n *node) measure() {
 	var most Amounts
 	for _, above := range n.path {
 		most = least(most, above.Limit)
 	}
 	if n.tree.known {
-		for name := range n.tree.capacity.List() {
-			most = least(most, Amounts{{Name: name, Value: n.tree.capacity.Of(name)}})
+		capacity := n.capacity()
+		for name := range capacity.List() {
+			most = least(most, Amounts{{Name: name, Value: capacity.Of(name)}})
 		}
 	}
 	n.size = slices.Clone(most)

@@ -21,10 +21,11 @@ type story struct {
 
 func drawStory(t *rapid.T) *story {
 	tree := New(drawSpecs(t))
+	s := &story{parking: parkingOf(tree), naive: newNaive(tree)}
 	if rapid.IntRange(0, 4).Draw(t, "capacity known") > 0 {
-		tree.SetCapacity(drawCapacity(t, 100))
+		s.naive.measure(drawCapacities(t, 100))
 	}
-	return &story{parking: parkingOf(tree), naive: newNaive(tree)}
+	return s
 }
 
 // step lets one random thing happen.
@@ -85,7 +86,7 @@ func (s *story) step(t *rapid.T) {
 			}
 		}
 	case "capacity":
-		s.SetCapacity(drawCapacity(t, 100))
+		s.naive.measure(drawCapacities(t, 100))
 		s.wakeNaively()
 	case "succeed":
 		s.succeed(New(drawSpecs(t)))
@@ -112,6 +113,9 @@ func (s *story) succeed(tree *Tree) {
 	maps.DeleteFunc(s.reasons, func(g *Group, _ Verdict) bool { return g.Gone() })
 	Succeed(former, tree)
 	s.Tree, s.naive.tree = tree, tree
+	if tree.known { // a pool that has just been declared has no capacity yet
+		s.naive.measure(s.naive.capacities)
+	}
 	for _, c := range s.naive.charges {
 		if moves(c.queue) {
 			tree.Charge(c.queue, c.demand)
@@ -393,15 +397,16 @@ func siblingOf(s *story, first, w Waiter) bool {
 }
 
 // However specs contradict each other, every guarantee that counts is within the limit, the children's within the
-// parent's, and all within the cluster.
+// parent's, and all of a pool within its nodes.
 //
-// Seen failing when want did not cut what it derives down to the limit, and when divide rounded to the nearest.
+// Seen failing when want did not cut what it derives down to the limit, when divide rounded to the nearest, and when the guarantees of
+// all pools were divided by what all nodes have.
 func TestGuaranteesThatCountAddUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		specs := drawSpecs(t)
 		tree := New(specs)
-		capacity := drawCapacity(t, 60)
-		tree.SetCapacity(capacity)
+		twin := newNaive(tree)
+		twin.measure(drawCapacities(t, 60))
 		tree.settle()
 		for _, n := range append(tree.all, tree.root) {
 			for _, name := range resourceNames {
@@ -415,8 +420,16 @@ func TestGuaranteesThatCountAddUp(t *testing.T) {
 				}
 			}
 		}
-		for _, name := range resourceNames {
-			require.LessOrEqual(t, tree.root.guaranteed.or0(name), capacity.Of(name))
+		for _, pool := range append(slices.Clone(poolNames), "") {
+			for _, name := range resourceNames {
+				sum, capacity := int64(0), twin.capacities[""]
+				for _, top := range tree.root.children {
+					if selector := top.NodeSelector; selector == nil && pool == "" || selector != nil && selector.MatchLabels["pool"] == pool {
+						sum, capacity = sum+top.guaranteed.or0(name), twin.capacity(top)
+					}
+				}
+				require.LessOrEqual(t, sum, capacity.Of(name), "pool %q", pool)
+			}
 		}
 	})
 }
@@ -428,7 +441,8 @@ func TestQueuesWithoutProblemsAreTakenAtTheirWord(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		specs := drawSpecs(t)
 		tree := New(specs)
-		tree.SetCapacity(vector(1<<40, 1<<40, 1<<40))
+		plenty := vector(1<<40, 1<<40, 1<<40)
+		tree.SetCapacity(plenty, plenty, plenty)
 		problems := tree.Problems()
 		for _, spec := range specs {
 			n := tree.queues[spec.Name]
@@ -441,6 +455,9 @@ func TestQueuesWithoutProblemsAreTakenAtTheirWord(t *testing.T) {
 				require.Equal(t, amount.Value, n.wanted.or0(amount.Name))
 			}
 			require.Equal(t, len(spec.Limit), len(n.Limit))
+			if spec.NodeSelector != nil || n.parent == tree.root {
+				require.Equal(t, spec.NodeSelector != nil, n.pool != Rest)
+			}
 		}
 		for _, p := range problems {
 			require.NotEmpty(t, p.Field)

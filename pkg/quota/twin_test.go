@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"retinue.dev/retinue/pkg/resource"
 )
@@ -17,9 +18,11 @@ import (
 type naive struct {
 	tree    *Tree
 	charges []charge
-	waiters []Waiter
-	parked  map[types.UID]Verdict
-	tried   map[types.UID]bool // count as if they had started
+	// capacities are what the nodes of every pool have: selector -> amount; empty is the Rest.
+	capacities map[string]resource.Vector
+	waiters    []Waiter
+	parked     map[types.UID]Verdict
+	tried      map[types.UID]bool // count as if they had started
 }
 
 type charge struct {
@@ -29,6 +32,24 @@ type charge struct {
 
 func newNaive(tree *Tree) *naive {
 	return &naive{tree: tree, parked: map[types.UID]Verdict{}, tried: map[types.UID]bool{}}
+}
+
+// capacity of the nodes that count for a queue: those that the one at the top of it selects.
+func (m *naive) capacity(n *node) resource.Vector {
+	if top := n.path[len(n.path)-1]; top.NodeSelector != nil {
+		return m.capacities[metav1.FormatLabelSelector(top.NodeSelector)]
+	}
+	return m.capacities[""]
+}
+
+// measure tells the tree what its pools have.
+func (m *naive) measure(capacities map[string]resource.Vector) {
+	m.capacities = capacities
+	var inOrder []resource.Vector
+	for _, pool := range Pools(m.tree) {
+		inOrder = append(inOrder, capacities[pool.text()])
+	}
+	m.tree.SetCapacity(inOrder...)
 }
 
 // holds tells whether a queue is this one or below it.
@@ -152,14 +173,14 @@ func (m *naive) key(n *node) (phase int, priority int32, most *big.Rat) {
 	if weight == 0 {
 		phase = 2
 	}
-	return phase, 0, m.dominant(sum.Amount, n.guaranteed, max(weight, 1))
+	return phase, 0, m.dominant(n, sum.Amount, n.guaranteed, max(weight, 1))
 }
 
-func (m *naive) dominant(used resource.Vector, guaranteed Amounts, weight int64) *big.Rat {
+func (m *naive) dominant(n *node, used resource.Vector, guaranteed Amounts, weight int64) *big.Rat {
 	most := new(big.Rat)
 	for _, name := range resourceNames {
 		g, _ := guaranteed.Of(name)
-		beyond := big.NewRat(max(used.Of(name)-g, 0), max(m.tree.capacity.Of(name), 1))
+		beyond := big.NewRat(max(used.Of(name)-g, 0), max(m.capacity(n).Of(name), 1))
 		most = larger(most, beyond.Quo(beyond, big.NewRat(weight, 1)))
 	}
 	return most
@@ -179,8 +200,8 @@ func (m *naive) compareWaiters(leaf *node, a, b Waiter) int {
 	case leaf.Order == Fair:
 		mineA, _ := m.sum(leaf, &a.Demand.User)
 		mineB, _ := m.sum(leaf, &b.Demand.User)
-		return cmp.Or(rank, m.dominant(mineA.Amount, nil, 1).Cmp(m.dominant(mineB.Amount, nil, 1)),
-			m.dominant(a.Held, nil, 1).Cmp(m.dominant(b.Held, nil, 1)), age)
+		return cmp.Or(rank, m.dominant(leaf, mineA.Amount, nil, 1).Cmp(m.dominant(leaf, mineB.Amount, nil, 1)),
+			m.dominant(leaf, a.Held, nil, 1).Cmp(m.dominant(leaf, b.Held, nil, 1)), age)
 	case leaf.Users.MinimumShare != nil:
 		return cmp.Or(rank, compareBool(m.below(leaf, b.Demand.User), m.below(leaf, a.Demand.User)), age)
 	default:
@@ -208,10 +229,10 @@ func (m *naive) below(leaf *node, user string) bool {
 	return true
 }
 
-// size of a queue: its guarantee, else the least limit of it, of those above it, and of the cluster.
+// size of a queue: its guarantee, else the least limit of it, of those above it, and the nodes that count for it.
 func (m *naive) size(n *node, name v1.ResourceName) (size int64, measured bool) {
-	if m.tree.known && m.tree.capacity.Of(name) > 0 {
-		size, measured = m.tree.capacity.Of(name), true
+	if capacity := m.capacity(n).Of(name); m.tree.known && capacity > 0 {
+		size, measured = capacity, true
 	}
 	for _, above := range n.path {
 		if limit, limited := above.Limit.Of(name); limited && (!measured || limit < size) {

@@ -25,7 +25,17 @@ type inspector struct {
 }
 
 func (i *inspector) report(queue, field, value, message string, args ...any) {
-	i.problems = append(i.problems, Problem{queue, field, value, fmt.Sprintf(message, args...)})
+	i.problems = append(i.problems, Problem{queue, field, clipped(value), clipped(fmt.Sprintf(message, args...))})
+}
+
+// longestText is how many bytes a value or message of a Problem has at most: a selector may be as long as an object.
+const longestText = 512
+
+func clipped(text string) string {
+	if len(text) <= longestText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longestText], "") + " …"
 }
 
 // unique are the specs by name, without those that have none; of two with the same name the first counts.

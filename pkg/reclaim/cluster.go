@@ -116,7 +116,7 @@ func (c *Cluster) Request(w *Waiter) (quota.Request, bool) {
 			r.Lacking = pieceOf(w, spec)
 		}
 	}
-	if spec.Reclaim.Enabled && !r.Preempts && !c.utilized(r.Lacking, spec.Reclaim.Utilization) {
+	if spec.Reclaim.Enabled && !r.Preempts && !c.utilized(quota.PoolOf(c.Queues, w.Asks.Queue), r.Lacking, spec.Reclaim.Utilization) {
 		return r, false
 	}
 	return r, !r.Lacking.IsZero() && !c.hopeless(r)
@@ -146,10 +146,12 @@ func pieceOf(w *Waiter, spec quota.Spec) resource.Vector {
 	return resource.OfAmounts(bits)
 }
 
-// utilized tells whether so many percent of what nodes offer that take new pods are in use, of some resource that is lacking.
-func (c *Cluster) utilized(lacking resource.Vector, percent int64) bool {
+// utilized tells whether so many percent of what the nodes of a pool offer that take new pods are in use, of some resource that is
+// lacking.
+func (c *Cluster) utilized(pool int, lacking resource.Vector, percent int64) bool {
+	capacity, idle := c.View.Capacity(pool), c.View.Idle(pool)
 	for name := range lacking.List() {
-		if all := c.View.Capacity().Of(name); lacking.Of(name) > 0 && reaches(all-c.View.Idle().Of(name), all, percent) {
+		if all := capacity.Of(name); lacking.Of(name) > 0 && reaches(all-idle.Of(name), all, percent) {
 			return true
 		}
 	}

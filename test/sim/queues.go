@@ -8,6 +8,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -74,6 +76,9 @@ func (w *World) drawQueue(name, parent string) quota.Spec {
 		Enabled: c.happens(0.6), After: time.Duration(c.number(0, 30)) * time.Second, Budget: number(0.2, 10, 100),
 		DeadZone: pick[int64](c, 0, 0, 10), Exempt: c.happens(0.1), DryRun: w.climate.dryRun,
 	}
+	if w.climate.pools && parent == "" && c.happens(0.6) {
+		spec.NodeSelector = &metav1.LabelSelector{MatchLabels: map[string]string{labelPool: pick(c, "blue", "blue", "green")}}
+	}
 	if c.happens(0.3) {
 		grace := c.between(time.Second, time.Minute)
 		spec.Reclaim.Grace = &grace
@@ -84,9 +89,17 @@ func (w *World) drawQueue(name, parent string) quota.Spec {
 	return spec
 }
 
-// rearrange changes the queues: some limit, where a namespace belongs, or all.
+// rearrange changes the queues: some limit, where a namespace belongs, or all; or a node goes to another pool.
 func (w *World) rearrange() {
 	c := w.chance
+	if w.climate.pools && w.api.nodes.len() > 0 && c.happens(0.3) {
+		pool := pick(c, "blue", "green", "red")
+		w.changeNode(pick(c, w.api.nodes.keys...), "goes to pool "+pool, func(node *v1.Node) {
+			node.Labels = maps.Clone(node.Labels)
+			node.Labels[labelPool] = pool
+		})
+		return
+	}
 	layout := w.layout
 	layout.Specs, layout.Namespaces = slices.Clone(layout.Specs), maps.Clone(layout.Namespaces)
 	switch at := c.IntN(len(layout.Specs)); c.number(0, 4) {
@@ -159,8 +172,8 @@ func (r *replica) arrange(layout ledger.Queues) {
 func textOf(layout ledger.Queues) string {
 	var b strings.Builder
 	for _, s := range layout.Specs {
-		fmt.Fprintf(&b, "[%s in %q: guaranteed %v, limit %v, weight %s, gangs %s, leaders %s, %s, %s, reclaim %v after %s, grace %s, budget %s, dead zone %d, exempt %v, dry run %v, protect %s] ",
-			s.Name, s.Parent, s.Guaranteed, s.Limit, optional(s.Weight), optional(s.MaxRunningGangs), optional(s.MaxLeaderShare), s.Order, s.State,
+		fmt.Fprintf(&b, "[%s in %q, nodes %s: guaranteed %v, limit %v, weight %s, gangs %s, leaders %s, %s, %s, reclaim %v after %s, grace %s, budget %s, dead zone %d, exempt %v, dry run %v, protect %s] ",
+			s.Name, s.Parent, metav1.FormatLabelSelector(s.NodeSelector), s.Guaranteed, s.Limit, optional(s.Weight), optional(s.MaxRunningGangs), optional(s.MaxLeaderShare), s.Order, s.State,
 			s.Reclaim.Enabled, s.Reclaim.After, optional(s.Reclaim.Grace), optional(s.Reclaim.Budget), s.Reclaim.DeadZone, s.Reclaim.Exempt, s.Reclaim.DryRun, s.Reclaim.Protect)
 	}
 	return b.String() + fmt.Sprint(layout.Namespaces)
@@ -177,10 +190,15 @@ func optional[T any](value *T) string {
 func (r *replica) way(namespace string) []quota.Spec { return wayIn(r.layout, namespace) }
 
 func wayIn(layout ledger.Queues, namespace string) []quota.Spec {
+	return wayOf(layout, layout.Namespaces[namespace])
+}
+
+// wayOf is way for a queue.
+func wayOf(layout ledger.Queues, queue string) []quota.Spec {
 	find := func(name string) int {
 		return slices.IndexFunc(layout.Specs, func(s quota.Spec) bool { return s.Name == name })
 	}
-	at := find(layout.Namespaces[namespace])
+	at := find(queue)
 	if at < 0 {
 		return []quota.Spec{{Name: quota.Unassigned}}
 	}
@@ -268,6 +286,56 @@ func (r *replica) checkQueues() {
 				r.name, s.Name, s.Used, s.Leaders, s.Gangs, want.used, want.leaders, want.gangs)
 		}
 	}
+	r.checkPools()
+}
+
+// checkPools: what the queues of a pool are guaranteed in all is never more than its nodes have, and what those have is the sum of the
+// nodes that take pods and count for it.
+func (r *replica) checkPools() {
+	guaranteed, capacities := map[string]resource.Vector{}, map[string]resource.Vector{}
+	for _, s := range r.standings() {
+		way := wayOf(r.layout, s.Name)
+		if len(way) != 1 { // below another, or of nobody
+			continue
+		}
+		pool, capacity := r.capacityOf(way)
+		guaranteed[pool], capacities[pool] = guaranteed[pool].Add(s.Guaranteed.Vector()), capacity
+		if s.Pool != nil && !s.Pool.Capacity.Equal(capacity) {
+			r.world.fail("pool", "%s: the nodes of queue %s have %s, and it counts %s", r.name, s.Name, capacity, s.Pool.Capacity)
+		}
+	}
+	for pool, sum := range guaranteed {
+		if !sum.Fits(capacities[pool]) {
+			r.world.fail("pool", "%s: the queues of %q are guaranteed %s, and its nodes have %s", r.name, pool, sum, capacities[pool])
+		}
+	}
+}
+
+// poolOf is what selects a node: the first queue at the top, by name, that does; empty means none.
+func (r *replica) poolOf(node *v1.Node) string {
+	first, selects := "", ""
+	for _, spec := range r.layout.Specs {
+		if spec.NodeSelector == nil || len(wayOf(r.layout, spec.Name)) != 1 || first != "" && first < spec.Name {
+			continue
+		}
+		if selector, err := metav1.LabelSelectorAsSelector(spec.NodeSelector); err == nil && selector.Matches(labels.Set(node.Labels)) {
+			first, selects = spec.Name, selector.String()
+		}
+	}
+	return selects
+}
+
+// capacityOf is the pool of the queue at the top of a way, and what its nodes have that take pods.
+func (r *replica) capacityOf(way []quota.Spec) (pool string, capacity resource.Vector) {
+	if selector := way[len(way)-1].NodeSelector; selector != nil {
+		pool = metav1.FormatLabelSelector(selector)
+	}
+	for _, node := range r.told.nodes {
+		if !node.Spec.Unschedulable && r.poolOf(node) == pool {
+			capacity = capacity.Add(resource.OfList(node.Status.Allocatable))
+		}
+	}
+	return pool, capacity
 }
 
 // letIn checks what the plugin has just let a pod have a node for, unless that claims a slot: no queue holds more than it may
@@ -324,10 +392,8 @@ func (r *replica) letIn(pod *v1.Pod) {
 			continue
 		}
 		for name := range d.Leader.List() {
-			most := int64(0)
-			for _, node := range r.told.nodes {
-				most += resource.OfList(node.Status.Allocatable).Of(name)
-			}
+			_, capacity := r.capacityOf(way)
+			most := capacity.Of(name)
 			for _, above := range way[i:] {
 				if limit, limited := above.Limit.Of(name); limited {
 					most = min(most, limit)
@@ -351,11 +417,16 @@ func (r *replica) wouldAllow(without types.UID, namespace string, d quota.Demand
 		return true
 	}
 	tree := quota.New(r.layout.Specs)
-	capacity := resource.Vector{}
-	for _, node := range r.told.nodes {
-		capacity = capacity.Add(resource.OfList(node.Status.Allocatable))
+	capacities := []resource.Vector{}
+	for _, pool := range quota.Pools(tree) {
+		way := []quota.Spec{{}}
+		if len(pool.Queues) > 0 {
+			way = wayOf(r.layout, pool.Queues[0])
+		}
+		_, capacity := r.capacityOf(way)
+		capacities = append(capacities, capacity)
 	}
-	tree.SetCapacity(capacity)
+	tree.SetCapacity(capacities...)
 	for _, c := range r.charges(without) {
 		tree.Charge(r.way(c.namespace)[0].Name, c.demand)
 	}

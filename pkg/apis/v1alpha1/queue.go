@@ -72,12 +72,21 @@ type Queue struct {
 
 // QueueSpec is what an administrator says about a queue. What contradicts other queues is a condition of the object.
 // +kubebuilder:validation:XValidation:rule="!has(self.guaranteed) || !has(self.limit) || self.guaranteed.all(r, !(r in self.limit) || !quantity(string(self.guaranteed[r])).isGreaterThan(quantity(string(self.limit[r]))))",message="what is guaranteed must be at most the limit, for each resource",fieldPath=".guaranteed"
+// +kubebuilder:validation:XValidation:rule="!has(self.nodeSelector) || !has(self.parent)",message="a queue with a parent has the nodes of the queue at the top of its tree",fieldPath=".nodeSelector"
 type QueueSpec struct {
 	// Parent is the queue this one is a part of. Without a parent it stands at the top.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Parent string `json:"parent,omitempty"`
+
+	// NodeSelector makes the nodes with these labels the queue's pool: they count for it and all below it, and for no other queue
+	// that does not select the same, in what is guaranteed, lent, shared and in use. Where pods may run is said by the pods
+	// themselves. Only a queue without a parent has one; without it, the nodes count that no queue selects.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="has(self.matchLabels) && size(self.matchLabels) > 0 || has(self.matchExpressions) && size(self.matchExpressions) > 0",message="it must not be empty: an empty selector selects every node"
+	// +kubebuilder:validation:XValidation:rule="(has(self.matchLabels) ? size(self.matchLabels) : 0) + (has(self.matchExpressions) ? size(self.matchExpressions) : 0) <= 16",message="it must have at most 16 labels and expressions"
+	NodeSelector *metav1.LabelSelector `json:"nodeSelector,omitempty"`
 
 	// Namespaces whose pods belong to the queue.
 	// +optional
@@ -229,7 +238,7 @@ type QueueReclaim struct {
 	// +kubebuilder:validation:Maximum=1000
 	DeadZone *int32 `json:"deadZone,omitempty"`
 
-	// Utilization is the percentage of the cluster that has to be in use, of what a gang lacks, before anything is taken for
+	// Utilization is the percentage of the queue's pool of nodes that has to be in use, of what a gang lacks, before anything is taken for
 	// it: below it an autoscaler may be about to add nodes.
 	// +optional
 	// +kubebuilder:default=0
@@ -270,7 +279,11 @@ type QueueStatus struct {
 	// +optional
 	Used v1.ResourceList `json:"used,omitempty"`
 
-	// Guaranteed is what the cluster can keep of the guarantee.
+	// Pool of a queue with a nodeSelector.
+	// +optional
+	Pool *QueuePool `json:"pool,omitempty"`
+
+	// Guaranteed is what the nodes of its pool can keep of the guarantee.
 	// +optional
 	Guaranteed v1.ResourceList `json:"guaranteed,omitempty"`
 
@@ -315,6 +328,17 @@ type QueueWaiter struct {
 	Name string `json:"name"`
 	// Reason why it waits.
 	Reason string `json:"reason"`
+}
+
+// QueuePool is the nodes that count for a queue.
+type QueuePool struct {
+	// Nodes that take new pods and are in no other pool.
+	// +optional
+	Nodes int64 `json:"nodes"`
+
+	// Capacity is what they have in all.
+	// +optional
+	Capacity v1.ResourceList `json:"capacity,omitempty"`
 }
 
 // QueueColumns are texts for kubectl get.

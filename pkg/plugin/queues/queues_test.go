@@ -168,7 +168,7 @@ func TestTheProblemsOfAnElasticQuotaNameItsOwnFields(t *testing.T) {
 
 func TestTheStatusOfAQueueSaysHowItStands(t *testing.T) {
 	standing := &ledger.QueueStanding{
-		Name: "etl",
+		Name: "etl", Pool: &ledger.PoolStanding{Nodes: 3, Capacity: resource.Vector{CPU: 48000, Pods: 330}},
 		Usage: quota.Usage{
 			Used: resource.Vector{CPU: 3500, Memory: 6 << 30, Pods: 7}, Gangs: 2, Waiting: 3, Guaranteed: cpus(2),
 			Limit:    quota.Amounts{{Name: v1.ResourceCPU, Value: 8000}, {Name: v1.ResourcePods, Value: 10}, {Name: "nvidia.com/gpu", Value: 0}},
@@ -180,7 +180,7 @@ func TestTheStatusOfAQueueSaysHowItStands(t *testing.T) {
 	status, err := json.Marshal(statusOfQueue(nil, standing, resource.Vector{CPU: 2049, Memory: 5<<30 + 7}))
 	require.NoError(t, err)
 	require.JSONEq(t, `{"used":{"cpu":"3500m","memory":"6Gi","nvidia.com/gpu":"0","pods":"7"},"guaranteed":{"cpu":"2"},"fairShare":{"cpu":"2","memory":"5Gi"},
-		"borrowed":{"cpu":"1500m","memory":"6Gi"},"running":2,"waiting":3,"topReason":"BehindOthers",
+		"pool":{"nodes":3,"capacity":{"cpu":"48"}},"borrowed":{"cpu":"1500m","memory":"6Gi"},"running":2,"waiting":3,"topReason":"BehindOthers",
 		"waiters":[{"namespace":"etl-prod","name":"nightly","reason":"QueueLimit"}],
 		"columns":{"cpu":"3500m/2/8","memory":"6Gi/-/-","borrowed":"cpu 1500m, memory 6Gi"}}`, string(status))
 }

@@ -237,6 +237,9 @@ func statusOfQueue(conditions []metav1.Condition, standing *ledger.QueueStanding
 	for _, w := range standing.First {
 		status.Waiters = append(status.Waiters, v1alpha1.QueueWaiter{Namespace: w.Namespace, Name: w.Name, Reason: string(w.Reason)})
 	}
+	if pool := standing.Pool; pool != nil {
+		status.Pool = &v1alpha1.QueuePool{Nodes: int64(pool.Nodes), Capacity: pool.Capacity.List()}
+	}
 	status.Guaranteed = v1.ResourceList{}
 	status.Used = standing.Used.List()
 	for _, amounts := range []quota.Amounts{standing.Guaranteed, standing.Limit} {
