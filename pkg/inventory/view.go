@@ -52,6 +52,9 @@ func (v *View) Capacity(pool int) resource.Vector { return v.capacities[pool] }
 // Idle is what of the Capacity of a pool is free.
 func (v *View) Idle(pool int) resource.Vector { return v.idle[pool] }
 
+// Pool in which a node counts.
+func (v *View) Pool(i int) int { return v.table.at(i).Pool }
+
 // Held is what open slots take of the node.
 func (v *View) Held(i int) *resource.Vector { return &v.table.at(i).Held }
 

@@ -177,16 +177,23 @@ func (c *Cluster) hopeless(r quota.Request) bool {
 	return c.Queues.SelectVictims(r, nil, nil).Obstacle != quota.NotEnough
 }
 
-// candidates are what may be taken back for a request, as far as queues may give anything.
+// candidates are what may be taken back for a request, as far as queues may give anything. A queue takes back what it is guaranteed
+// where that counts: other queues give nothing that is all in other pools.
 func (c *Cluster) candidates(r quota.Request) []quota.Victim {
 	if c.byQueue == nil {
 		c.list()
 	}
 	var giving [][]quota.Victim
+	pool := quota.PoolOf(c.Queues, r.Queue)
+	elsewhere := func(v quota.Victim) bool { return !c.victims[v.Number].reaches(c.View, pool) }
 	for queue, victims := range c.byQueue {
-		if c.Queues.MayGive(r, queue) {
-			giving = append(giving, victims)
+		if !c.Queues.MayGive(r, queue) {
+			continue
 		}
+		if queue != r.Queue && r.Within == "" && len(quota.Pools(c.Queues)) > 1 {
+			victims = slices.DeleteFunc(slices.Clone(victims), elsewhere)
+		}
+		giving = append(giving, victims)
 	}
 	return slices.Concat(giving...)
 }

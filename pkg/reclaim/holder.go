@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
@@ -167,6 +168,15 @@ func (v *Victim) EachRoom(f func(node string, amount resource.Vector)) {
 			f(slot.Node, slot.Requests)
 		}
 	}
+}
+
+// reaches tells whether anything of it comes free in a pool.
+func (v *Victim) reaches(view *inventory.View, pool int) (reaches bool) {
+	v.EachRoom(func(node string, _ resource.Vector) {
+		i, known := view.Index(node)
+		reaches = reaches || known && view.Pool(i) == pool
+	})
+	return reaches
 }
 
 // Budget is a PodDisruptionBudget.
