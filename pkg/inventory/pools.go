@@ -100,6 +100,14 @@ func (n *Nodes) Divide(selectors []labels.Selector) {
 // change with the table.
 func (n *Nodes) Capacities() []resource.Vector { return n.pools.capacities }
 
+// Capacity is the sum of what all nodes offer that take new pods.
+func (n *Nodes) Capacity() (all resource.Vector) {
+	for _, capacity := range n.pools.capacities {
+		all = all.Add(capacity)
+	}
+	return all
+}
+
 // PoolSize is how many nodes of a pool take new pods, and how many it selects that are in other pools, and in which of them first.
 func (n *Nodes) PoolSize(pool int) (nodes, elsewhere, where int) {
 	for other, count := range n.pools.elsewhere[pool] {

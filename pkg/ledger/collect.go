@@ -43,6 +43,7 @@ func (ws *waits) tickCollection(after time.Duration) {
 		*waiting.Waiter
 		passed time.Time
 	}
+	capacity := ws.nodes.Capacity()
 	first := map[string]collector{} // queue -> the first of those who may collect for it
 	for w := range ws.waiting.All() {
 		since, passed := ws.seniority.of(w)
@@ -50,7 +51,7 @@ func (ws *waits) tickCollection(after time.Duration) {
 		if !waited || lately || !ws.wantsRoom(w) || ws.collections.of(w.ID()) != nil {
 			continue
 		}
-		if !w.Demand.Fits(ws.nodes.Capacity()) {
+		if !w.Demand.Fits(capacity) {
 			continue // what is kept is listed pod by pod
 		}
 		queue := quota.Unassigned
