@@ -157,6 +157,9 @@ func (ws *waits) ready(c *collection) bool {
 	if !c.complete() || c.preemption == nil {
 		return c.complete()
 	}
+	if c.preemption.rules && c.preemption.comes() {
+		return false
+	}
 	asks := ws.waiting.Of(c.waiter).Asks
 	return ws.fits(asks.ID, asks.Queue, asks.Demand).Passes()
 }

@@ -443,6 +443,8 @@ func (lc *lifecycle) refuse(r Refused) {
 		return
 	case r.Behind && tried.defers(lc.waiting, lc.waits.collections.of(tried.UID), lc.outcome.now):
 		return
+	case r.Verdict.Passes() && lc.waits.keepsOn(tried):
+		return
 	case r.Verdict.Passes():
 		// Refused for something else than room: whatever refused it wakes it.
 		lc.waits.endWait(tried.UID)

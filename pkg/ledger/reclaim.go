@@ -84,6 +84,8 @@ type preemption struct {
 	gangs []*entry // that have to go as a whole
 	// verdict tells the waiter's user.
 	verdict gang.Verdict
+	// rules means that room is not all that they leave: an attempt fails until all have gone.
+	rules bool
 }
 
 // candidate is somebody who waits and may take something back.

@@ -106,6 +106,9 @@ func (h *harness) Activate(_ klog.Logger, pods map[string]*v1.Pod) {
 	h.activated = append(h.activated, names...)
 }
 
+// NominatedPodsForNode knows of none: the harness does not keep what PostFilter nominates.
+func (h *harness) NominatedPodsForNode(string) []fwk.PodInfo { return nil }
+
 // DeleteNominatedPodIfExists notes whose nomination is forgotten.
 func (h *harness) DeleteNominatedPodIfExists(pod *v1.Pod) {
 	h.mu.Lock()

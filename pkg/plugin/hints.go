@@ -49,12 +49,19 @@ type pending struct {
 	through, older map[types.NamespacedName]struct{}
 	// numbers are the order in which pods have passed the Gate, where there are queues.
 	numbers map[types.NamespacedName]uint64
+	// later are those for whom it has not been asked yet who would have to go: they are tried again at the next sweep.
+	later map[types.NamespacedName]*v1.Pod
+	// turns counts the nodes of which that was asked first.
+	turns int
 }
+
+// mostPutOff bounds how many are tried again at a sweep.
+const mostPutOff = 100
 
 func newPending(serves func(schedulerName string) bool) *pending {
 	return &pending{
 		serves: serves, pods: map[types.NamespacedName]types.UID{}, open: map[types.NamespacedName]struct{}{},
-		through: map[types.NamespacedName]struct{}{}, older: map[types.NamespacedName]struct{}{}, numbers: map[types.NamespacedName]uint64{},
+		through: map[types.NamespacedName]struct{}{}, older: map[types.NamespacedName]struct{}{}, numbers: map[types.NamespacedName]uint64{}, later: map[types.NamespacedName]*v1.Pod{},
 	}
 }
 
@@ -147,6 +154,37 @@ func (p *pending) sweep() {
 	defer p.mu.Unlock()
 	maps.Copy(p.open, p.older)
 	p.older, p.through = p.through, map[types.NamespacedName]struct{}{}
+}
+
+// putOff notes a pod that is to be tried again at the next sweep. Of very many some are left to what wakes them otherwise.
+func (p *pending) putOff(pod *v1.Pod) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.later) < mostPutOff {
+		p.later[nameOf(pod)] = pod
+	}
+}
+
+// due are those that were put off and wait still.
+func (p *pending) due() []*v1.Pod {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var due []*v1.Pod
+	for name, pod := range p.later {
+		if p.pods[name] == pod.UID {
+			due = append(due, pod)
+		}
+	}
+	clear(p.later)
+	return due
+}
+
+// turn is which of so many nodes is asked first.
+func (p *pending) turn(nodes int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.turns++
+	return p.turns * mostCompared % max(nodes, 1)
 }
 
 // candidates are the pods that an event may help. Naming one costs less than asking the hints for one that is kept.

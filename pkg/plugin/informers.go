@@ -138,6 +138,7 @@ func (p *Plugin) tick(ctx context.Context) {
 			})
 			p.effects.again()
 			p.pending.sweep()
+			p.effects.activate(p.pending.due())
 			p.namespaces.All()
 			p.arrivals.sweep()
 		}

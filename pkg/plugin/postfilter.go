@@ -38,6 +38,10 @@ func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.P
 		p.logger.Error(err, "Failed attempt not noted", "pod", klog.KObj(pod)) // no Refused ends so
 	}
 	node, verdict := p.ledger.Nomination(pod.UID)
+	if c := cycleOf(state); node == "" && c != nil && c.shortage.Passes() && !c.withheld && !refused.Behind {
+		effects = append(effects, p.preempt(ctx, state, c, pod, statuses, refused.Only != nil)...)
+		node, verdict = p.ledger.Nomination(pod.UID)
+	}
 	result, more := clearNomination, ""
 	if node == "" {
 		more = p.ledger.Protection(pod.UID)

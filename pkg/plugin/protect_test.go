@@ -40,3 +40,6 @@ func TestAWaiterReadsUntilWhenOthersAreProtected(t *testing.T) {
 		assert.Equal(t, []string{"evict first first-uid"}, evictions.asked())
 	})
 }
+
+// twoQueues limit nothing.
+var twoQueues = []quotas.Spec{{Name: "one"}, {Name: "two"}}

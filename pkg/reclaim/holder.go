@@ -150,6 +150,20 @@ func (h *Holder) expendable() []int {
 	return expendable
 }
 
+// Taken is what goes when one of its pods has to: an expendable worker by itself, anybody else with all the others; nil if the pod is not
+// one of them.
+func (h *Holder) Taken(pod types.UID) *Victim {
+	for i := range h.victims {
+		if v := &h.victims[i]; v.Kind != quota.Slot && slices.ContainsFunc(v.Pods, func(p Pod) bool { return p.UID == pod }) {
+			return v // what is small comes first
+		}
+	}
+	return nil
+}
+
+// Leaves tells whether something of it is on its way out already.
+func (v *Victim) Leaves() bool { return v.leaves }
+
 // tooEarly tells whether slots are still waited for.
 func (v *Victim) tooEarly(now time.Time) bool {
 	return v.Kind == quota.Slot && now.Sub(v.Holder.Idle) < SlotPatience
@@ -191,6 +205,26 @@ type Budget struct {
 // budgetsAsked bounds how often the PodDisruptionBudgets of a namespace are asked about a pod for one answer: its users may make as many of
 // both as they like. Whoever is asked about after that counts as protected.
 const budgetsAsked = 20_000
+
+// Guards tell of one victim after another whether a PodDisruptionBudget protects it.
+type Guards struct {
+	Budgets map[string][]Budget // namespace -> those in it
+	left    map[string]int      // namespace -> how often they may still be asked about a pod
+}
+
+// Protect tells whether a PodDisruptionBudget has no room for a victim.
+func (g *Guards) Protect(v *Victim) bool {
+	namespace := v.Holder.Key.Namespace
+	if _, asked := g.left[namespace]; !asked {
+		if g.left == nil {
+			g.left = map[string]int{}
+		}
+		g.left[namespace] = budgetsAsked
+	}
+	left := g.left[namespace]
+	defer func() { g.left[namespace] = left }()
+	return v.protected(g.Budgets[namespace], &left)
+}
 
 // protected tells whether a PodDisruptionBudget has no room for all of the pods that it selects. left is how often they may still be
 // asked.

@@ -75,6 +75,15 @@ func (x *Index) put(id types.UID, h *Holder) {
 	x.holders[i] = h
 }
 
+// Of is a holder as it is now; nil if there is none, or something has become of it since the last Refresh.
+func (x *Index) Of(id types.UID) *Holder {
+	i, known := x.at[id]
+	if _, touched := x.touched[id]; !known || touched {
+		return nil
+	}
+	return x.holders[i]
+}
+
 // Len is how many there are.
 func (x *Index) Len() int { return len(x.at) }
 

@@ -38,6 +38,18 @@ type Plan struct {
 	title   string // of the waiter: namespace/name
 }
 
+// Preempt is a plan that somebody else has made: others of its own queue go for a waiter that asks for one pod, from a node on which room
+// is not all that it lacks.
+func Preempt(r quota.Request, title, node string, victims []*Victim, protects func(*Victim) bool) Plan {
+	plan := Plan{Request: r, Victims: victims, Places: []Place{{Node: node, Count: 1}}, title: title}
+	for _, v := range victims {
+		chosen := v.Victim
+		chosen.Queue, chosen.Protected = r.Queue, protects(v)
+		plan.Chosen = append(plan.Chosen, chosen)
+	}
+	return plan
+}
+
 // Place is room for Count pods of one role of the demand's All, on a node.
 type Place struct {
 	Node  string

@@ -207,6 +207,11 @@ func RehearsedInVain(r *Room, namespace string, took time.Duration, now time.Tim
 	}
 }
 
+// Rests is until when nobody of a namespace is rehearsed, nor are the filters asked otherwise; zero means that they may be asked.
+func Rests(r *Room, namespace string) time.Time {
+	return latest(r.passes.rehearsals, r.passes.ofNamespace[namespace])
+}
+
 func (p *passes) restNamespace(namespace string, rest time.Duration, now time.Time) {
 	if rest <= 0 {
 		return
