@@ -109,3 +109,30 @@ func apply(t *testing.T, kustomization string) {
 		}
 	})
 }
+
+// restart kills the scheduler and starts it again.
+func restart(t *testing.T) {
+	t.Helper()
+	require.NoError(t, shared.KillComponent(t.Context(), cluster.Scheduler))
+	require.NoError(t, shared.StartComponent(t.Context(), cluster.Scheduler))
+}
+
+// installPodGroups teaches the API server the PodGroups of the scheduler-plugins project, and the scheduler that there are any.
+func installPodGroups(t *testing.T) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"apply", "-f", filepath.Join(shared.Config().Binaries, "scheduler-plugins-crds.yaml")},
+		{"wait", "--for=condition=Established", "crd/podgroups.scheduling.x-k8s.io"},
+	} {
+		out, err := shared.Kubectl(t.Context(), args...)
+		require.NoError(t, err, "%s", out)
+	}
+	restart(t)
+}
+
+// deleteGroups deletes all PodGroups of the hostile tenant.
+func deleteGroups(t *testing.T) {
+	t.Helper()
+	out, err := shared.Kubectl(t.Context(), "delete", "podgroups", "--all", "--namespace=hostile", "--wait=false")
+	require.NoError(t, err, "%s", out)
+}
