@@ -79,7 +79,7 @@ func (r *replica) checkOvertaken(pod *v1.Pod, node string) {
 	}
 	for _, c := range r.claims {
 		m := r.told.pods[c.waiter]
-		if m == nil || m.counted != "" || m.pod == nil {
+		if m == nil || m.counted != "" || m.pod == nil || w.strangers[c.waiter] {
 			continue
 		}
 		waiter := w.api.pod(keyOf(m.pod), c.waiter)

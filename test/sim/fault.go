@@ -40,6 +40,7 @@ const (
 	Usurped                       // another scheduler binds a pod of ours
 	NameReused                    // a pod is deleted and created again under its name
 	KeyShared                     // two drivers claim one application
+	Strangers                     // somebody in a namespace of its own writes whatever it likes
 	numberOfFaults
 )
 
@@ -47,7 +48,7 @@ var faultNames = [numberOfFaults]string{
 	"CallRefused", "AnswerLost", "CallSlow", "WatchLag", "CacheLate", "WatchBroken", "EventRepeated", "Restart", "Failover",
 	"NodeLost", "NodeDeleted", "NodeCordoned", "NodeTainted", "NodeShrunk", "DriverCrashed", "DriverDeleted",
 	"ExecutorLost", "MapLate", "MapMissing", "MapBroken", "MapForeign", "ExecutorsLarger", "ExecutorsFewer",
-	"ExecutorsPinned", "ExecutorsForeign", "RivalPods", "Usurped", "NameReused", "KeyShared",
+	"ExecutorsPinned", "ExecutorsForeign", "RivalPods", "Usurped", "NameReused", "KeyShared", "Strangers",
 }
 
 // String is the name by which a fault is switched off.

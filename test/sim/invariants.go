@@ -146,7 +146,7 @@ func (r *replica) checkMinimum(g ledger.Standing) {
 	if r.world.released[g.Leader] || leaderless(g.Leader) {
 		return
 	}
-	if r.world.usurped[g.Leader] {
+	if r.world.usurped[g.Leader] || r.world.strangers[g.Leader] {
 		return // nothing was reserved for it
 	}
 	minimum := 0

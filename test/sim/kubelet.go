@@ -21,7 +21,7 @@ func (w *World) podBound(pod *v1.Pod, by string) {
 func (w *World) startPod(key string, uid types.UID) {
 	w.after(w.chance.delay(500*time.Millisecond, 10*time.Second), func() {
 		pod := w.api.pod(key, uid)
-		if pod == nil || pod.DeletionTimestamp != nil || ended(pod) || w.dead[pod.Spec.NodeName] {
+		if pod == nil || pod.DeletionTimestamp != nil || ended(pod) || w.dead[pod.Spec.NodeName] || w.unready[uid] {
 			return
 		}
 		a := w.appOf(pod)

@@ -227,7 +227,7 @@ func (r *replica) charges(without types.UID) (charges []charged) {
 		switch {
 		case r.lone(m.last):
 			d.Gangs = 1
-		case spark.IsDriver(m.last):
+		case leads(m.last):
 			d.Gangs, d.Leader = 1, m.requests
 		}
 		charges = append(charges, charged{m.last.Namespace, d})
@@ -252,7 +252,13 @@ func (r *replica) charges(without types.UID) (charges []charged) {
 
 // lone tells whether a pod is a gang by itself.
 func (r *replica) lone(pod *v1.Pod) bool {
-	return pod.Spec.SchedulerName == schedulerName && !spark.IsDriver(pod) && !spark.IsExecutor(pod)
+	return pod.Spec.SchedulerName == schedulerName && !leads(pod) && !spark.IsExecutor(pod)
+}
+
+// leads tells whether a pod leads a gang.
+func leads(pod *v1.Pod) bool {
+	_, lists := pod.Annotations[spark.AnnotationRoles]
+	return lists || spark.IsDriver(pod)
 }
 
 // holding is what a queue, with all below it, holds.

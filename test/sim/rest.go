@@ -134,7 +134,7 @@ func (r *replica) checkTruth() {
 		if why, reduced := r.reduced[g.Leader]; reduced && !w.released[g.Leader] {
 			w.fail("minimum", "%s: %s", r.name, why)
 		}
-		if g.Phase == gang.Reserved {
+		if g.Phase == gang.Reserved && !w.strangers[g.Leader] {
 			w.fail("stuck", "%s: at rest, gang %s is still %s", r.name, g.Key, g.Phase)
 		}
 	}
@@ -164,7 +164,7 @@ func (r *replica) checkWaiting() {
 			continue
 		}
 		switch app := w.appOf(pod); {
-		case w.members[pod.UID] != nil:
+		case w.members[pod.UID] != nil, w.strangers[pod.UID]:
 		case app == nil:
 			w.checkLone(r, pod, free)
 		case pod.UID == app.driver:
@@ -291,7 +291,7 @@ func (w *World) restartAtRest() {
 	// With the room that its predecessor kept for somebody, what it can take back may be enough for another.
 	taken := mayStart && w.stats.Evictions > evictions
 	// What a gang without a leader lost before is written nowhere.
-	alike := maps.Equal(before, after) && !slices.ContainsFunc(w.leader().ledger.Gangs(), func(g ledger.Standing) bool { return leaderless(g.Leader) })
+	alike := maps.Equal(before, after) && len(w.strangers) == 0 && !slices.ContainsFunc(w.leader().ledger.Gangs(), func(g ledger.Standing) bool { return leaderless(g.Leader) })
 	for which, had := range before {
 		lately := w.released[which.leader] && !released[which.leader] // it took long until nothing happened any more
 		has := after[which]
@@ -342,7 +342,7 @@ func (s standing) String() string {
 func standings(r *replica) map[led]standing {
 	s := map[led]standing{}
 	for _, g := range r.ledger.Gangs() {
-		if g.Phase.Admitted() && !leaderless(g.Leader) { // where the pods of the others are says it all
+		if g.Phase.Admitted() && !leaderless(g.Leader) && !r.world.strangers[g.Leader] { // where the pods of the others are says it all
 			claimed, open := 0, 0
 			for _, slot := range g.Slots {
 				if slot.Worker != "" {

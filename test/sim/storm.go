@@ -32,6 +32,11 @@ func (w *World) brew() {
 	if w.climate.queues {
 		w.repeat(10*time.Second, 3*time.Minute, w.rearrange)
 	}
+	w.repeat(2*time.Second, 20*time.Second, func() {
+		if w.strikes(Strangers, 0.8) {
+			w.trick()
+		}
+	})
 	w.repeat(2*time.Second, 30*time.Second, func() {
 		if w.strikes(RivalPods, 0.8) {
 			w.rivalPod()

@@ -42,6 +42,8 @@ type World struct {
 	jobs map[types.UID]size
 	// usurped are pods that another scheduler has bound.
 	usurped map[types.UID]bool
+	// strangers are pods of somebody who may hurt nobody but itself, and unready those of them that never become ready.
+	strangers, unready map[types.UID]bool
 	// dead are nodes whose kubelet does not run.
 	dead map[string]bool
 
@@ -90,7 +92,7 @@ func newWorld(seed uint64, options Options, quiesce func()) *World {
 	w := &World{
 		seed: seed, options: options, quiesce: quiesce,
 		chance: newChance(seed), desk: newDesk(), main: goroutine(),
-		owners: map[types.UID]*application{}, members: map[types.UID]*crew{}, dead: map[string]bool{}, released: map[types.UID]bool{}, usurped: map[types.UID]bool{}, jobs: map[types.UID]size{},
+		owners: map[types.UID]*application{}, members: map[types.UID]*crew{}, dead: map[string]bool{}, released: map[types.UID]bool{}, usurped: map[types.UID]bool{}, jobs: map[types.UID]size{}, strangers: map[types.UID]bool{}, unready: map[types.UID]bool{},
 	}
 	w.timer = time.NewTimer(time.Hour)
 	w.trace = newTrace(time.Now(), options.Trace)
