@@ -39,7 +39,7 @@ func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.P
 	}
 	node, verdict := p.ledger.Nomination(pod.UID)
 	if c := cycleOf(state); node == "" && c != nil && c.shortage.Passes() && !c.withheld && !refused.Behind {
-		effects = append(effects, p.preempt(ctx, state, c, pod, statuses, refused.Only != nil)...)
+		effects = append(effects, preempt(ctx, p, state, c, pod, statuses, refused.Only != nil)...)
 		node, verdict = p.ledger.Nomination(pod.UID)
 	}
 	result, more := clearNomination, ""

@@ -23,7 +23,7 @@ const mostCompared = 100
 // for their anti-affinity or its own, topology spread, host ports, or claims that one pod alone may use. As kube-scheduler's own
 // preemption it looks at one node at a time, and asks the framework's filters; who goes with whom the ledger knows. picky means that a node
 // which has refused the pod for want of room may hide that it would refuse it for something else.
-func (p *Plugin) preempt(ctx context.Context, state fwk.CycleState, c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusReader, picky bool) []ledger.Effect {
+func preempt(ctx context.Context, p *Plugin, state fwk.CycleState, c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusReader, picky bool) []ledger.Effect {
 	if pod.Spec.SchedulingGroup != nil {
 		return nil
 	}
@@ -46,7 +46,7 @@ func (p *Plugin) preempt(ctx context.Context, state fwk.CycleState, c *cycle, po
 	state = state.Clone()
 	state.Write(cycleKey, &cycle{view: c.view}) // which asks for nothing: who holds room is taken off below
 	question := &rehearsal.WhatIf{Filters: p.handle, State: state, Pod: pod, Request: c.request, Left: rehearsal.MostFiltered}
-	best, err := p.cheapest(ctx, c, question, asked, infos)
+	best, err := cheapest(ctx, p, c, question, asked, infos)
 	if err != nil && !errors.Is(err, rehearsal.ErrBound) {
 		p.logger.Error(err, "Filters not asked who would have to go", "pod", klog.KObj(pod))
 	}
@@ -105,7 +105,7 @@ func departureFrom(node string, leavers []ledger.Leaver) *departure {
 
 // cheapest is who goes at the least cost so that some node takes the pod; nil if none is known of. Which node is asked first changes from
 // question to question: where there are more than may be asked, everyone's turn comes.
-func (p *Plugin) cheapest(ctx context.Context, c *cycle, question *rehearsal.WhatIf, asked *ledger.WhatIf, infos []fwk.NodeInfo) (best *departure, err error) {
+func cheapest(ctx context.Context, p *Plugin, c *cycle, question *rehearsal.WhatIf, asked *ledger.WhatIf, infos []fwk.NodeInfo) (best *departure, err error) {
 	first := p.pending.turn(len(infos))
 	found := 0
 	for i := range infos {

@@ -49,7 +49,7 @@ type WhatIf struct {
 // gone have to go already. free is what the node has as long as nobody goes. It is false if the node does not take the pod though all
 // have gone. After an error, of which ErrBound is one, it says nothing.
 func (w *WhatIf) Needed(ctx context.Context, info fwk.NodeInfo, free resource.Vector, gone Unit, units []Unit) (needed []int, takes bool, err error) {
-	n := &emptied{WhatIf: w, ctx: ctx, info: info.Snapshot(), state: w.State.Clone(), free: free}
+	n := &emptied{WhatIf: w, ctx: ctx, node: info.Snapshot(), state: w.State.Clone(), free: free}
 	n.remove(gone)
 	for _, unit := range units {
 		n.remove(unit)
@@ -70,7 +70,7 @@ func (w *WhatIf) Needed(ctx context.Context, info fwk.NodeInfo, free resource.Ve
 type emptied struct {
 	*WhatIf
 	ctx   context.Context
-	info  fwk.NodeInfo
+	node  fwk.NodeInfo
 	state fwk.CycleState
 	free  resource.Vector
 	err   error // nothing is right any more after one
@@ -85,9 +85,9 @@ func (n *emptied) takes() bool {
 		n.err = ErrBound
 		return false
 	}
-	status := n.Filters.RunFilterPluginsWithNominatedPods(n.ctx, n.state, n.Pod, n.info)
+	status := n.Filters.RunFilterPluginsWithNominatedPods(n.ctx, n.state, n.Pod, n.node)
 	if status.Code() == fwk.Error {
-		n.err = fmt.Errorf("filter %s on node %s: %w", klog.KObj(n.Pod), n.info.Node().Name, status.AsError())
+		n.err = fmt.Errorf("filter %s on node %s: %w", klog.KObj(n.Pod), n.node.Node().Name, status.AsError())
 	}
 	return status.IsSuccess()
 }
@@ -96,10 +96,10 @@ func (n *emptied) remove(unit Unit) {
 	n.free = n.free.Add(unit.Amount)
 	for _, info := range unit.Pods {
 		if n.err == nil {
-			n.err = n.info.RemovePod(klog.FromContext(n.ctx), info.GetPod())
+			n.err = n.node.RemovePod(klog.FromContext(n.ctx), info.GetPod())
 		}
 		if n.err == nil {
-			n.err = n.Filters.RunPreFilterExtensionRemovePod(n.ctx, n.state, n.Pod, info, n.info).AsError()
+			n.err = n.Filters.RunPreFilterExtensionRemovePod(n.ctx, n.state, n.Pod, info, n.node).AsError()
 		}
 	}
 }
@@ -109,8 +109,8 @@ func (n *emptied) add(unit Unit) {
 	n.free = n.free.Sub(unit.Amount)
 	for _, info := range unit.Pods {
 		if n.err == nil {
-			n.info.AddPodInfo(info)
-			n.err = n.Filters.RunPreFilterExtensionAddPod(n.ctx, n.state, n.Pod, info, n.info).AsError()
+			n.node.AddPodInfo(info)
+			n.err = n.Filters.RunPreFilterExtensionAddPod(n.ctx, n.state, n.Pod, info, n.node).AsError()
 		}
 	}
 }
