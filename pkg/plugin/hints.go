@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
@@ -175,6 +176,7 @@ func (p *pending) due() []*v1.Pod {
 			due = append(due, pod)
 		}
 	}
+	slices.SortFunc(due, func(a, b *v1.Pod) int { return strings.Compare(string(a.UID), string(b.UID)) })
 	clear(p.later)
 	return due
 }

@@ -41,6 +41,17 @@ func TestNodesThatAQueueNeverUsesDoNotCountForIt(t *testing.T) {
 	require.Len(t, tree.SelectVictims(Request{Queue: "web", Demand: asks, Lacking: asks}, victims, nil).Victims, 2)
 }
 
+// Seen failing when a pool of no nodes limited nothing: leaders that run elsewhere were let in without end, found by seed 246 of the simulation.
+func TestInAPoolWithoutNodesOneLeaderMayRun(t *testing.T) {
+	share := int64(42)
+	tree := New([]Spec{{Name: "etl", NodeSelector: selecting("general"), MaxLeaderShare: &share}})
+	tree.SetCapacity(resource.Vector{CPU: 64_000, Memory: 64 << 30, Pods: 110}, resource.Vector{})
+	leader := Demand{Amount: resource.Vector{CPU: 1000, Pods: 1}, Leader: resource.Vector{CPU: 1000, Pods: 1}, Gangs: 1}
+	require.True(t, tree.Fits("etl", leader).Passes())
+	tree.Charge("etl", leader)
+	require.Equal(t, LeaderShare, tree.Fits("etl", leader).Reason)
+}
+
 func TestPoolsThatMakeNoSenseAreNotDeclared(t *testing.T) {
 	many := &metav1.LabelSelector{MatchLabels: map[string]string{}}
 	for i := range maxRequirements + 1 {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/resource"
@@ -254,6 +255,11 @@ func (n *node) measure() {
 	}
 	n.leaderLimit = nil
 	if n.MaxLeaderShare != nil {
+		for _, name := range []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory, v1.ResourcePods} {
+			if capacity := n.capacity(); n.tree.known && capacity.Of(name) == 0 {
+				most = least(most, Amounts{{Name: name}}) // a pool of no nodes has nothing for leaders to share
+			}
+		}
 		n.leaderLimit = most
 		for j, amount := range most {
 			most[j].Value = percent(amount.Value, *n.MaxLeaderShare)
