@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -43,6 +45,7 @@ func preempt(ctx context.Context, p *Plugin, state fwk.CycleState, c *cycle, pod
 	if asked == nil {
 		return nil
 	}
+	slices.SortFunc(infos, func(a, b fwk.NodeInfo) int { return strings.Compare(a.Node().Name, b.Node().Name) }) // they come out of a map
 	state = state.Clone()
 	state.Write(cycleKey, &cycle{view: c.view}) // which asks for nothing: who holds room is taken off below
 	question := &rehearsal.WhatIf{Filters: p.handle, State: state, Pod: pod, Request: c.request, Left: rehearsal.MostFiltered}
