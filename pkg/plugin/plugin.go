@@ -191,9 +191,16 @@ func (p *Plugin) Name() string { return Name }
 // Ledger is the plugin's record, for checks to read.
 func (p *Plugin) Ledger() *ledger.Ledger { return p.ledger }
 
-// apply tells the ledger and has its effects performed.
-func (p *Plugin) apply(event ledger.Event) error {
-	effects, err := p.ledger.Apply(p.clock.Now(), event)
-	p.effects.add(effects)
-	return err
+// apply tells the ledger, up to the first event that it refuses, and has the effects performed: those of events that
+// belong together in one piece, so that what follows from them does not depend on which goroutine is faster.
+func (p *Plugin) apply(events ...ledger.Event) error {
+	var effects []ledger.Effect
+	defer func() { p.effects.add(effects) }()
+	for _, event := range events {
+		more, err := p.ledger.Apply(p.clock.Now(), event)
+		if effects = append(effects, more...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

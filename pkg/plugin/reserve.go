@@ -41,6 +41,10 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 	}
 	event, err := admission(c, node)
 	event.Took = c.took
+	events := []ledger.Event{event}
+	if c.demand.Upfront {
+		events = append(events, ledger.Placed{UID: pod.UID, Node: node})
+	}
 	if err == nil && !c.demand.Upfront {
 		if problem := unwritable(pod, c.demand.Roles, event.Slots); problem != "" {
 			p.tell(ledger.Refuted{Leader: pod.UID, Problem: problem})
@@ -48,16 +52,13 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 		}
 	}
 	if err == nil {
-		err = p.apply(event)
+		err = p.apply(events...)
 	}
 	if err != nil {
 		// An error, not a refusal: the attempt is repeated after a backoff.
 		return fwk.AsStatus(fmt.Errorf("reserve room for the gang of %s: %w", klog.KObj(pod), err))
 	}
-	switch {
-	case c.demand.Upfront:
-		p.tell(ledger.Placed{UID: pod.UID, Node: node})
-	case c.demand.Workers() > 0:
+	if !c.demand.Upfront && c.demand.Workers() > 0 {
 		state.Write(admittedKey, &admitted{workers: c.demand.Workers()})
 		p.namespaces.Admitted(pod, c.demand.Roles, p.args.UnclaimedSlotTimeout.Duration)
 	}
