@@ -142,3 +142,13 @@ func importBlock(file *ast.File) *ast.GenDecl {
 	}
 	return nil
 }
+
+// Patient lets the API servers of the tests take two minutes to start instead of ten seconds: on a machine that does something else as
+// well, they need that. What is judged does not change by it.
+func Patient(source []byte) ([]byte, error) {
+	impatient, patient := []byte("100*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (done bool"), []byte("100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (done bool")
+	if found := bytes.Count(source, impatient); found != 1 {
+		return nil, fmt.Errorf("not found: the one wait for an API server to be healthy; %d are there", found)
+	}
+	return bytes.Replace(source, impatient, patient, 1), nil
+}

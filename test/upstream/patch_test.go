@@ -14,11 +14,13 @@ import (
 
 const call = "retinueprofile.Apply(&options.profiles, &options.frameworkOutOfTreeRegistry, options.extenders)"
 
-func pinned(t *testing.T) string {
+func pinned(t *testing.T) string { return pinnedFile(t, "pkg/scheduler/scheduler.go") }
+
+func pinnedFile(t *testing.T, name string) string {
 	t.Helper()
 	dir, err := exec.Command("../../hack/module-dir", "k8s.io/kubernetes").Output()
 	require.NoError(t, err)
-	source, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "pkg/scheduler/scheduler.go"))
+	source, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), name))
 	require.NoError(t, err)
 	return string(source)
 }
@@ -59,4 +61,13 @@ func TestWhatThePatchDoesNotFindItNames(t *testing.T) {
 			require.ErrorContains(t, err, test.want)
 		})
 	}
+}
+
+func TestAPIServersOfTheTestsHaveTimeToStart(t *testing.T) {
+	source := pinnedFile(t, "test/integration/framework/test_server.go")
+	patient, err := upstream.Patient([]byte(source))
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(patient), "2*time.Minute, true, func(ctx context.Context) (done bool"))
+	_, err = upstream.Patient(patient)
+	require.ErrorContains(t, err, "not found")
 }

@@ -19,8 +19,11 @@ const tests = "k8s.io/kubernetes/test/integration/scheduler"
 // untrimmed is a package that finds its own folder by the path it was compiled from, also when all others are built with -trimpath.
 const untrimmed = "k8s.io/kubernetes/cmd/kube-apiserver/app/testing"
 
-// patched is the file of the copy that differs from the module.
-const patched = "pkg/scheduler/scheduler.go"
+// patches are the files of the copy that differ from the module, and how.
+var patches = map[string]func(source []byte) ([]byte, error){
+	"pkg/scheduler/scheduler.go":                upstream.Patch,
+	"test/integration/framework/test_server.go": upstream.Patient,
+}
 
 // tree is the patched copy of the module k8s.io/kubernetes, and how the go command is told of it.
 type tree struct {
@@ -57,15 +60,24 @@ func plant(ctx context.Context, cache string) (*tree, error) {
 			return nil, err
 		}
 	}
-	source, err := os.ReadFile(filepath.Join(module, patched))
-	if err != nil {
+	for file, patch := range patches {
+		source, err := os.ReadFile(filepath.Join(module, file))
+		if err != nil {
+			return nil, err
+		}
+		text, err := patch(source)
+		if err != nil {
+			return nil, fmt.Errorf("patching %s of k8s.io/kubernetes %s: %w", file, version, err)
+		}
+		if err := writeIfChanged(filepath.Join(t.copied, file), text); err != nil {
+			return nil, err
+		}
+	}
+	own := filepath.Join(t.copied, strings.TrimPrefix(tests, "k8s.io/kubernetes/"), upstream.Own)
+	if err := os.MkdirAll(own, 0o755); err != nil {
 		return nil, err
 	}
-	text, err := upstream.Patch(source)
-	if err != nil {
-		return nil, fmt.Errorf("patching %s of k8s.io/kubernetes %s: %w", patched, version, err)
-	}
-	if err := writeIfChanged(filepath.Join(t.copied, patched), text); err != nil {
+	if err := writeIfChanged(filepath.Join(own, "evictions_test.go"), upstream.Evictions); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
