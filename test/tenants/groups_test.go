@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
 
@@ -90,7 +89,7 @@ func init() {
 			m.patch(pod, `{"metadata":{"finalizers":["example.com/never"]}}`)
 			m.remove(pod)
 			if pod != nil {
-				m.must(m.client.Discovery().RESTClient().Delete().AbsPath(m.groups(), group).Body(&metav1.DeleteOptions{}).Do(context.Background()).Error())
+				m.must(m.client.Discovery().RESTClient().Delete().AbsPath(m.groups(), group).Do(context.Background()).Error())
 			}
 		},
 	})
