@@ -4,33 +4,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 
 	"retinue.dev/retinue/test/property"
 )
-
-// patience is how long one input may take: a hundred times of what the largest takes when the machine is idle.
-const patience = 20 * time.Second
-
-// within fails the test if do takes longer than patience, or allocates more than mostAllocated. A do without end is left behind; the test process is about
-// to stop anyway.
-func within(t *testing.T, do func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if bytes := property.Allocated(do); bytes > mostAllocated {
-			t.Errorf("%d bytes allocated, more than %d", bytes, mostAllocated)
-		}
-	}()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Fatalf("not done after %v", patience)
-	}
-}
 
 // checkError makes sure that an error is what a user gets to see: one short line.
 func checkError(t *testing.T, err error) {
@@ -53,7 +31,7 @@ func FuzzInfer(f *testing.F) {
 		f.Add("", text, "4.1.4")
 	}
 	f.Fuzz(func(t *testing.T, text, template, version string) {
-		within(t, func() {
+		property.Within(t, func() {
 			properties, err := ParseProperties(text)
 			checkError(t, err)
 			pod, err := ParseTemplate(template)
@@ -79,7 +57,7 @@ func FuzzFromAnnotations(f *testing.F) {
 		f.Add(text, "", "g")
 	}
 	f.Fuzz(func(t *testing.T, roles, workers, gangName string) {
-		within(t, func() {
+		property.Within(t, func() {
 			pod := leader(map[string]string{})
 			pod.Labels[LabelGang] = gangName
 			if roles != "" {
@@ -101,7 +79,7 @@ func FuzzFromAnnotations(f *testing.F) {
 func FuzzProperties(f *testing.F) {
 	f.Add("a=b\\\n c\nd:\\u0041")
 	f.Fuzz(func(t *testing.T, text string) {
-		within(t, func() {
+		property.Within(t, func() {
 			values, err := parseJava(text)
 			checkError(t, err)
 			size := 0
