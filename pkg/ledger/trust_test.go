@@ -323,3 +323,21 @@ func TestAWorkerLargerThanItsSlotAsksForTheDifference(t *testing.T) {
 	assert.Equal(t, 2, admitted, "1 + 1 + 4, and one more slot of 1 each; another of 4 would make 11")
 	assert.LessOrEqual(t, c.used("ns").CPU, int64(10000))
 }
+
+// TestResumingSeeksRoomOnSoManyNodes: a driver that its user has bound says that its slots are on nodes that do not exist.
+//
+// Seen failing without the bound: the slot was found on the last node.
+func TestResumingSeeksRoomOnSoManyNodes(t *testing.T) {
+	for full, want := range map[int]int{10: 1, 20_000: 0} {
+		t.Run(fmt.Sprint(full, " nodes without room"), func(t *testing.T) {
+			c := started(t, nil, nil)
+			for i := range full {
+				c.tell(NodeSeen{newNode(fmt.Sprint("full-", i), 0)})
+			}
+			c.tell(NodeSeen{newNode("roomy", 4)})
+			c.tell(PodSeen{c.carrying("ns", "forged", "full-0", cores(1), map[string]int{"nowhere": 1})})
+			_, placed := c.slotsOf("forged")
+			assert.Equal(t, want, placed)
+		})
+	}
+}
