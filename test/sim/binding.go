@@ -151,6 +151,7 @@ func (r *replica) failed(tried *framework.QueuedPodInfo, status *fwk.Status, nom
 	}
 	r.queue.nominated.add(pod, nominating)
 	message := status.Message()
+	r.checkWords(pod.Namespace, message)
 	w.trace.add("%s: %s waits (%s): %s %v", r.name, keyOf(pod), reason, message, sorted(info.UnschedulablePlugins))
 	now := condition(pod, v1.PodScheduled)
 	written := v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionFalse, Reason: reason, Message: message, LastTransitionTime: metav1.Now()}

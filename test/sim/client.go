@@ -51,7 +51,10 @@ func (c podClient) Patch(_ context.Context, name string, _ types.PatchType, data
 	}
 	key := c.namespace + "/" + name
 	w := c.replica.world
-	return nil, w.desk.ask(&call{replica: c.replica, kind: kind, key: key, serve: func() error { return w.api.patch(key, data) }})
+	return nil, w.desk.ask(&call{replica: c.replica, kind: kind, key: key, serve: func() error {
+		c.replica.checkWords(c.namespace, string(data))
+		return w.api.patch(key, data)
+	}})
 }
 
 // Get reads a pod.
@@ -78,6 +81,9 @@ func (c podClient) Bind(_ context.Context, binding *v1.Binding, _ metav1.CreateO
 	key := c.namespace + "/" + binding.Name
 	w := c.replica.world
 	return w.desk.ask(&call{replica: c.replica, kind: callBind, key: key, serve: func() error {
+		for _, text := range binding.Annotations {
+			c.replica.checkWords(c.namespace, text)
+		}
 		return w.api.bind(key, binding.UID, binding.Target.Name, binding.Annotations, c.replica.name)
 	}})
 }
@@ -138,7 +144,8 @@ var _ events.EventRecorderLogger = recorder{}
 // Eventf records an event.
 func (r recorder) Eventf(regarding runtime.Object, _ runtime.Object, kind, reason, _, format string, args ...any) {
 	pod := regarding.(*v1.Pod)
-	r.replica.world.desk.note(note{r.replica, pod.UID, reason, fmt.Sprintf("%s %s %s: %s", keyOf(pod), kind, reason, fmt.Sprintf(format, args...))})
+	said := fmt.Sprintf(format, args...)
+	r.replica.world.desk.note(note{r.replica, pod, reason, said, fmt.Sprintf("%s %s %s: %s", keyOf(pod), kind, reason, said)})
 }
 
 // WithLogger changes nothing: events are not logged.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/types"
+	v1 "k8s.io/api/core/v1"
 )
 
 // errStopped is what calls of a replica get that does not live any more.
@@ -82,8 +82,9 @@ func (d *desk) arrive(c *call) {
 // note is something a replica has said: as a Kubernetes event, or as an error in its log.
 type note struct {
 	replica *replica
-	about   types.UID // pod; empty for the log
+	about   *v1.Pod // nil for the log
 	reason  string
+	said    string // to whoever may read the events of the pod; empty for the log
 	text    string
 }
 

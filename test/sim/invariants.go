@@ -31,7 +31,8 @@ import (
 // without pods were remembered; together, see crew.bound; charged, when new queues were charged nothing of what ran; limit,
 // when nobody asked the queue about a pod that claims no slot; closed, when a queue that drains let gangs in; dry run, when
 // what is only to be said was done; driver first, when leaders came first and nothing made them wait for their workers; left, when every pod that had failed was
-// taken for one that the ledger keeps; overtaken, when an attempt on a snapshot that was behind gave up what was collected.
+// taken for one that the ledger keeps; overtaken, when an attempt on a snapshot that was behind gave up what was collected; names,
+// with the argument tell: names.
 func (w *World) check() {
 	for _, r := range w.replicas {
 		if r.dirty {

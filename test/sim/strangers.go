@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ const namespaceOfStrangers = "black"
 // trick is one thing that a stranger tries.
 func (w *World) trick() {
 	c := w.chance
-	switch name := fmt.Sprintf("stranger-%d", w.api.serial); c.IntN(6) {
+	switch name := fmt.Sprintf("stranger-%d", w.api.serial); c.IntN(11) {
 	case 0:
 		w.forge(name)
 	case 1:
@@ -41,6 +42,24 @@ func (w *World) trick() {
 				pod.Labels = map[string]string{spark.LabelRole: role, spark.LabelApp: pod.Name}
 			})
 		}
+	case 6:
+		w.grow(w.stranger(name, roles(c.number(1, 8), 100)))
+	case 7: // it has no workers, so that nothing is written on it, until its user does
+		pod := w.stranger(name, "[]")
+		w.strangely(pod, func(pod *v1.Pod) {
+			pod.Annotations = map[string]string{spark.AnnotationRoles: "[]", plugin.AnnotationReservation: forged(c.number(1, 1000), "1", "nowhere")}
+		})
+	case 8: // its ConfigMap never comes
+		w.stranger(name, "", func(pod *v1.Pod) {
+			pod.Annotations = nil
+			pod.Spec.Volumes = []v1.Volume{{Name: "spark-conf-volume-driver", VolumeSource: v1.VolumeSource{
+				ConfigMap: &v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: name + mapSuffix}},
+			}}}
+		})
+	case 9:
+		w.miscount(name, c.number(2, 4))
+	case 10: // pods of one name, one after another, that ask for something else each time
+		w.again(w.stranger(name, roles(2, 100_000)), 3)
 	}
 }
 
@@ -80,13 +99,60 @@ func (w *World) forge(name string) {
 		return
 	}
 	node := pick(w.chance, w.api.nodes.keys...)
-	count := pick(w.chance, 1, 5, 1000)
 	pod := w.stranger(name, roles(2, 500), func(pod *v1.Pod) {
 		pod.Spec.NodeName = node
-		pod.Annotations[plugin.AnnotationReservation] = fmt.Sprintf(
-			`{"roles":[{"name":"executor","count":%d,"minimum":%d,"requests":{"cpu":"500m","memory":"64Mi"}}],"slots":[{"role":0,"node":%q,"count":%d}]}`, count, count, node, count)
+		pod.Annotations[plugin.AnnotationReservation] = forged(pick(w.chance, 1, 5, 1000), "500m", node)
 	})
 	w.startPod(keyOf(pod), pod.UID)
+}
+
+// forged is a reservation of so many slots of so many cores on a node.
+func forged(count int, cpu, node string) string {
+	return fmt.Sprintf(`{"roles":[{"name":"executor","count":%d,"minimum":%d,"requests":{"cpu":%q,"memory":"64Mi"}}],"slots":[{"role":0,"node":%q,"count":%d}]}`,
+		count, count, cpu, node, count)
+}
+
+// grow creates executors that are larger than a driver has said, once it may have its node; some fit no node.
+func (w *World) grow(driver *v1.Pod) {
+	controller := true
+	for i := range w.chance.number(1, 3) {
+		w.after(w.chance.delay(time.Second, time.Minute), func() {
+			if w.api.pod(keyOf(driver), driver.UID) == nil {
+				return
+			}
+			w.stranger(fmt.Sprintf("%s-exec-%d", driver.Name, i), "", func(pod *v1.Pod) {
+				pod.Labels = map[string]string{spark.LabelRole: spark.RoleExecutor, spark.LabelApp: driver.Name, spark.LabelResourceProfile: "0"}
+				pod.Annotations, pod.OwnerReferences = nil, []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: driver.Name, UID: driver.UID, Controller: &controller}}
+				pod.Spec.Containers[0].Resources.Requests = size{pick[int64](w.chance, 50, 1500, 3000, 1_000_000), 64}.list()
+			})
+		})
+	}
+}
+
+// miscount creates executors of a driver outside the cluster that start together, and changes how many.
+func (w *World) miscount(gang string, count int) {
+	for i := range count {
+		pod := w.stranger(fmt.Sprintf("%s-%d", gang, i), "", func(pod *v1.Pod) {
+			pod.Labels = map[string]string{spark.LabelRole: spark.RoleExecutor, spark.LabelApp: gang}
+			pod.Annotations = map[string]string{spark.AnnotationWorkers: strconv.Itoa(count)}
+		})
+		for _, workers := range []string{"99999999999999999999", "1", "-1", strconv.Itoa(count + 1), strconv.Itoa(count)} {
+			w.strangely(pod, func(pod *v1.Pod) { pod.Annotations = map[string]string{spark.AnnotationWorkers: workers} })
+		}
+	}
+}
+
+// again deletes a pod and creates another of its name, so many times.
+func (w *World) again(pod *v1.Pod, times int) {
+	key, uid := keyOf(pod), pod.UID
+	w.after(w.chance.delay(300*time.Millisecond, 20*time.Second), func() {
+		if pod := w.api.pod(key, uid); pod != nil && w.act == storm {
+			w.api.removePod(pod)
+			if next := w.stranger(pod.Name, roles(w.chance.number(0, 3), pick[int64](w.chance, 250, 100_000))); times > 1 {
+				w.again(next, times-1)
+			}
+		}
+	})
 }
 
 // edit writes one annotation after another, in moments in which the scheduler may be at work on the one before.

@@ -236,11 +236,14 @@ func (w *World) settle() {
 func (w *World) noted(n note) {
 	w.trace.add("%s: says %s", n.replica.name, n.text)
 	n.replica.dirty = true
+	if n.about != nil {
+		n.replica.checkWords(n.about.Namespace, n.said)
+	}
 	switch n.reason {
 	case "":
 		w.stats.Errors++
 	case string(gang.SlotsReleased):
-		w.released[n.about] = true
+		w.released[n.about.UID] = true
 	}
 }
 
