@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -53,6 +54,7 @@ func FuzzFromAnnotations(f *testing.F) {
 	f.Add("[{name: a, count: 1, requests: {cpu: 1}, selector: {a: b}}]", "", "g")
 	f.Add(`[{"name": "a", "count": 2, "minimum": 1, "maximum": 3, "requests": {"cpu": "1e-1000000000"}}]`, "", "")
 	f.Add("", "7", "g")
+	f.Add("", "-2147483649", strings.Repeat("é", maxUser)+"\xff")
 	for _, text := range costlyTexts() {
 		f.Add(text, "", "g")
 	}
@@ -72,6 +74,12 @@ func FuzzFromAnnotations(f *testing.F) {
 				t.Errorf("found %v with %d roles", found, len(definition.Roles))
 			}
 			checkDefinition(t, definition)
+			pod.Annotations[AnnotationRank], pod.Labels[LabelUser] = workers, gangName
+			_, err = Rank(pod)
+			checkError(t, err)
+			if user := User(pod); len(user) > maxUser || !utf8.ValidString(user) {
+				t.Errorf("a user of %d bytes: %.100q", len(user), user)
+			}
 		})
 	})
 }
