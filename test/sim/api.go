@@ -184,6 +184,7 @@ func (a *api) bind(key string, uid types.UID, node string, annotations map[strin
 	case pod.Spec.NodeName != "":
 		return conflict("pods/binding", key, "the pod is assigned to node "+pod.Spec.NodeName+" already")
 	}
+	a.world.daemon.binds(a.world, pod)
 	bound := a.changePod(pod, func(pod *v1.Pod) {
 		pod.Spec.NodeName = node
 		pod.Status.NominatedNodeName = ""

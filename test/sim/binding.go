@@ -150,6 +150,7 @@ func (r *replica) failed(tried *framework.QueuedPodInfo, status *fwk.Status, nom
 		r.queue.putBack(info)
 	}
 	r.queue.nominated.add(pod, nominating)
+	w.daemon.fails(w, pod)
 	message := status.Message()
 	r.checkWords(pod.Namespace, message)
 	w.trace.add("%s: %s waits (%s): %s %v", r.name, keyOf(pod), reason, message, sorted(info.UnschedulablePlugins))

@@ -453,8 +453,12 @@ func (k *crew) asks() quota.Demand {
 // driver goes before its executors of which the scheduler knows that they have a node.
 func (w *World) evicted(by *replica, pod *v1.Pod) {
 	w.stats.Evictions++
+	if pod.Spec.NodeName == "" {
+		w.fail("unbound", "%s: %s is evicted before it is bound: nothing makes it again", by.name, keyOf(pod))
+	}
 	by.claim(pod)
 	by.checkProtected(pod)
+	w.daemon.goes(pod)
 	w.replace(pod)
 	if w.climate.dryRun {
 		w.fail("dry run", "%s: %s is evicted although every queue only says what it would take back", by.name, keyOf(pod))

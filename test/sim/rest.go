@@ -43,6 +43,7 @@ func (w *World) play() {
 		w.open()
 	}
 	w.rest()
+	w.playDaemon()
 	if w.chance.happens(0.7) {
 		w.restartAtRest()
 	}

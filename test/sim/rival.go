@@ -49,7 +49,7 @@ func (w *World) bindAsRival(key string, uid types.UID) {
 
 // admits tells whether a node takes a pod, resources aside; the simulation's own reading of the rules.
 func admits(node *v1.Node, spec *v1.PodSpec) bool {
-	if node.Spec.Unschedulable {
+	if pin := pinnedTo(spec); node.Spec.Unschedulable || pin != "" && pin != node.Name {
 		return false
 	}
 	for label, value := range spec.NodeSelector {

@@ -22,6 +22,7 @@ type Stats struct {
 	Errors         int // lines in the log of a scheduler
 	Ignored        int // broken invariants that were to be ignored
 	Evictions      int // pods that were taken back
+	Daemons        int // daemons for which others had to go
 	Rests          int // times at which the world came to rest and was looked at
 	Faults         [numberOfFaults]int
 }
@@ -42,6 +43,7 @@ func (s *Stats) Add(other Stats) {
 	s.Errors += other.Errors
 	s.Ignored += other.Ignored
 	s.Evictions += other.Evictions
+	s.Daemons += other.Daemons
 	s.Rests += other.Rests
 	for f := range s.Faults {
 		s.Faults[f] += other.Faults[f]
@@ -57,7 +59,7 @@ func (s Stats) Report(seeds uint64, violations int, took time.Duration) string {
 	fmt.Fprintf(&b, "started     %d gangs with a driver, %d without, %d executors\n", s.Gangs, s.Crews, s.Executors)
 	fmt.Fprintf(&b, "cycles      %d, of which %d found no place; %d bindings, %d failed\n", s.Cycles, s.Refusals, s.Bindings, s.FailedBindings)
 	fmt.Fprintf(&b, "restarts    %d\n", s.Restarts)
-	fmt.Fprintf(&b, "evictions   %d\n", s.Evictions)
+	fmt.Fprintf(&b, "evictions   %d, for %d daemons\n", s.Evictions, s.Daemons)
 	fmt.Fprintf(&b, "rests       %d\n", s.Rests)
 	fmt.Fprintf(&b, "rejected    %d pods by kubelets\n", s.Rejected)
 	fmt.Fprintf(&b, "logged      %d errors\n", s.Errors)

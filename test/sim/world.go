@@ -40,6 +40,8 @@ type World struct {
 	released map[types.UID]bool
 	// jobs are pods that a Job replaces when they are evicted, and what they ask for.
 	jobs map[types.UID]size
+	// daemon is the one that is being played; nil most of the time.
+	daemon *daemon
 	// usurped are pods that another scheduler has bound.
 	usurped map[types.UID]bool
 	// strangers are pods of somebody who may hurt nobody but itself, and unready those of them that never become ready.

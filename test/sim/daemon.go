@@ -1,0 +1,133 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// daemonPriority is above that of everybody else.
+const daemonPriority = 1000
+
+// daemon is a pod that may go to one node only, as those of a DaemonSet may, and what becomes of others for it.
+type daemon struct {
+	uid  types.UID
+	node string
+	// late is what pods ask for that come as soon as the daemon has been refused.
+	late    size
+	refused bool
+	// victims are the names of the pods that have had to go.
+	victims []string
+}
+
+// playDaemon fills most of a node with two pods of no priority, and lets a daemon come that needs what is free and the room of one of them.
+// As soon as it has been refused, smaller pods come for what is free. One has to go, and none of those who came later; the daemon is
+// nominated meanwhile, and has its node in the end.
+func (w *World) playDaemon() {
+	r := w.leader()
+	node, free := w.emptiest(r)
+	eighth := size{free.CPU / 8, free.Memory >> 20 / 8}
+	if w.climate.queues || len(r.ghosts) > 0 || eighth.cpu < 100 || eighth.memory < 100 || free.Pods < 12 {
+		return
+	}
+	var lows []*v1.Pod
+	for n := range 2 {
+		lows = append(lows, w.pinned(fmt.Sprintf("low-%d", n), node, size{3 * eighth.cpu, 3 * eighth.memory}, 0))
+	}
+	w.rest()
+	for _, low := range lows {
+		if pod := w.api.pod(keyOf(low), low.UID); pod == nil || pod.Spec.NodeName == "" {
+			return // somebody else was faster
+		}
+	}
+	w.daemon = &daemon{node: node, late: size{eighth.cpu / 8, eighth.memory / 8}}
+	pod := w.pinned("daemon", node, size{5 * eighth.cpu, 5 * eighth.memory}, daemonPriority)
+	w.daemon.uid = pod.UID
+	w.rest()
+	d := w.daemon
+	w.daemon = nil
+	if pod = w.api.pod(keyOf(pod), pod.UID); pod == nil || pod.Spec.NodeName != node {
+		w.fail("daemon", "%s: a daemon waits for node %s, on which two pods of no priority run: %v had to go: %s", r.name, node, d.victims, r.whereabouts(pod))
+	}
+	others := slices.ContainsFunc(d.victims, func(name string) bool { return name[:3] != "low" && name[:3] != "lat" })
+	if !others && len(d.victims) != 1 {
+		w.fail("daemon", "%s: %v had to go for a daemon, where one of the first two was enough", r.name, d.victims)
+	}
+	w.stats.Daemons++
+}
+
+// emptiest is the node with the most free CPU that takes everybody, and what is free there; empty when there is none.
+func (w *World) emptiest(r *replica) (name string, most resource.Vector) {
+	view := r.ledger.View()
+	for _, node := range w.api.nodes.all() {
+		i, known := view.Index(node.Name)
+		if !known || !admits(node, &v1.PodSpec{}) {
+			continue
+		}
+		if free := w.freeOf(node).Sub(*view.Held(i)); free.CPU > most.CPU {
+			name, most = node.Name, free
+		}
+	}
+	return name, most
+}
+
+// pinned creates a pod that may go to one node only.
+func (w *World) pinned(name, node string, asks size, priority int32) *v1.Pod {
+	only := v1.NodeSelectorRequirement{Key: metav1.ObjectNameField, Operator: v1.NodeSelectorOpIn, Values: []string{node}}
+	return w.api.createPod(&v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "red", Name: name},
+		Spec: v1.PodSpec{
+			SchedulerName: schedulerName, Priority: &priority, Containers: []v1.Container{{Name: "main", Resources: v1.ResourceRequirements{Requests: asks.list()}}},
+			Affinity: &v1.Affinity{NodeAffinity: &v1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &v1.NodeSelector{
+				NodeSelectorTerms: []v1.NodeSelectorTerm{{MatchFields: []v1.NodeSelectorRequirement{only}}},
+			}}},
+		},
+	})
+}
+
+// pinnedTo is the node of a pinned pod; empty for every other.
+func pinnedTo(spec *v1.PodSpec) string {
+	if spec.Affinity == nil {
+		return ""
+	}
+	return spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0].Values[0]
+}
+
+// fails is an attempt of a pod that has failed: when it is the first of the daemon, others come.
+func (d *daemon) fails(w *World, pod *v1.Pod) {
+	if d == nil || pod.UID != d.uid || d.refused {
+		return
+	}
+	d.refused = true
+	for n := range 5 {
+		w.pinned(fmt.Sprintf("late-%d", n), d.node, d.late, 0)
+	}
+}
+
+// goes is a pod that is evicted.
+func (d *daemon) goes(pod *v1.Pod) {
+	if d != nil {
+		d.victims = append(d.victims, pod.Name)
+	}
+}
+
+// binds is a pod that is about to be bound: by then the daemon has been nominated for where it goes.
+func (d *daemon) binds(w *World, pod *v1.Pod) {
+	if d == nil || pod.UID != d.uid {
+		return
+	}
+	for _, late := range w.api.pods.all() { // they would be tried again for ever
+		if strings.HasPrefix(late.Name, "late-") {
+			w.after(0, func() { w.deletePod(late) })
+		}
+	}
+	if d.refused && pod.Status.NominatedNodeName != d.node {
+		w.fail("nominated", "daemon %s waited for others to leave %s for it, and was nominated for %q", keyOf(pod), d.node, pod.Status.NominatedNodeName)
+	}
+}
