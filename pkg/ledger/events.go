@@ -87,6 +87,12 @@ type Start struct {
 	Together int
 	// Rehearsed means that room is not all that decides where the pod may go.
 	Rehearsed bool
+	// Joint means that kube-scheduler has the pod in one entity of its queue with the others of its native PodGroup: all of them pass
+	// the Gate or none does, and all are tried in one cycle. It says nothing of which gang the pod is of.
+	Joint bool
+	// Shared is the key that a Joint pod would have as one of an up-front gang, if it is in another gang or leads one; else the zero Key.
+	// Then it is not for the ledger alone when those of that key start.
+	Shared gang.Key
 }
 
 // Reservation is a definition together with the slots it was given. Of one that a leader carries nothing is known but that somebody
@@ -120,6 +126,10 @@ type Group struct {
 	Succeeded int
 	// Started means that as many as start together have had nodes before.
 	Started bool
+	// Whole means that its pods are taken back all together or not at all.
+	Whole bool
+	// Loose means that somebody else decides when its pods start: they are no gang.
+	Loose bool
 }
 
 // Queues are all queues and what belongs to them.

@@ -116,9 +116,10 @@ func (g *gate) starting(e *entry) gang.Verdict {
 	return g.waits.turn(g.waits.park(e))
 }
 
-// alone lets a pod that claims no slot through when it is its turn.
+// alone lets a pod that claims no slot through when it is its turn. Pods that have to pass together have none: one by one, they would
+// never all have passed. Their queue is asked when they are tried.
 func (g *gate) alone(p *pod) gang.Verdict {
-	if !g.accounts.queued() || p.placed != "" {
+	if !g.accounts.queued() || p.placed != "" || p.Joint {
 		return gang.Verdict{}
 	}
 	return g.waits.turn(g.waits.parkAlone(p))
@@ -131,6 +132,8 @@ func (g *gate) worker(p *pod) gang.Verdict {
 		return gang.Verdict{Reason: gang.Reclaimed, Message: "what its gang holds is being taken back"}
 	case e != nil && e.upfront != nil && !e.Phase.Admitted():
 		return g.member(e, p)
+	case e != nil && e.upfront != nil && e.Phase == gang.Reserved && p.Joint && !g.accounts.claims(p):
+		return gang.Verdict{Reason: gang.BehindOthers, Message: "its gang starts with others of its pods"}
 	case e != nil && (e.Phase.Admitted() || e.leader.bound):
 		// A leader that another scheduler bound may run although its gang is not known: its workers are all elastic.
 		return gang.Verdict{}
@@ -179,7 +182,7 @@ func (g *gate) member(e *entry, p *pod) gang.Verdict {
 	case rests:
 		return gang.Verdict{Reason: gang.GangTimeout,
 			Message: fmt.Sprintf("its pods have waited for one another in vain %d times; the next attempt is in %s", u.vain, u.rested.Sub(g.outcome.now).Round(time.Second))}
-	case u.first == p:
+	case e.tries(p):
 		return g.starting(e)
 	}
 	if w := g.waiting.Of(e.leader.UID); w != nil {

@@ -102,6 +102,7 @@ func (lc *lifecycle) update(p *pod, seen Pod) {
 
 // join brings a pod to its gang.
 func (lc *lifecycle) join(p *pod) {
+	lc.upfronts.share(p, 1)
 	if p.Kind == Lone {
 		return
 	}
@@ -208,6 +209,7 @@ func (lc *lifecycle) lose(uid types.UID) {
 
 // leave takes a pod out of its gang, and out of its wait.
 func (lc *lifecycle) leave(p *pod) {
+	lc.upfronts.share(p, -1)
 	lc.waits.endWait(p.UID)
 	switch p.Kind {
 	case Worker:

@@ -19,6 +19,8 @@ type Seats struct {
 	Slots map[string]resource.Vector
 	// Pinned means that the worker should go to one of Slots and nowhere else.
 	Pinned bool
+	// Later means that the pod is one of an up-front gang that has started, beyond those that start together.
+	Later bool
 	// Verdict is the Gate's: the leader may have ended since the worker passed it, and a queue may have let others in since a
 	// pod that claims no slot did.
 	Verdict gang.Verdict
@@ -37,7 +39,8 @@ func (g *gate) seats(uid types.UID, limit int) Seats {
 		}
 	}
 	if !g.accounts.claims(p) {
-		return Seats{Verdict: g.waits.allows(p)}
+		e := g.members.gangOf(p)
+		return Seats{Verdict: g.waits.allows(p), Later: p.Upfront && e != nil && e.upfront != nil && e.Phase == gang.Running}
 	}
 	e := g.members.gangOf(p)
 	seats := Seats{Slots: map[string]resource.Vector{}}

@@ -227,7 +227,11 @@ func (ws *waits) endPreemption(c *collection) {
 	if waiter := ws.members.pods[c.waiter]; waiter != nil && waiter.placed == "" {
 		ws.outcome.effects = append(ws.outcome.effects, Unnominate{waiter.Object})
 	}
+	begun := c.preemption.begun(ws.members)
 	for _, p := range c.preemption.pods {
+		if e := ws.members.gangOf(p); e != nil && begun[e] {
+			continue
+		}
 		if p.preemptor == c.waiter {
 			p.preemptor = ""
 			ws.victims.touch(p)
@@ -237,7 +241,7 @@ func (ws *waits) endPreemption(c *collection) {
 		}
 	}
 	for _, e := range c.preemption.gangs {
-		if e.preemptor != c.waiter {
+		if e.preemptor != c.waiter || begun[e] {
 			continue
 		}
 		e.preemptor = ""
@@ -248,6 +252,21 @@ func (ws *waits) endPreemption(c *collection) {
 			}
 		}
 	}
+}
+
+// begun are the gangs that go all together or not at all, and of which something has gone already: the rest follows, whatever becomes of
+// the waiter.
+func (r *preemption) begun(members *members) map[*entry]bool {
+	begun := map[*entry]bool{}
+	for _, e := range r.gangs {
+		if e.upfront == nil || !e.upfront.group.Whole || members.gangs[e.leader.UID] != e {
+			continue
+		}
+		begun[e] = slices.ContainsFunc(r.pods, func(p *pod) bool {
+			return p.Gang == e.Key && (p.placed == "" || p.Object.DeletionTimestamp != nil)
+		})
+	}
+	return begun
 }
 
 // Nomination is the node that others leave for a pod by itself or a leader, and what its user is told of it; empty means that

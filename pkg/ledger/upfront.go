@@ -45,6 +45,8 @@ type upfront struct {
 type upfronts struct {
 	// groups are the declarations of up-front gangs.
 	groups map[gang.Key]Group
+	// shared counts the pods of other gangs that start with those of a key: key -> pods.
+	shared map[gang.Key]int
 	// barred are the up-front gangs whose pods wait for one another, or may still do so.
 	barred map[*entry]struct{}
 	// resting are the up-front gangs whose pods have waited for one another in vain, until they are tried again.
@@ -61,9 +63,10 @@ type upfronts struct {
 	lifecycle *lifecycle
 }
 
-// tries tells whether a pod is the one that is tried for its up-front gang.
+// tries tells whether a pod is the one that is tried for its up-front gang, or one of those that are if kube-scheduler tries them in one
+// cycle.
 func (e *entry) tries(p *pod) bool {
-	return e.upfront != nil && e.upfront.first == p && e.Phase == gang.Waiting
+	return e.upfront != nil && e.upfront.first != nil && (e.upfront.first == p || p.Joint && p.Upfront) && e.Phase == gang.Waiting
 }
 
 // barrier is how long pods wait for the others that have a node, or that start again.
@@ -71,7 +74,7 @@ func (g Group) barrier() time.Duration { return cmp.Or(g.Timeout, defaultBarrier
 
 func (g Group) equal(other Group) bool {
 	return g.Key == other.Key && g.Minimum == other.Minimum && g.Resources.Equal(other.Resources) && g.Timeout == other.Timeout &&
-		g.Problem == other.Problem && g.Succeeded == other.Succeeded && g.Started == other.Started
+		g.Problem == other.Problem && g.Succeeded == other.Succeeded && g.Started == other.Started && g.Whole == other.Whole && g.Loose == other.Loose
 }
 
 // remains is what of a declaration is left to be done: what has to be free in all was for all of its pods.
@@ -108,6 +111,17 @@ func (a *app) recount(p *pod) {
 			}
 		}
 	}
+}
+
+// share counts a pod among those of other gangs that start with those of a key, or not any more if sign is −1.
+func (us *upfronts) share(p *pod, sign int) {
+	if p.Shared == (gang.Key{}) {
+		return
+	}
+	if us.shared[p.Shared] += sign; us.shared[p.Shared] == 0 {
+		delete(us.shared, p.Shared)
+	}
+	us.muster(p.Shared)
 }
 
 // desert takes a pod that has ended out of its up-front gang.
@@ -147,6 +161,12 @@ func (a *app) runs() bool {
 func (us *upfronts) muster(key gang.Key) {
 	a := us.members.apps[key]
 	if a == nil || a.upfront == 0 || len(a.leaders) > 0 && a.leaders[0].upfront == nil {
+		return
+	}
+	if us.groups[key].Loose || us.shared[key] > 0 {
+		if len(a.leaders) > 0 {
+			us.lifecycle.endGang(a.leaders[0])
+		}
 		return
 	}
 	if len(a.leaders) == 0 {

@@ -66,7 +66,7 @@ func (ws *waits) parkAlone(p *pod) *waiting.Waiter {
 	if p.Kind == Worker {
 		kind = "worker" // asks its queue for something else than a pod by itself, which counts as a gang
 	}
-	if e := ws.members.gangOf(p); e != nil {
+	if e := ws.members.gangOf(p); e != nil && !(p.Joint && p.Upfront) { // those are more of the same
 		// Its workers are as good as equal.
 		asks.Elastic, asks.Held = true, e.leaderPart().Add(p.Requests.Scale(e.Live()))
 	}

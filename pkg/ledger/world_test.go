@@ -362,13 +362,17 @@ func (w *world) step(t *rapid.T) {
 		pod.Node, pod.Foreign = drawNode.Draw(t, "node"), rapid.Bool().Draw(t, "of another scheduler")
 		w.see(pod)
 	case "member":
-		w.see(w.newMember(drawApp.Draw(t, "group"), cpu(2)))
+		group := drawApp.Draw(t, "group")
+		pod := w.newMember(group, cpu(2))
+		pod.Joint = group == "y" // any of its pods may be the one that is tried for all
+		w.see(pod)
 	case "together":
 		pod := w.newPod(Worker, drawApp.Draw(t, "app"), cpu(3))
 		pod.Upfront, pod.Together, pod.Role = true, 2, fmt.Sprint("of ", pod.Requests.CPU)
 		w.see(pod)
 	case "group":
 		group := Group{Key: groupKey(w.namespace, drawApp.Draw(t, "group")), Minimum: rapid.IntRange(1, 3).Draw(t, "minimum")}
+		group.Whole = rapid.Bool().Draw(t, "whole")
 		if group.Started = rapid.Bool().Draw(t, "started"); group.Started {
 			group.Succeeded = rapid.IntRange(0, 4).Draw(t, "succeeded")
 		}
@@ -511,6 +515,9 @@ func (w *world) schedule(t *rapid.T, p Pod) {
 			_ = w.apply(Refused{UID: p.UID, Epoch: view.Epoch, Verdict: gang.Verdict{Reason: gang.ClusterFull}})
 			return
 		}
+		if d.Upfront && node == "" {
+			return // none of those that start together asks for what it does
+		}
 		w.admit(t, p.UID, d, node, slots)
 		return
 	}
@@ -579,7 +586,7 @@ func (w *world) think(p Pod) {
 	if !attempt.Gang || !attempt.Demand.Verdict.Passes() {
 		return
 	}
-	if node, slots, fits := w.plan(attempt.View, p, attempt.Demand); fits {
+	if node, slots, fits := w.plan(attempt.View, p, attempt.Demand); fits && (node != "" || !attempt.Demand.Upfront) {
 		w.planned = &plannedGang{p.UID, attempt.Demand, attempt.Edition, node, slots}
 	}
 }

@@ -67,7 +67,7 @@ type wanted struct {
 
 func newDefiner(p *Plugin, client kubernetes.Interface) *definer {
 	d := &definer{
-		reader: reader{client: client, counted: p.counted, limits: p.namespaces.Of}, clock: p.clock, logger: p.logger, tell: p.tell, report: p.effects.report, exists: p.exists,
+		reader: reader{client: client, counted: p.counted, limits: p.namespaces.Of}, clock: p.clock, logger: p.logger, tell: p.tell, report: p.effects.report, exists: func(pod *v1.Pod) bool { return p.current(pod) != nil },
 		gated:  func(pod *v1.Pod) bool { return gated(p.current(pod)) },
 		serves: func(types.UID) bool { return false }, timeout: p.args.DefinitionTimeout.Duration,
 		leaders: map[types.UID]*wanted{}, defined: map[string]map[types.UID]*v1.Pod{}, sinceLeader: lateness(2 * firstRetry), sinceService: lateness(firstRetry),

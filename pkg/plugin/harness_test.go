@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -292,6 +293,12 @@ func (h *harness) reserve(name string) attempt {
 	if a.status = h.plugin.PreEnqueue(h.ctx, pod); !a.status.IsSuccess() {
 		return a
 	}
+	h.cycle(&a, pod)
+	return a
+}
+
+// cycle runs a scheduling cycle from PreFilter up to Reserve.
+func (h *harness) cycle(a *attempt, pod *v1.Pod) {
 	infos := h.look()
 	a.point = "PreFilter"
 	result, status, _ := h.fw.RunPreFilterPlugins(h.ctx, a.state, pod)
@@ -299,9 +306,9 @@ func (h *harness) reserve(name string) attempt {
 	if a.status = status; !status.IsSuccess() {
 		if status.Code() != fwk.Error {
 			statuses.SetAbsentNodesStatus(status)
-			h.postFilter(&a, pod, statuses)
+			h.postFilter(a, pod, statuses)
 		}
-		return a
+		return
 	}
 	a.point = "Filter"
 	var feasible []fwk.NodeInfo
@@ -318,18 +325,21 @@ func (h *harness) reserve(name string) attempt {
 		}
 	}
 	if len(feasible) == 0 {
-		h.postFilter(&a, pod, statuses)
-		return a
+		h.postFilter(a, pod, statuses)
+		return
 	}
 	scores, status := h.fw.RunScorePlugins(h.ctx, a.state, pod, feasible)
 	require.True(h.t, status.IsSuccess(), "%v", status)
 	best := slices.MaxFunc(scores, func(x, y fwk.NodePluginScores) int { return int(x.TotalScore - y.TotalScore) })
 	a.node, a.point = best.Name, "Reserve"
 	a.status = h.fw.RunReservePluginsReserve(h.ctx, a.state, pod, a.node)
-	return a
 }
 
+// postFilter is what follows a failed attempt, except in the cycle of a native PodGroup.
 func (h *harness) postFilter(a *attempt, pod *v1.Pod, statuses fwk.NodeToStatusReader) {
+	if a.state.IsPodGroupSchedulingCycle() {
+		return
+	}
 	result, status := h.fw.RunPostFilterPlugins(h.ctx, a.state, pod, statuses)
 	if a.said = status.Message(); result != nil && result.NominatingInfo != nil {
 		a.nominated = result.NominatedNodeName
@@ -355,8 +365,14 @@ func (h *harness) hold(name string) *attempt {
 	if !a.status.IsSuccess() || a.node == "" {
 		return &a
 	}
-	if h.permit(name, &a); !a.status.IsWait() && !a.status.IsSuccess() {
-		return &a
+	h.await(name, &a)
+	return &a
+}
+
+// await is all that follows Reserve.
+func (h *harness) await(name string, a *attempt) {
+	if h.permit(name, a); !a.status.IsWait() && !a.status.IsSuccess() {
+		return
 	}
 	go func() {
 		pod := h.pod(name)
@@ -364,10 +380,9 @@ func (h *harness) hold(name string) *attempt {
 			h.fw.RunReservePluginsUnreserve(h.ctx, a.state, pod, a.node)
 			return
 		}
-		h.bind(name, &a)
+		h.bind(name, a)
 	}()
 	synctest.Wait()
-	return &a
 }
 
 // permit is the end of a scheduling cycle.
@@ -412,6 +427,8 @@ func (h *harness) create(objects ...runtime.Object) {
 			_, err = h.client.CoreV1().ConfigMaps(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.Service:
 			_, err = h.client.CoreV1().Services(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
+		case *schedulingv1beta1.PodGroup:
+			_, err = h.client.SchedulingV1beta1().PodGroups(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.PersistentVolumeClaim:
 			_, err = h.client.CoreV1().PersistentVolumeClaims(object.Namespace).Create(h.ctx, object, metav1.CreateOptions{})
 		case *v1.PersistentVolume:

@@ -13,6 +13,8 @@ import (
 	"k8s.io/component-base/featuregate"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
+
+	"retinue.dev/retinue/pkg/plugin/podgroups"
 )
 
 // narrowing is the feature gate with which kube-scheduler asks plugins which pods an event may help.
@@ -54,15 +56,28 @@ type pending struct {
 	later map[types.NamespacedName]*v1.Pod
 	// turns counts the nodes of which that was asked first.
 	turns int
+	// groups are the same of native PodGroups: each has that of the last of its pods.
+	groups map[types.NamespacedName]*groupNumber
 }
 
 // mostPutOff bounds how many are tried again at a sweep.
 const mostPutOff = 100
 
+// groupNumber is the place of a native PodGroup among all that have passed the Gate, and how many sweeps ago somebody last asked for it:
+// nobody tells the plugin when it has left the scheduler's queue.
+type groupNumber struct {
+	number  uint64
+	unasked int
+}
+
+// unaskedSweeps is after how many sweeps the number of a native PodGroup is forgotten: an hour.
+const unaskedSweeps = 360
+
 func newPending(serves func(schedulerName string) bool) *pending {
 	return &pending{
 		serves: serves, pods: map[types.NamespacedName]types.UID{}, open: map[types.NamespacedName]struct{}{},
-		through: map[types.NamespacedName]struct{}{}, older: map[types.NamespacedName]struct{}{}, numbers: map[types.NamespacedName]uint64{}, later: map[types.NamespacedName]*v1.Pod{},
+		through: map[types.NamespacedName]struct{}{}, older: map[types.NamespacedName]struct{}{}, numbers: map[types.NamespacedName]uint64{},
+		groups: map[types.NamespacedName]*groupNumber{}, later: map[types.NamespacedName]*v1.Pod{},
 	}
 }
 
@@ -110,6 +125,9 @@ func (p *pending) judged(pod *v1.Pod, passes bool, number uint64) {
 		list = p.open
 	}
 	p.put(pod, list)
+	if group := podgroups.NativeNameOf(pod); group != "" && number > 0 {
+		p.groups[types.NamespacedName{Namespace: pod.Namespace, Name: group}] = &groupNumber{number: number}
+	}
 	if number > 0 {
 		p.numbers[nameOf(pod)] = number
 	} else {
@@ -123,6 +141,18 @@ func (p *pending) number(pod *v1.Pod) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.numbers[nameOf(pod)]
+}
+
+// numberOfGroup is the same of a native PodGroup.
+func (p *pending) numberOfGroup(namespace, name string) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	group := p.groups[types.NamespacedName{Namespace: namespace, Name: name}]
+	if group == nil {
+		return 0
+	}
+	group.unasked = 0
+	return group.number
 }
 
 // failed is a pod of which an attempt has failed; kept tells whether it waits at the ledger from now on.
@@ -155,6 +185,11 @@ func (p *pending) sweep() {
 	defer p.mu.Unlock()
 	maps.Copy(p.open, p.older)
 	p.older, p.through = p.through, map[types.NamespacedName]struct{}{}
+	for name, group := range p.groups {
+		if group.unasked++; group.unasked > unaskedSweeps {
+			delete(p.groups, name)
+		}
+	}
 }
 
 // putOff notes a pod that is to be tried again at the next sweep. Of very many some are left to what wakes them otherwise.

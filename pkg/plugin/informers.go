@@ -8,10 +8,12 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	"k8s.io/client-go/tools/cache"
 
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/plugin/informer"
+	"retinue.dev/retinue/pkg/plugin/podgroups"
 	"retinue.dev/retinue/pkg/spark"
 )
 
@@ -49,6 +51,20 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 		return nil, err
 	}
 	synced := []cache.InformerSynced{nodes.HasSynced, pods.HasSynced, budgets}
+	if nativeGroups() {
+		groups, err := factory.Scheduling().V1beta1().PodGroups().Informer().AddEventHandler(informer.Handlers(
+			func(_, group *schedulingv1beta1.PodGroup) {
+				p.tell(ledger.GroupSeen{Group: podgroups.ReadNative(group)})
+			},
+			func(group *schedulingv1beta1.PodGroup) {
+				p.tell(ledger.GroupGone{Key: podgroups.NativeKey(group.Namespace, group.Name)})
+			},
+		))
+		if err != nil {
+			return nil, err
+		}
+		synced = append(synced, groups.HasSynced)
+	}
 	if p.handle.SharedDRAManager() == nil { // dynamic resource allocation is turned off
 		return synced, nil
 	}
@@ -173,11 +189,6 @@ func redefines(before, pod *v1.Pod) bool {
 
 // gated tells whether a pod has scheduling gates: it waits for whoever takes them away, whatever Retinue would say of it.
 func gated(pod *v1.Pod) bool { return pod != nil && len(pod.Spec.SchedulingGates) > 0 }
-
-// exists tells whether the pod has neither ended nor been replaced by another of its name.
-func (p *Plugin) exists(pod *v1.Pod) bool {
-	return p.current(pod) != nil
-}
 
 // current is the pod as the informer knows it; nil when it has ended or been replaced by another of its name.
 func (p *Plugin) current(pod *v1.Pod) *v1.Pod {

@@ -42,10 +42,12 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 		described.Signature = signatureOf(pod)
 	}
 	_, together := pod.Annotations[spark.AnnotationWorkers]
-	described.Gang = gangOf(pod)
+	described.Gang, described.Joint = gangOf(pod), native(pod)
 	switch {
 	case spark.Leads(pod):
 		described.Kind = ledger.Leader
+	case described.Joint && (together || !spark.IsExecutor(pod)):
+		p.joinUpfront(&described)
 	case spark.IsExecutor(pod):
 		described.Kind = ledger.Worker
 		described.Role = spark.RoleExecutor
@@ -62,6 +64,9 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	case together || podgroups.NameOf(pod) != "":
 		p.joinUpfront(&described)
 	}
+	if described.Joint && described.Kind != ledger.Lone && !described.Upfront {
+		described.Shared = podgroups.NativeKey(pod.Namespace, podgroups.NativeNameOf(pod))
+	}
 	return described
 }
 
@@ -69,6 +74,8 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 func gangOf(pod *v1.Pod) gang.Key {
 	_, together := pod.Annotations[spark.AnnotationWorkers]
 	switch {
+	case native(pod) && !spark.Leads(pod) && (together || !spark.IsExecutor(pod)):
+		return podgroups.NativeKey(pod.Namespace, podgroups.NativeNameOf(pod))
 	case spark.Leads(pod), spark.IsExecutor(pod), together:
 		return gang.Key{Namespace: pod.Namespace, Name: nameOfGang(pod)}
 	case podgroups.NameOf(pod) != "":
@@ -84,14 +91,15 @@ func (p *Plugin) joinUpfront(described *ledger.Pod) {
 	pod := described.Object
 	if gated(pod) {
 		*described = ledger.Pod{UID: pod.UID, Namespace: pod.Namespace, Requests: described.Requests, Precedence: ledger.Precedence{Created: described.Created}, Object: pod}
+		described.Joint = native(pod)
 		return
 	}
 	described.Kind, described.Upfront = ledger.Worker, true
 	described.Signature = signatureOf(pod)
 	described.Rehearsed = rehearsal.RulesOf(pod).Any()
 	described.Nominated = pod.Status.NominatedNodeName
-	described.Role = described.Signature + " " + resource.OfPod(pod).String() // which a status does not change
-	if _, written := pod.Annotations[spark.AnnotationWorkers]; !written {
+	described.Role = described.Signature + " " + resource.OfPod(pod).String()                // which a status does not change
+	if _, written := pod.Annotations[spark.AnnotationWorkers]; !written || described.Joint { // the PodGroup says it
 		return
 	}
 	definition, _, err := spark.FromAnnotations(pod)

@@ -70,6 +70,8 @@ var (
 	_ fwk.BindPlugin        = &Plugin{}
 	_ fwk.PostBindPlugin    = &Plugin{}
 	_ fwk.SignPlugin        = &Plugin{}
+
+	_ fwk.PodGroupPostFilterPlugin = &Plugin{}
 )
 
 // Process is what the plugin has to know of the process it is compiled into. The zero Process has one profile, the

@@ -22,7 +22,7 @@ func (p *Plugin) gate(pod *v1.Pod) *fwk.Status {
 	verdict, number, effects := p.ledger.Gate(p.clock.Now(), p.describe(pod))
 	p.effects.add(effects)
 	p.pending.judged(pod, verdict.Passes(), number)
-	if !p.exists(pod) {
+	if p.current(pod) == nil {
 		p.tell(ledger.PodGone{UID: pod.UID})
 		p.pending.gone(pod)
 		p.arrivals.leave(pod.UID)

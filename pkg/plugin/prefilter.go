@@ -38,6 +38,8 @@ type cycle struct {
 	seats ledger.Seats
 	// shortage is why PreFilter refused the pod; zero when it did not.
 	shortage gang.Verdict
+	// draft is the gang that the pod is tried with in the cycle of its native PodGroup; nil for every other.
+	draft *draft
 	// rehearsed means that shortage is the framework's filters' word.
 	rehearsed bool
 	// named are the nodes that PreFilter has named as those that may hold the pod; nil means all.
@@ -58,8 +60,10 @@ func (c *cycle) Clone() fwk.StateData { return c }
 
 func cycleOf(state fwk.CycleState) *cycle { return read[*cycle](state, cycleKey) }
 
-// read is what a cycle's state has under a key; the zero T if it has nothing, or anything else.
-func read[T fwk.StateData](state fwk.CycleState, key fwk.StateKey) T {
+// read is what a state has under a key; the zero T if it has nothing, or anything else.
+func read[T fwk.StateData](state interface {
+	Read(fwk.StateKey) (fwk.StateData, error)
+}, key fwk.StateKey) T {
 	data, _ := state.Read(key) // the only error is that there is nothing
 	typed, _ := data.(T)
 	return typed
@@ -79,11 +83,17 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	p.effects.add(effects)
 	c := &cycle{request: p.counted.requests(pod), view: attempt.View, demand: attempt.Demand, edition: attempt.Edition, seats: attempt.Seats}
 	state.Write(cycleKey, c)
-	if attempt.Gang {
+	switch {
+	case attempt.Gang && state.IsPodGroupSchedulingCycle():
+		return planGrouped(ctx, p, state, c, pod)
+	case attempt.Gang:
 		return p.plan(ctx, state, c, pod)
 	}
 	if spark.Leads(pod) {
 		return nil, p.turnBack(pod)
+	}
+	if state.IsPodGroupSchedulingCycle() && c.seats.Later {
+		noteLater(state, c, pod)
 	}
 	if !c.seats.Verdict.Passes() {
 		c.shortage = c.seats.Verdict

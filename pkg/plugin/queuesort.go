@@ -30,10 +30,14 @@ func podOf(entity fwk.QueuedEntityInfo) *v1.Pod {
 	return nil
 }
 
-// numberOf is when a pod has passed the Gate; 0 for a pod group, and where there are no queues.
+// numberOf is when a pod, or the last of the pods of a native PodGroup, has passed the Gate; 0 for anything else, and where there are
+// no queues.
 func (p *pending) numberOf(entity fwk.QueuedEntityInfo) uint64 {
 	if pod := podOf(entity); pod != nil {
 		return p.number(pod)
+	}
+	if group, native := entity.(fwk.PodGroupInfo); native && group.GetPodGroup() != nil {
+		return p.numberOfGroup(group.GetNamespace(), group.GetName())
 	}
 	return 0
 }

@@ -35,6 +35,12 @@ func admittedOf(state fwk.CycleState) *admitted { return read[*admitted](state, 
 // be many and slow, and what the cycle has seen of the cluster does not wait with them.
 func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
 	c := cycleOf(state)
+	switch {
+	case c != nil && c.draft != nil:
+		return c.draft.reserve(state, c.demand.Role, pod, node)
+	case onlyDrafted(state, c):
+		return nil
+	}
 	if c == nil || c.fit == nil {
 		state.Delete(cycleKey)
 		return fwk.AsStatus(p.apply(ledger.Placed{UID: pod.UID, Node: node}))
@@ -81,7 +87,13 @@ func admission(c *cycle, node string) (ledger.Admitted, error) {
 }
 
 // Unreserve undoes Reserve; for a pod that is bound, or was never reserved, it does nothing.
-func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, _ string) {
+func (p *Plugin) Unreserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, _ string) {
+	if c := cycleOf(state); onlyDrafted(state, c) {
+		if c.draft != nil {
+			c.draft.giveBack(pod.UID)
+		}
+		return
+	}
 	p.tell(ledger.Unplaced{UID: pod.UID})
 	p.namespaces.Dropped(pod)
 	p.pending.failed(pod, false)

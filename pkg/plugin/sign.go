@@ -13,7 +13,7 @@ import (
 // SignPod keeps the framework's opportunistic batching on for pods without a gang: the plugin judges equal ones
 // equally. Members of gangs go where their slots are, each to its own.
 func (p *Plugin) SignPod(_ context.Context, pod *v1.Pod) ([]fwk.SignFragment, *fwk.Status) {
-	if _, together := pod.Annotations[spark.AnnotationWorkers]; together || spark.Leads(pod) || spark.IsExecutor(pod) || podgroups.NameOf(pod) != "" {
+	if _, together := pod.Annotations[spark.AnnotationWorkers]; together || spark.Leads(pod) || spark.IsExecutor(pod) || native(pod) || podgroups.NameOf(pod) != "" {
 		return nil, fwk.NewStatus(fwk.Unschedulable, "member of a gang")
 	}
 	return nil, nil

@@ -54,6 +54,8 @@ type Holder struct {
 	Pods []Pod
 	// Needed is how many workers the gang needs to go on: role -> workers.
 	Needed map[string]int
+	// Whole means that it needs all of its pods, whatever Needed says.
+	Whole bool
 	// Open are the slots that nobody has claimed, and Amount what they ask for in all.
 	Open   []gang.Slot
 	Amount resource.Vector
@@ -134,6 +136,9 @@ func startOf(pods []Pod) (first time.Time) {
 
 // expendable are the youngest workers beyond those that the gang needs to go on, of each role: indexes into Pods.
 func (h *Holder) expendable() []int {
+	if h.Whole {
+		return nil
+	}
 	var expendable []int
 	staying := map[string]int{} // role -> workers
 	for _, p := range h.Pods {

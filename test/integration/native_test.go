@@ -2,6 +2,8 @@ package integration_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -92,4 +94,75 @@ func TestExecutorsMayBeOfAGroupOfKubernetesOwnAsWell(t *testing.T) {
 		s.awaitBound(fmt.Sprint("above-", i))
 	}
 	ends(driver)
+}
+
+// TestKubernetesOwnPodGroupsAreGangsOfTheLedger: they take back what lower priorities hold, go whole if their disruptionMode says so, and
+// wait for their queue all together.
+func TestKubernetesOwnPodGroupsAreGangsOfTheLedger(t *testing.T) {
+	needsCluster(t)
+	const gates = "--feature-gates=GenericWorkload=true"
+	c := cluster.ForTest(t, cluster.Config{ExtraArgs: map[cluster.Component][]string{
+		cluster.APIServer:         {gates, "--runtime-config=" + schedulingv1beta1.SchemeGroupVersion.String() + "=true"},
+		cluster.ControllerManager: {gates},
+		cluster.Scheduler:         {gates},
+	}})
+	s := newStageOn(t, c, 2, 4)
+	s.priority("urgent", 1000)
+	group := func(name, priority string, minCount int32, cpu int, mode *schedulingv1beta1.DisruptionMode) {
+		_, err := s.client.SchedulingV1beta1().PodGroups(metav1.NamespaceDefault).Create(t.Context(), &schedulingv1beta1.PodGroup{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: schedulingv1beta1.PodGroupSpec{
+				SchedulingPolicy:  schedulingv1beta1.PodGroupSchedulingPolicy{Gang: &schedulingv1beta1.GangSchedulingPolicy{MinCount: minCount}},
+				PriorityClassName: priority, DisruptionMode: mode,
+			},
+		}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		for i := range minCount {
+			s.member(fmt.Sprint(name, "-", i), cpu, func(pod *v1.Pod) {
+				pod.Spec.SchedulingGroup = &v1.PodSchedulingGroup{PodGroupName: ptr.To(name)}
+				pod.Spec.PriorityClassName = priority
+			})
+		}
+	}
+	gone := s.departures()
+	for _, name := range []string{"low-0", "low-1"} {
+		s.lone(name, 3)
+		s.awaitBound(name)
+	}
+	group("high", "urgent", 2, 3, nil)
+	s.awaitBound("high-0")
+	s.awaitBound("high-1")
+	require.ElementsMatch(t, []string{"low-0 EvictionByEvictionAPI", "low-1 EvictionByEvictionAPI"}, gone.all())
+	s.remove("high-0")
+	s.remove("high-1")
+
+	group("whole", "", 2, 3, &schedulingv1beta1.DisruptionMode{All: &schedulingv1beta1.AllDisruptionMode{}})
+	s.awaitBound("whole-0")
+	s.awaitBound("whole-1")
+	s.member("urgent", 3, func(pod *v1.Pod) { pod.Spec.PriorityClassName = "urgent" })
+	s.awaitBound("urgent")
+	for _, name := range []string{"whole-0", "whole-1"} {
+		require.True(t, eventually(func() bool { return slices.Contains(gone.all(), name+" EvictionByEvictionAPI") }), "%s stays", name)
+	}
+	s.remove("urgent")
+
+	s.queue("etl", "{namespaces: [default], limit: {cpu: 5}}")
+	s.awaitValid("etl")
+	s.lone("other", 2)
+	s.awaitBound("other")
+	group("over", "", 2, 2, nil)
+	for _, name := range []string{"over-0", "over-1"} {
+		require.Eventually(t, func() bool {
+			for _, condition := range s.pod(name).Status.Conditions {
+				if condition.Type == v1.PodScheduled && strings.Contains(condition.Message, "QueueLimit") {
+					return true
+				}
+			}
+			return false
+		}, patience, look, name)
+		s.requireUnbound(name)
+	}
+	s.specify("etl", "{limit: {cpu: 6}}")
+	s.awaitBound("over-0")
+	s.awaitBound("over-1")
 }
