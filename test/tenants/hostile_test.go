@@ -27,9 +27,10 @@ type tenant struct {
 	namespace string
 	chance    *rand.Rand
 	serial    int
-	made      int // objects
-	bytes     int // of them, as Kubernetes encodes them
-	refused   int // by the API server
+	kinds     map[string]bool // what the names of its objects begin with
+	made      int             // objects
+	bytes     int             // of them, as Kubernetes encodes them
+	refused   int             // by the API server
 }
 
 // must fails the test if the API server has answered anything but yes or that something is forbidden, wrong or gone.
@@ -48,6 +49,7 @@ func (m *tenant) must(err error) bool {
 
 func (m *tenant) name(what string) string {
 	m.serial++
+	m.kinds[what] = true
 	return fmt.Sprintf("%s-%d", what, m.serial)
 }
 

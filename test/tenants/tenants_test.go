@@ -40,6 +40,8 @@ const (
 	// memory is how much more the scheduler may use than the objects themselves take, and of these several copies while they are
 	// decoded, in bytes; twice, because garbage is collected when it is as much as what lives.
 	memory = 2 * 64 << 20
+	// later is how much more time an application of the good tenant may take to start beside the hostile one.
+	later = time.Second
 )
 
 // TestNoTenantStopsRobsOrBlindsAnother plays every trick, and then a mixture of them, against a tenant with ordinary applications.
@@ -49,11 +51,11 @@ func TestNoTenantStopsRobsOrBlindsAnother(t *testing.T) {
 {apiVersion: retinue.dev/v1alpha1, kind: Queue, metadata: {name: good}, spec: {namespaces: [good], guaranteed: {cpu: 64}}}
 ---
 {apiVersion: retinue.dev/v1alpha1, kind: Queue, metadata: {name: hostile}, spec: {namespaces: [hostile], limit: {cpu: %d}}}
-`, limit))
+`, limit), "good", "hostile")
 	good := namespace(t, "good", "alice")
 	installPodGroups(t)
 	m := &tenant{t: t, client: namespace(t, "hostile", "mallory", rbacv1.PolicyRule{APIGroups: []string{"scheduling.x-k8s.io"}, Resources: []string{"podgroups"},
-		Verbs: []string{"get", "list", "create", "patch", "delete"}}), namespace: "hostile", chance: rand.New(rand.NewPCG(*seed, 0))}
+		Verbs: []string{"get", "list", "create", "patch", "delete"}}), namespace: "hostile", kinds: map[string]bool{}, chance: rand.New(rand.NewPCG(*seed, 0))}
 	simulate(t, "good")
 
 	work := sparksim.Submitter{Client: good, Clock: realClock, NoService: true}
@@ -105,6 +107,12 @@ func TestNoTenantStopsRobsOrBlindsAnother(t *testing.T) {
 	t.Logf("%d applications started after %v in the median and %v in the 99th percentile without the hostile tenant, %d after %v and %v beside it",
 		len(alone), percentile(alone, 50), percentile(alone, 99), len(beside), percentile(beside, 50), percentile(beside, 99))
 	assert.LessOrEqual(t, after-before, memory+8*m.bytes)
+	assert.LessOrEqual(t, percentile(beside, 50), percentile(alone, 50)+later)
+	if len(beside) >= 100 { // of fewer it is the slowest
+		assert.LessOrEqual(t, percentile(beside, 99), percentile(alone, 99)+later)
+	}
+	namesNobody(t, "good", `hostile|mallory|\b(`+strings.Join(slices.Sorted(maps.Keys(m.kinds)), "|")+`)-\d`)
+	namesNobody(t, m.namespace, `\bgood\b|alice|\bapp-\d`)
 	for driver, failed := range failedAttempts(t, "good") {
 		assert.LessOrEqual(t, failed, failures, "attempts of %s that failed", driver)
 	}
@@ -164,14 +172,14 @@ func within(t *testing.T) {
 	t.Logf("the hostile queue holds %d cores, %d of them by pods that nobody was asked about", used, bound)
 }
 
-func queues(t *testing.T, manifests string) {
+func queues(t *testing.T, manifests string, names ...string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "queues.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(manifests), 0o600))
 	out, err := shared.Kubectl(t.Context(), "apply", "--validate=strict", "-f", file)
 	require.NoError(t, err, "%s", out)
 	t.Cleanup(func() {
-		if out, err := shared.Kubectl(context.Background(), "delete", "--ignore-not-found", "queue", "good", "hostile"); err != nil {
+		if out, err := shared.Kubectl(context.Background(), append([]string{"delete", "--ignore-not-found", "queue"}, names...)...); err != nil {
 			t.Errorf("delete the queues: %v\n%s", err, out)
 		}
 	})
