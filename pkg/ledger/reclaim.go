@@ -202,6 +202,7 @@ func (vs *victims) holder(id types.UID) *reclaim.Holder {
 		}
 		h := reclaim.Holder{
 			ID: id, Key: gang.Key{Namespace: p.Namespace, Name: string(id)}, Object: p.Object, Priority: p.Priority, Created: p.Created, Kind: quota.Gang,
+			Charged: p.charged.demand,
 		}
 		if p.Kind == Worker && !p.Upfront {
 			h.Kind, h.Key = quota.Elastic, p.Gang // nobody knows how many of them its leader needs
@@ -213,7 +214,7 @@ func (vs *victims) holder(id types.UID) *reclaim.Holder {
 		return nil
 	}
 	h := reclaim.Holder{
-		ID: id, Key: e.Key, Object: e.leader.Object, Priority: e.leader.Priority, Created: e.leader.Created,
+		ID: id, Key: e.Key, Object: e.leader.Object, Priority: e.leader.Priority, Created: e.leader.Created, Charged: e.charged.demand,
 		Gang: true, Leaves: e.preemptor != "", Needed: map[string]int{}, Amount: e.open, Whole: e.upfront != nil && e.upfront.group.Whole,
 	}
 	var pods []reclaim.Pod

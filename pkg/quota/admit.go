@@ -50,6 +50,26 @@ func (v Verdict) Passes() bool { return v.Reason == "" }
 // Permanent tells whether waiting alone cannot help.
 func (v Verdict) Permanent() bool { return v.Reason == NeverFitsQueue }
 
+// Yields tells whether it stands in the way for what runs and is counted, other than room, so that others may leave for it.
+func (v Verdict) Yields() bool {
+	return v.Reason == QueueMaxGangs || v.Reason == LeaderShare || v.Reason == UserLimit
+}
+
+// lessens tells whether less is counted of what a Verdict counts when somebody goes.
+func (v Verdict) lessens(gone Victim) bool {
+	if v.PerUser && gone.User != v.User {
+		return false
+	}
+	switch v.Reason {
+	case QueueMaxGangs:
+		return gone.Gangs > 0
+	case LeaderShare:
+		return !gone.Leader.IsZero()
+	default:
+		return true
+	}
+}
+
 // Text is the sentence for a user, without the reason. It names nobody but the queue of who asks, those above it, and its own user.
 func (v Verdict) Text(bool) string { return v.String() }
 

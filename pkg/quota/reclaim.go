@@ -46,8 +46,17 @@ type Victim struct {
 	Protected bool
 	// Amount that comes free: for a Gang all it holds, slots and elastic workers included.
 	Amount resource.Vector
+	// User it is charged to. Gangs and Leader are what is charged besides Amount: none for a slot or an elastic worker.
+	User   string
+	Gangs  int64
+	Leader resource.Vector
 	// Number is the asker's own, to know it again; nothing depends on it.
 	Number int
+}
+
+// Demand is what a queue is charged less when it has gone.
+func (v Victim) Demand() Demand {
+	return Demand{User: v.User, Amount: v.Amount, Leader: v.Leader, Gangs: v.Gangs}
 }
 
 // Request is what one waiting gang wants of what others hold.
@@ -65,6 +74,9 @@ type Request struct {
 	// Within is the queue whose limit stands in the way, so that only what is below it helps; empty means that room on
 	// nodes does.
 	Within string
+	// Counted is what stands in the way if the queue has room and counts something else, of which lower priorities of the request's own
+	// queue may leave it less. It passes otherwise.
+	Counted Verdict
 	// Taken is what other requests of the queue have taken back in this round.
 	Taken resource.Vector
 }
@@ -267,7 +279,8 @@ func (t *Tree) MayGive(r Request, queue string) bool {
 	t.settle()
 	s, leaf := newSelection(t, r, nil), t.leaf(queue)
 	return slices.ContainsFunc(s.lacking, func(name v1.ResourceName) bool {
-		return s.mayGive(leaf, Victim{Priority: math.MinInt32, Amount: resource.OfAmounts([]resource.Amount{{Name: name, Value: 1}})})
+		bit := resource.OfAmounts([]resource.Amount{{Name: name, Value: 1}})
+		return s.mayGive(leaf, Victim{Priority: math.MinInt32, Amount: bit, Leader: bit, Gangs: 1, User: r.Counted.User})
 	})
 }
 
@@ -347,9 +360,9 @@ func (s *selection) mayGive(leaf *node, v Victim) bool {
 		return false
 	}
 	if leaf == s.own {
-		return s.request.Preempts && v.Priority < s.request.Priority
+		return s.request.Preempts && v.Priority < s.request.Priority && s.request.Counted.lessens(v)
 	}
-	if s.obstacle.Obstacle != "" || leaf.Reclaim.Exempt {
+	if s.obstacle.Obstacle != "" || !s.request.Counted.Passes() || leaf.Reclaim.Exempt {
 		return false
 	}
 	return slices.ContainsFunc(s.lacking, func(name v1.ResourceName) bool {

@@ -105,6 +105,8 @@ func (c *Cluster) Request(w *Waiter) (quota.Request, bool) {
 	switch {
 	case verdict.Reason == quota.QueueLimit:
 		r.Within, r.Lacking = verdict.Queue, c.beyond(verdict.Queue, r.Demand)
+	case verdict.Yields() && r.Preempts:
+		r.Within, r.Counted, r.Lacking = verdict.Queue, verdict, bitOf(&r.Demand)
 	case !verdict.Passes() || !w.LacksRoom:
 		return r, false
 	default:
@@ -142,6 +144,15 @@ func pieceOf(w *Waiter, spec quota.Spec) resource.Vector {
 		if _, guaranteed := spec.Guaranteed.Of(name); guaranteed || !spec.Reclaim.Enabled {
 			bits = append(bits, resource.Amount{Name: name, Value: 1})
 		}
+	}
+	return resource.OfAmounts(bits)
+}
+
+// bitOf is a bit of everything that is asked for.
+func bitOf(demand *resource.Vector) resource.Vector {
+	var bits []resource.Amount
+	for name := range demand.List() {
+		bits = append(bits, resource.Amount{Name: name, Value: 1})
 	}
 	return resource.OfAmounts(bits)
 }

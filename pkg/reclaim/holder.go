@@ -45,6 +45,8 @@ type Holder struct {
 	Object   *v1.Pod
 	Priority int32
 	Created  time.Time
+	// Charged is what it is charged as a whole besides amounts: to whom, and as how many gangs with which leader.
+	Charged quota.Demand
 	// Gang means that it is one; else its one pod is taken as Kind.
 	Gang bool
 	Kind quota.Kind
@@ -100,7 +102,10 @@ func compareBool(a, b bool) int {
 func (h *Holder) divide() {
 	add := func(kind quota.Kind, id types.UID, priority int32, since time.Time, amount resource.Vector, pods []Pod) {
 		leaves := h.Leaves || slices.ContainsFunc(pods, func(p Pod) bool { return p.Leaves })
-		v := Victim{Holder: h, Pods: pods, leaves: leaves, Victim: quota.Victim{ID: id, Kind: kind, Gang: h.Key.String(), Priority: priority, Since: since, Started: startOf(pods), Amount: amount}}
+		v := Victim{Holder: h, Pods: pods, leaves: leaves, Victim: quota.Victim{ID: id, Kind: kind, Gang: h.Key.String(), Priority: priority, Since: since, Started: startOf(pods), Amount: amount, User: h.Charged.User}}
+		if kind == quota.Gang {
+			v.Gangs, v.Leader = h.Charged.Gangs, h.Charged.Leader
+		}
 		h.victims = append(h.victims, v)
 	}
 	if !h.Gang {

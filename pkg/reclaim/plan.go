@@ -202,7 +202,7 @@ func (t *whatIf) allowed(gone []quota.Victim) bool {
 func Released(gone []quota.Victim) []quota.Change {
 	changes := make([]quota.Change, len(gone))
 	for i, v := range gone {
-		changes[i] = quota.Change{Queue: v.Queue, Demand: quota.Demand{Amount: v.Amount}, Charged: -1}
+		changes[i] = quota.Change{Queue: v.Queue, Demand: v.Demand(), Charged: -1}
 	}
 	return changes
 }
