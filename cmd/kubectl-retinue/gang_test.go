@@ -182,7 +182,7 @@ spec:
   tolerations: [{key: dedicated, operator: Exists}]
   containers:
     - {name: main}
-    - {name: logs, resources: {requests: {cpu: 100m, memory: 64Mi, ephemeral-storage: 1Gi}}}
+    - {name: logs, image: logs, resources: {requests: {cpu: 100m, memory: 64Mi, ephemeral-storage: 1Gi}}}
 `
 
 func TestTheThreeForms(t *testing.T) {

@@ -98,7 +98,7 @@ var Reasons = []Trait{
 	{Reason: GangGuessed, Meaning: "Something about the gang could not be taken at its word."},
 	{Reason: PredictionCorrected, Meaning: "The first real worker differs from the predicted one."},
 	{Reason: SlotsReleased, Meaning: "Slots that nobody claimed were given back."},
-	{Reason: Degraded, Warns: true, Meaning: "Slots of an admitted gang lost their room and no other was found."},
+	{Reason: Degraded, Warns: true, Meaning: "Slots of an admitted gang lost their room, or need more than was predicted, and no other was found."},
 }
 
 // traits are the Reasons by their codes.

@@ -55,7 +55,7 @@ func (sl *slots) measure(e *entry, p *pod) {
 		if more := spark.Unpredicted(predicted, corrected); more != "" {
 			needed = fmt.Sprintf("executors need %s, which the prediction did not have: ", more)
 		}
-		tell(gang.SlotsReleased, "%s%d of %d open slots are released: the queue or the nodes have no room for more of %s now",
+		tell(gang.Degraded, "%s%d of %d open slots are released: the queue or the nodes have no room for more of %s now",
 			needed, sumOf(left), sumOf(open), corrected)
 	}
 }

@@ -282,7 +282,7 @@ func TestAPredictionIsCorrectedWithinQueueAndNodes(t *testing.T) {
 			assert.Equal(t, []int64{test.wantOpen, test.wantOpen}, []int64{int64(open), int64(placed)})
 			assert.Equal(t, test.wantInUsed*1000, c.used("ns").CPU)
 			if test.wantOpen < 3 {
-				assert.Contains(t, fmt.Sprint(show(c.said)), "SlotsReleased", "its user is told of the rest")
+				assert.Contains(t, fmt.Sprint(show(c.said)), "Degraded", "its user is told of the rest")
 			}
 			assert.Equal(t, test.wantOpen > 0, verdict.Passes(), "%s", verdict)
 			assert.Empty(t, c.slots.degraded)

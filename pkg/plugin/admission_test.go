@@ -146,7 +146,7 @@ func TestADeviceThatAdmissionAddsToExecutorsIsTold(t *testing.T) {
 		}
 		h.told()
 		h.create(device(executor("two-1", "two", 1)))
-		assert.Contains(t, h.told(), "Normal SlotsReleased executors need nvidia.com/gpu 1, which the prediction did not have: 2 of 2 open slots are released: the queue or the nodes have no room for more of cpu 1, memory 1408Mi, nvidia.com/gpu 1 now")
+		assert.Contains(t, h.told(), "Warning Degraded executors need nvidia.com/gpu 1, which the prediction did not have: 2 of 2 open slots are released: the queue or the nodes have no room for more of cpu 1, memory 1408Mi, nvidia.com/gpu 1 now")
 		assert.False(t, h.schedule("two-1").status.IsSuccess())
 		h.remove("one-1")
 		h.remove("one-2")

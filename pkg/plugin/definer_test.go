@@ -107,7 +107,7 @@ func TestATemplateThatIsLateIsWaitedFor(t *testing.T) {
 		h.create(pod, properties(pod, executors(1, 1)...))
 		h.after(30 * time.Second)
 		assert.Equal(t, gang.Forming, h.phase("app"), "never sized without the sidecars of its template")
-		h.create(template(pod, "spec: {containers: [{name: main}, {name: side, resources: {requests: {cpu: 4}}}]}"))
+		h.create(template(pod, "spec: {containers: [{name: main}, {name: side, image: side, resources: {requests: {cpu: 4}}}]}"))
 		h.after(lastRetry)
 		require.Equal(t, gang.Waiting, h.phase("app"))
 		require.True(t, h.schedule("app").status.IsSuccess())

@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // defaultBlockManagerPort is where executors listen for each other.
@@ -31,6 +32,11 @@ func (s settings) executorPod(driver, template *v1.Pod) (*v1.Pod, error) {
 	}
 	if err := checkAnnotations(s, template); err != nil {
 		return nil, err
+	}
+	for _, check := range []func(settings) error{checkVolumes, checkPrefix} {
+		if err := check(s); err != nil {
+			return nil, err
+		}
 	}
 	if pod.Spec.NodeSelector, err = s.selectors(pod.Spec.NodeSelector, nodeSelector, executorNodeSelector); err != nil {
 		return nil, err
@@ -54,6 +60,9 @@ func (s settings) executorPod(driver, template *v1.Pod) (*v1.Pod, error) {
 	// Spark puts its own container behind the sidecars.
 	pod.Spec.Containers = append(sidecars, container)
 	pod.Spec.Volumes = append(pod.Spec.Volumes, s.claims()...)
+	if errs := validateNames(field.NewPath("spec"), &pod.Spec); len(errs) > 0 {
+		return nil, fmt.Errorf("the executor pod template: %w", oneLine(errs[0])) // some volumes are not kept
+	}
 	strip(pod)
 	applyDefaults(&pod.Spec)
 	return pod, nil

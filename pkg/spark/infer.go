@@ -39,8 +39,10 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 	if err != nil {
 		return gang.Definition{}, err
 	}
-	if err := validate(pod); err != nil {
-		return gang.Definition{}, fmt.Errorf("the executor pod template: %w", err)
+	for _, check := range []func(*v1.Pod) error{validate, checkImages} {
+		if err := check(pod); err != nil {
+			return gang.Definition{}, fmt.Errorf("the executor pod template: %w", err)
+		}
 	}
 	if !s.hasScheduler(template) && driver.Labels[operatorLabel] == "true" {
 		pod.Spec.SchedulerName = schedulerOf(driver)

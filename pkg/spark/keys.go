@@ -63,6 +63,8 @@ const (
 	executorLabel        = "spark.kubernetes.executor.label."
 	executorAnnotation   = "spark.kubernetes.executor.annotation."
 	executorVolume       = "spark.kubernetes.executor.volumes."
+	executorSecret       = "spark.kubernetes.executor.secrets."
+	executorNamePrefix   = "spark.kubernetes.executor.podNamePrefix"
 	executorTemplate     = "spark.kubernetes.executor.podTemplateFile"
 	driverTemplate       = "spark.kubernetes.driver.podTemplateFile"
 	templateContainer    = "spark.kubernetes.executor.podTemplateContainerName"
@@ -109,6 +111,8 @@ var keys = []Key{
 	{executorLabel, "", Version{2, 3}, "", "Labels of the executors, which affinity and topology spread may select by."},
 	{executorAnnotation, "", Version{2, 3}, "", "Annotations of the executors: only whether the API server takes their names; values are not kept."},
 	{executorVolume, "", Version{2, 4}, "", "Volumes of the executors; existing persistent volume claims bind executors to nodes."},
+	{executorSecret, "", Version{2, 3}, "", "Secrets that executors mount: only whether the API server takes the names of the volumes; paths are not kept."},
+	{executorNamePrefix, "", Version{2, 3}, "", "Names of the executors: only whether the API server takes them."},
 	{executorTemplate, "", Version{3, 0}, "", "The pod template of the executors; spark-submit puts it into a ConfigMap that the driver mounts."},
 	{templateContainer, "", Version{3, 0}, "", "The container of the pod template that becomes Spark's; otherwise it is the first."},
 	{executorImage, "", Version{2, 3}, "", "Image of the executors; wins over `spark.kubernetes.container.image`. Nodes that have it score better."},
@@ -161,7 +165,7 @@ func find(name string) (Key, bool) {
 func (k Key) family() bool { return strings.HasSuffix(k.Name, ".") }
 
 // nameOnly tells whether the value of the setting is nobody's business.
-func (k Key) nameOnly() bool { return k.Name == executorAnnotation }
+func (k Key) nameOnly() bool { return k.Name == executorAnnotation || k.Name == executorSecret }
 
 // raw tells whether Spark reads the value without resolving references to other settings.
 func (k Key) raw() bool { return k.family() || k.Name == blockManagerPort }

@@ -1,6 +1,7 @@
 package spark
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,10 +10,17 @@ import (
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	helpers "k8s.io/component-helpers/resource"
 )
 
 // What the API server checks of a pod beyond the types of its fields, for the fields that are kept. Its own checks are internal
 // to it.
+
+// What names of two kinds have to look like.
+const (
+	wantLabel = "at most 63 lower case letters, digits and '-', with a letter or digit at both ends"
+	anObject  = "the name of an object: lower case letters, digits, '-' and '.', with a letter or digit at both ends"
+)
 
 // resourceProblem is why the API server would refuse a container that asks for a resource of this name; "" means that it
 // would not.
@@ -79,6 +87,38 @@ func validateResources(path *field.Path, requirements v1.ResourceRequirements) f
 	return errs
 }
 
+// validatePodLevel compares what a pod as a whole requests and is limited to with its containers.
+func validatePodLevel(path *field.Path, spec *v1.PodSpec) field.ErrorList {
+	errs := validateResources(path.Child("resources"), *spec.Resources)
+	within := helpers.AggregateContainerRequests(&v1.Pod{Spec: *spec}, helpers.PodResourcesOptions{})
+	for _, list := range []struct {
+		name    string
+		amounts v1.ResourceList
+	}{{"requests", spec.Resources.Requests}, {"limits", spec.Resources.Limits}} {
+		for _, name := range slices.Sorted(maps.Keys(list.amounts)) {
+			if name != v1.ResourceCPU && name != v1.ResourceMemory && !isHugePages(name) {
+				errs = append(errs, field.NotSupported(path.Child("resources", list.name).Key(string(name)), name, []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory, v1.ResourceHugePagesPrefix}))
+			}
+			// Where only a limit is set, what the containers request is the pod's request.
+			if whole, parts := list.amounts[name], within[name]; parts.Cmp(whole) > 0 {
+				errs = append(errs, field.Invalid(path.Child("resources", list.name).Key(string(name)), whole.String(), "less than the "+parts.String()+" that its containers request"))
+			}
+		}
+	}
+	for i, container := range spec.Containers {
+		for _, name := range slices.Sorted(maps.Keys(container.Resources.Limits)) {
+			limit := container.Resources.Limits[name]
+			if whole, limited := spec.Resources.Limits[name]; limited && limit.Cmp(whole) > 0 {
+				errs = append(errs, field.Invalid(path.Child("containers").Index(i).Child("resources", "limits").Key(string(name)), limit.String(), "more than the limit of the pod, "+whole.String()))
+			}
+		}
+	}
+	return errs
+}
+
+// restartPolicies are those that a container may have.
+var restartPolicies = []v1.ContainerRestartPolicy{v1.ContainerRestartPolicyAlways, v1.ContainerRestartPolicyOnFailure, v1.ContainerRestartPolicyNever}
+
 // validateContainers checks containers of a pod, init containers and sidecars included.
 func validateContainers(path *field.Path, spec *v1.PodSpec) field.ErrorList {
 	var errs field.ErrorList
@@ -93,24 +133,50 @@ func validateContainers(path *field.Path, spec *v1.PodSpec) field.ErrorList {
 			case container.Name == "":
 				errs = append(errs, field.Required(at.Child("name"), ""))
 			case len(validation.IsDNS1123Label(container.Name)) > 0:
-				errs = append(errs, field.Invalid(at.Child("name"), container.Name, "want at most 63 lower case letters, digits and '-', with a letter or digit at both ends"))
+				errs = append(errs, field.Invalid(at.Child("name"), container.Name, "want "+wantLabel))
 			case names[container.Name]:
 				errs = append(errs, field.Duplicate(at.Child("name"), container.Name))
 			}
 			names[container.Name] = true
-			errs = append(errs, validateResources(at.Child("resources"), container.Resources)...)
-			for j, port := range container.Ports {
-				if len(validation.IsValidPortNum(int(port.ContainerPort))) > 0 {
-					errs = append(errs, field.Invalid(at.Child("ports").Index(j).Child("containerPort"), port.ContainerPort, "want 1 to 65535"))
-				}
-				if port.HostPort != 0 && len(validation.IsValidPortNum(int(port.HostPort))) > 0 {
-					errs = append(errs, field.Invalid(at.Child("ports").Index(j).Child("hostPort"), port.HostPort, "want 1 to 65535"))
-				}
+			if policy := container.RestartPolicy; policy != nil && !slices.Contains(restartPolicies, *policy) {
+				errs = append(errs, field.NotSupported(at.Child("restartPolicy"), *policy, restartPolicies))
 			}
+			errs = append(errs, validateResources(at.Child("resources"), container.Resources)...)
+			errs = append(errs, validatePorts(at.Child("ports"), container.Ports, spec.HostNetwork)...)
 		}
 	}
 	return errs
 }
+
+// validatePorts checks those of one container.
+func validatePorts(path *field.Path, ports []v1.ContainerPort, hostNetwork bool) field.ErrorList {
+	var errs field.ErrorList
+	names := map[string]bool{}
+	for i, port := range ports {
+		at := path.Index(i)
+		if len(validation.IsValidPortNum(int(port.ContainerPort))) > 0 {
+			errs = append(errs, field.Invalid(at.Child("containerPort"), port.ContainerPort, "want 1 to 65535"))
+		}
+		switch at := at.Child("hostPort"); {
+		case port.HostPort == 0:
+		case len(validation.IsValidPortNum(int(port.HostPort))) > 0:
+			errs = append(errs, field.Invalid(at, port.HostPort, "want 1 to 65535"))
+		case hostNetwork && port.HostPort != port.ContainerPort:
+			errs = append(errs, field.Invalid(at, port.HostPort, fmt.Sprintf("must be the containerPort, %d, on the host's network", port.ContainerPort)))
+		}
+		if port.Protocol != "" && !slices.Contains(protocols, port.Protocol) {
+			errs = append(errs, field.NotSupported(at.Child("protocol"), port.Protocol, protocols))
+		}
+		if name := port.Name; name != "" && (len(validation.IsValidPortName(name)) > 0 || names[name]) {
+			errs = append(errs, field.Invalid(at.Child("name"), name, "want a name of its own of at most 15 lower case letters, digits and '-', with a letter among them"))
+		}
+		names[port.Name] = true
+	}
+	return errs
+}
+
+// protocols are those that a port may have.
+var protocols = []v1.Protocol{v1.ProtocolTCP, v1.ProtocolUDP, v1.ProtocolSCTP}
 
 // validateTolerations checks what a toleration may say together.
 func validateTolerations(path *field.Path, tolerations []v1.Toleration) field.ErrorList {
@@ -156,17 +222,22 @@ func validateNames(path *field.Path, spec *v1.PodSpec) field.ErrorList {
 	var errs field.ErrorList
 	object := func(at *field.Path, name string) {
 		if name != "" && len(validation.IsDNS1123Subdomain(name)) > 0 {
-			errs = append(errs, field.Invalid(at, name, "not the name of an object: lower case letters, digits, '-' and '.', with a letter or digit at both ends"))
+			errs = append(errs, field.Invalid(at, name, "not "+anObject))
 		}
 	}
 	object(path.Child("priorityClassName"), spec.PriorityClassName)
 	if name := spec.RuntimeClassName; name != nil {
 		object(path.Child("runtimeClassName"), *name)
 	}
+	volumes := map[string]bool{}
 	for i, volume := range spec.Volumes {
 		at := path.Child("volumes").Index(i)
+		if volumes[volume.Name] {
+			errs = append(errs, field.Duplicate(at.Child("name"), volume.Name))
+		}
+		volumes[volume.Name] = true
 		if len(validation.IsDNS1123Label(volume.Name)) > 0 {
-			errs = append(errs, field.Invalid(at.Child("name"), volume.Name, "want at most 63 lower case letters, digits and '-', with a letter or digit at both ends"))
+			errs = append(errs, field.Invalid(at.Child("name"), volume.Name, "want "+wantLabel))
 		}
 		if claim := volume.PersistentVolumeClaim; claim != nil {
 			object(at.Child("persistentVolumeClaim", "claimName"), claim.ClaimName)

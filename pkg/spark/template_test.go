@@ -42,9 +42,10 @@ spec:
   priorityClassName: batch
   tolerations: [{key: dedicated, operator: Exists}]
   initContainers:
-    - {name: fetch, resources: {requests: {cpu: 3}}}
+    - {name: fetch, image: fetch, resources: {requests: {cpu: 3}}}
   containers:
     - name: logs
+      image: logs
       env: [{name: PASSWORD, value: hunter2}]
       resources: {limits: {memory: 100Mi}}
     - name: main
@@ -93,7 +94,7 @@ spec:
 }
 
 func TestWhichContainerOfATemplateIsSparks(t *testing.T) {
-	const two = "spec: {containers: [{name: one}, {name: two}]}"
+	const two = "spec: {containers: [{name: one, image: one}, {name: two, image: two}]}"
 	tests := map[string]struct {
 		text, template string
 		want           []string
@@ -136,7 +137,7 @@ spec:
     - {name: temporary, ephemeral: {volumeClaimTemplate: {spec: {resources: {requests: {storage: 1e-1000000000}}}}}}
   containers:
     - {name: main, ports: [{containerPort: 1}]}
-    - {name: side, ports: [{containerPort: 9999}]}
+    - {name: side, image: side, ports: [{containerPort: 9999}]}
 `)
 	if diff := cmp.Diff([]string{"TCP :1", "TCP :17079", "TCP :9999"}, hostPorts(pod)); diff != "" {
 		t.Errorf("host ports: -want +got:\n%s", diff)

@@ -29,23 +29,14 @@ func validate(pod *v1.Pod) error {
 	path := field.NewPath("spec")
 	errs = append(errs, validateContainers(path, spec)...)
 	if spec.Resources != nil {
-		errs = append(errs, validateResources(path.Child("resources"), *spec.Resources)...)
+		errs = append(errs, validatePodLevel(path, spec)...)
 	}
 	if err := checkNames(pod); err != nil {
 		return err
 	}
 	errs = append(errs, validateAmounts(path.Child("overhead"), spec.Overhead)...)
 	errs = append(errs, validateAffinity(path.Child("affinity"), spec.Affinity)...)
-	for i, constraint := range spec.TopologySpreadConstraints {
-		at := path.Child("topologySpreadConstraints").Index(i)
-		if constraint.MaxSkew <= 0 {
-			errs = append(errs, field.Invalid(at.Child("maxSkew"), constraint.MaxSkew, "must be at least 1"))
-		}
-		if when := constraint.WhenUnsatisfiable; when != v1.DoNotSchedule && when != v1.ScheduleAnyway {
-			errs = append(errs, field.NotSupported(at.Child("whenUnsatisfiable"), when, []v1.UnsatisfiableConstraintAction{v1.DoNotSchedule, v1.ScheduleAnyway}))
-		}
-		errs = append(errs, validateTerm(at, constraint.TopologyKey, constraint.LabelSelector)...)
-	}
+	errs = append(errs, validateSpread(path.Child("topologySpreadConstraints"), spec.TopologySpreadConstraints)...)
 	errs = append(errs, validateTolerations(path.Child("tolerations"), spec.Tolerations)...)
 	errs = append(errs, validateNames(path, spec)...)
 	if len(errs) == 0 {
@@ -53,6 +44,22 @@ func validate(pod *v1.Pod) error {
 	}
 	// One clear line; the next mistake shows when this one is gone.
 	return oneLine(errs[0])
+}
+
+// checkImages refuses containers without an image. That of the last comes from Spark's settings.
+func checkImages(pod *v1.Pod) error {
+	path := field.NewPath("spec")
+	for _, list := range []struct {
+		name       string
+		containers []v1.Container
+	}{{"initContainers", pod.Spec.InitContainers}, {"containers", pod.Spec.Containers[:len(pod.Spec.Containers)-1]}} {
+		for i, container := range list.containers {
+			if container.Image == "" {
+				return oneLine(field.Required(path.Child(list.name).Index(i).Child("image"), ""))
+			}
+		}
+	}
+	return nil
 }
 
 // checkNames bounds how many different resources a pod asks for.
@@ -105,6 +112,46 @@ func validateAmounts(path *field.Path, list v1.ResourceList) field.ErrorList {
 	return errs
 }
 
+func validateSpread(path *field.Path, constraints []v1.TopologySpreadConstraint) field.ErrorList {
+	type pair struct {
+		key  string
+		when v1.UnsatisfiableConstraintAction
+	}
+	var errs field.ErrorList
+	seen := map[pair]bool{}
+	for i, constraint := range constraints {
+		at, when := path.Index(i), constraint.WhenUnsatisfiable
+		if constraint.MaxSkew <= 0 {
+			errs = append(errs, field.Invalid(at.Child("maxSkew"), constraint.MaxSkew, "must be at least 1"))
+		}
+		if when != v1.DoNotSchedule && when != v1.ScheduleAnyway {
+			errs = append(errs, field.NotSupported(at.Child("whenUnsatisfiable"), when, []v1.UnsatisfiableConstraintAction{v1.DoNotSchedule, v1.ScheduleAnyway}))
+		}
+		if least := constraint.MinDomains; least != nil && *least <= 0 {
+			errs = append(errs, field.Invalid(at.Child("minDomains"), *least, "must be at least 1"))
+		} else if least != nil && when != v1.DoNotSchedule {
+			errs = append(errs, field.Invalid(at.Child("minDomains"), *least, "needs whenUnsatisfiable: DoNotSchedule"))
+		}
+		for _, policy := range []struct {
+			name  string
+			value *v1.NodeInclusionPolicy
+		}{{"nodeAffinityPolicy", constraint.NodeAffinityPolicy}, {"nodeTaintsPolicy", constraint.NodeTaintsPolicy}} {
+			if policy.value != nil && *policy.value != v1.NodeInclusionPolicyHonor && *policy.value != v1.NodeInclusionPolicyIgnore {
+				errs = append(errs, field.NotSupported(at.Child(policy.name), *policy.value, []v1.NodeInclusionPolicy{v1.NodeInclusionPolicyHonor, v1.NodeInclusionPolicyIgnore}))
+			}
+		}
+		if len(constraint.MatchLabelKeys) > 0 && constraint.LabelSelector == nil {
+			errs = append(errs, field.Forbidden(at.Child("matchLabelKeys"), "needs a labelSelector"))
+		}
+		if seen[pair{constraint.TopologyKey, when}] {
+			errs = append(errs, field.Duplicate(at.Child("topologyKey"), constraint.TopologyKey))
+		}
+		seen[pair{constraint.TopologyKey, when}] = true
+		errs = append(errs, validateTerm(at, constraint.TopologyKey, constraint.LabelSelector)...)
+	}
+	return errs
+}
+
 func validateAffinity(path *field.Path, affinity *v1.Affinity) field.ErrorList {
 	var errs field.ErrorList
 	if affinity == nil {
@@ -112,9 +159,15 @@ func validateAffinity(path *field.Path, affinity *v1.Affinity) field.ErrorList {
 	}
 	if node := affinity.NodeAffinity; node != nil {
 		if required := node.RequiredDuringSchedulingIgnoredDuringExecution; required != nil {
+			if len(required.NodeSelectorTerms) == 0 {
+				errs = append(errs, field.Required(path.Child("nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"), ""))
+			}
 			if _, err := nodeaffinity.NewNodeSelector(required); err != nil {
 				errs = append(errs, field.Invalid(path.Child("nodeAffinity"), field.OmitValueType{}, err.Error()))
 			}
+		}
+		for i, term := range node.PreferredDuringSchedulingIgnoredDuringExecution {
+			errs = append(errs, validateWeight(path.Child("nodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution").Index(i), term.Weight)...)
 		}
 		if _, err := nodeaffinity.NewPreferredSchedulingTerms(node.PreferredDuringSchedulingIgnoredDuringExecution); err != nil {
 			errs = append(errs, field.Invalid(path.Child("nodeAffinity"), field.OmitValueType{}, err.Error()))
@@ -132,11 +185,32 @@ func validateAffinity(path *field.Path, affinity *v1.Affinity) field.ErrorList {
 func validateTerms(path *field.Path, required []v1.PodAffinityTerm, preferred []v1.WeightedPodAffinityTerm) field.ErrorList {
 	var errs field.ErrorList
 	for i, term := range required {
-		errs = append(errs, validateTerm(path.Child("requiredDuringSchedulingIgnoredDuringExecution").Index(i), term.TopologyKey, term.LabelSelector, term.NamespaceSelector)...)
+		at := path.Child("requiredDuringSchedulingIgnoredDuringExecution").Index(i)
+		errs = append(errs, validateTerm(at, term.TopologyKey, term.LabelSelector, term.NamespaceSelector)...)
+		errs = append(errs, validateNamespaces(at, term.Namespaces)...)
 	}
 	for i, weighted := range preferred {
-		term := weighted.PodAffinityTerm
-		errs = append(errs, validateTerm(path.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i), term.TopologyKey, term.LabelSelector, term.NamespaceSelector)...)
+		term, at := weighted.PodAffinityTerm, path.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i)
+		errs = append(errs, validateWeight(at, weighted.Weight)...)
+		errs = append(errs, validateTerm(at, term.TopologyKey, term.LabelSelector, term.NamespaceSelector)...)
+		errs = append(errs, validateNamespaces(at, term.Namespaces)...)
+	}
+	return errs
+}
+
+func validateWeight(path *field.Path, weight int32) field.ErrorList {
+	if weight < 1 || weight > 100 {
+		return field.ErrorList{field.Invalid(path.Child("weight"), weight, "want 1 to 100")}
+	}
+	return nil
+}
+
+func validateNamespaces(path *field.Path, namespaces []string) field.ErrorList {
+	var errs field.ErrorList
+	for i, namespace := range namespaces {
+		if len(validation.IsDNS1123Label(namespace)) > 0 {
+			errs = append(errs, field.Invalid(path.Child("namespaces").Index(i), namespace, "want "+wantLabel))
+		}
 	}
 	return errs
 }

@@ -1,9 +1,12 @@
 package spark
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // claimFamily are the settings of volumes that are persistent volume claims: the only kind that ties a pod to nodes.
@@ -41,4 +44,41 @@ func (s settings) hasOwnClaims() bool {
 		}
 	}
 	return false
+}
+
+// checkVolumes refuses what the API server would of the volumes and claims that Spark makes from settings. Paths are not told: they are
+// nobody's business.
+func checkVolumes(s settings) error {
+	for _, key := range s.members(executorVolume) {
+		kind, rest, _ := strings.Cut(strings.TrimPrefix(key, executorVolume), ".")
+		name, option, _ := strings.Cut(rest, ".")
+		if len(validation.IsDNS1123Label(name)) > 0 {
+			return fmt.Errorf("%s: makes a volume %s: want %s", key, quote(name), wantLabel)
+		}
+		switch value := s.properties[key].Text; {
+		case option == "options.sizeLimit":
+			if _, err := s.quantity(key); err != nil {
+				return err
+			}
+		case option == "options.storageClass" && len(validation.IsDNS1123Subdomain(value)) > 0:
+			return s.invalid(key, "not "+anObject)
+		case kind == "hostPath" && option == "options.path" && slices.Contains(strings.Split(value, "/"), ".."):
+			return fmt.Errorf(`%s: must not contain ".."`, key)
+		}
+	}
+	for _, key := range s.members(executorSecret) {
+		if name := strings.TrimPrefix(key, executorSecret) + "-volume"; len(validation.IsDNS1123Label(name)) > 0 {
+			return fmt.Errorf("%s: makes a volume %s: want %s", quote(key), quote(name), wantLabel)
+		}
+	}
+	return nil
+}
+
+// checkPrefix refuses a prefix of the executors' names that makes none.
+func checkPrefix(s settings) error {
+	prefix, found := s.lookup(executorNamePrefix)
+	if name := prefix + "-exec-1"; found && len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return s.invalid(executorNamePrefix, fmt.Sprintf("makes a pod %s: not %s", quote(name), anObject))
+	}
+	return nil
 }

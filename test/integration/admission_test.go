@@ -167,7 +167,7 @@ func TestDevicesThatAWebhookAddsToExecutors(t *testing.T) {
 	first := s.submit(marked("first", 1, 2, 1))
 	s.awaitWhole("first", 2)
 	second := s.submit(marked("second", 1, 2, 1))
-	s.awaitEvent(second.Namespace, second.Name, "executors need nvidia.com/gpu 1, which the prediction did not have")
+	s.awaitEvent(second.Namespace, second.Name, "Degraded: executors need nvidia.com/gpu 1, which the prediction did not have")
 	require.Zero(t, s.application("second").Running)
 	s.finish(first)
 	s.awaitWhole("second", 2)

@@ -90,7 +90,7 @@ warning: what LimitRanges and ResourceQuotas will refuse is not known: limitrang
 					"spark.kubernetes.scheduler.name": "retinue", "spark.executor.instances": "3", "spark.executor.memory": "4g", "spark.executor.cores": "2",
 					"spark.executor.resource.gpu.amount": "1", "spark.executor.resource.gpu.vendor": "nvidia.com", "spark.authenticate.secret": "hunter2",
 				},
-				Template: "spec: {tolerations: [{key: dedicated, operator: Exists}], containers: [{name: main}, {name: side, resources: {requests: {cpu: 500m}}}]}",
+				Template: "spec: {tolerations: [{key: dedicated, operator: Exists}], containers: [{name: main}, {name: side, image: side, resources: {requests: {cpu: 500m}}}]}",
 			})
 			require.NoError(t, err)
 			cmd := exec.CommandContext(t.Context(), filepath.Join(binaries, "kubectl"), "retinue", "gang", driver.Name, "-n", name, "--kubeconfig", kubeconfig)

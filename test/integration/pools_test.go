@@ -57,7 +57,7 @@ func TestNodesThatOthersUseAreNoGuarantee(t *testing.T) {
 	require.True(t, eventually(func() bool { return first().Spec.NodeName != "" }), "nothing was taken back for it")
 
 	// Nodes that come to the pool count at once.
-	node, err := s.client.CoreV1().Nodes().Get(t.Context(), "gpu-0", metav1.GetOptions{})
+	node, err := s.client.CoreV1().Nodes().Get(t.Context(), "gpu-0000", metav1.GetOptions{})
 	require.NoError(t, err)
 	delete(node.Labels, "pool")
 	_, err = s.client.CoreV1().Nodes().Update(t.Context(), node, metav1.UpdateOptions{})

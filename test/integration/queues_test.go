@@ -125,7 +125,7 @@ func (s *stage) awaitEvent(namespace, name, text string) {
 		events, err := s.client.EventsV1().Events(namespace).List(s.t.Context(), metav1.ListOptions{})
 		require.NoError(s.t, err)
 		for _, event := range events.Items {
-			if event.Regarding.Name == name && strings.Contains(event.Note, text) {
+			if event.Regarding.Name == name && strings.Contains(event.Reason+": "+event.Note, text) {
 				return true
 			}
 		}

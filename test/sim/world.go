@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -246,6 +247,9 @@ func (w *World) noted(n note) {
 		w.stats.Errors++
 	case string(gang.SlotsReleased):
 		w.released[n.about.UID] = true
+	case string(gang.Degraded):
+		// What the first executor needs more than was predicted is not sought again.
+		w.released[n.about.UID] = w.released[n.about.UID] || strings.Contains(n.text, "open slots are released")
 	}
 }
 
