@@ -223,10 +223,16 @@ func signed(sum, amount resource.Vector, sign int) resource.Vector {
 	return sum.Add(amount)
 }
 
+// leaving are the taints by which autoscalers say that they are about to delete a node.
+var leaving = []string{"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted"}
+
 // takesPods tells whether a node takes new pods at all, whatever they tolerate: it is not cordoned, not on its way out, and its
 // kubelet does not say that it is not ready, nor has it stopped to say anything.
 func takesPods(node *v1.Node) bool {
 	if node.Spec.Unschedulable || node.DeletionTimestamp != nil {
+		return false
+	}
+	if slices.ContainsFunc(node.Spec.Taints, func(taint v1.Taint) bool { return slices.Contains(leaving, taint.Key) }) {
 		return false
 	}
 	for _, condition := range node.Status.Conditions {

@@ -38,6 +38,36 @@ type twin struct {
 
 func (t *twin) free() resource.Vector { return t.all.Sub(t.used).Sub(t.held) }
 
+// TestWhichNodesCount for what is guaranteed and shared: those that take new pods.
+//
+// Seen failing when nodes counted that an autoscaler was about to delete.
+func TestWhichNodesCount(t *testing.T) {
+	tainted := func(key string) func(*v1.Node) {
+		return func(n *v1.Node) { n.Spec.Taints = []v1.Taint{{Key: key, Effect: v1.TaintEffectNoSchedule}} }
+	}
+	ready := func(status v1.ConditionStatus) func(*v1.Node) {
+		return func(n *v1.Node) { n.Status.Conditions = []v1.NodeCondition{{Type: v1.NodeReady, Status: status}} }
+	}
+	for name, test := range map[string]struct {
+		edit func(*v1.Node)
+		want bool
+	}{
+		"a node":                           {func(*v1.Node) {}, true},
+		"one for some pods only":           {tainted("dedicated"), true},
+		"one that is ready":                {ready(v1.ConditionTrue), true},
+		"one that is not":                  {ready(v1.ConditionFalse), false},
+		"one that says nothing":            {ready(v1.ConditionUnknown), false},
+		"one that is cordoned":             {func(n *v1.Node) { n.Spec.Unschedulable = true }, false},
+		"one that is being deleted":        {func(n *v1.Node) { n.DeletionTimestamp = &metav1.Time{} }, false},
+		"one that cluster-autoscaler ends": {tainted("ToBeDeletedByClusterAutoscaler"), false},
+		"one that Karpenter ends":          {tainted("karpenter.sh/disrupted"), false},
+	} {
+		node := newNode("a", 4)
+		test.edit(node)
+		require.Equal(t, test.want, takesPods(node), name)
+	}
+}
+
 // divisions are how nodes may be divided into pools.
 var divisions = [][]string{{""}, {"", "pool=x"}, {"", "pool=x", "pool in (x,y)"}, {"", "pool=y", "pool=x", "zone=a"}}
 
