@@ -246,6 +246,12 @@ func (d *definer) define(ctx context.Context, leader *wanted) bool {
 		d.logger.V(2).Info("Gang cannot be defined", "gang", klog.KObj(pod), "problem", err.Error())
 		d.tell(ledger.Refuted{Leader: pod.UID, Problem: err.Error()})
 		return true
+	case errors.Is(err, errNoClass):
+		if !leader.warned {
+			leader.warned = true
+			d.tell(ledger.Refuted{Leader: pod.UID, Problem: err.Error()})
+		}
+		return false // somebody may create it
 	}
 	if !leader.warned && !d.gated(pod) && d.clock.Since(leader.since) >= d.timeout {
 		leader.warned = true

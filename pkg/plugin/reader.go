@@ -73,6 +73,11 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 	if problem := r.limits(leader.Namespace).Apply(leader, &definition); problem != "" && leader.Spec.NodeName == "" { // one that runs may have been let in by others
 		return gang.Definition{}, invalid{errors.New(problem)}
 	}
+	if leader.Spec.NodeName == "" {
+		if err := r.classes(ctx, leader, definition.Roles); err != nil {
+			return gang.Definition{}, err
+		}
+	}
 	if _, err := spark.Rank(leader); err != nil {
 		definition.Warnings = append(definition.Warnings, err.Error())
 	}

@@ -266,7 +266,7 @@ func TestTheSchedulerMayDoWhatItNeedsAndNoMore(t *testing.T) {
 		"patch elasticquotas.scheduling.x-k8s.io": false,
 		"create pods/eviction":                    true, "delete pods": true, "patch pods/status": true, "list poddisruptionbudgets.policy": true,
 		"list namespaces": true, "watch namespaces": true, "patch namespaces": false,
-		"get configmaps": true, "list configmaps": false, "get secrets": false, "create pods": false,
+		"get configmaps": true, "list configmaps": false, "get priorityclasses.scheduling.k8s.io": true, "get runtimeclasses.node.k8s.io": true, "get secrets": false, "create pods": false,
 	} {
 		verb, resource, _ := strings.Cut(permission, " ")
 		resource, subresource, _ := strings.Cut(resource, "/")
