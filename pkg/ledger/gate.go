@@ -155,6 +155,9 @@ func leaderGone(worker *pod) gang.Verdict {
 	return gang.Verdict{Reason: gang.LeaderGone, Message: fmt.Sprintf("the leader of application %s has ended; its workers are not started any more", worker.Gang)}
 }
 
+// clock is a time of day as users are told it: a condition is not written again for every second that is left.
+func clock(t time.Time) string { return t.UTC().Format("15:04:05 MST") }
+
 // member lets only one pod of an up-front gang through, which is tried for all of them.
 func (g *gate) member(e *entry, p *pod) gang.Verdict {
 	_, rests := g.upfronts.resting[e]
@@ -173,15 +176,14 @@ func (g *gate) member(e *entry, p *pod) gang.Verdict {
 				verdict.Message += fmt.Sprintf(", besides %d that have succeeded", u.group.Succeeded)
 			}
 			if u.group.Started {
-				verdict.Message += fmt.Sprintf("; the gang has started before, so in %s those that are there go without the others",
-					u.since.Add(u.group.barrier()).Sub(g.outcome.now).Round(time.Second))
+				verdict.Message += fmt.Sprintf("; the gang has started before, so those that are there go without the others at %s", clock(u.since.Add(u.group.barrier())))
 			}
 			return verdict
 		}
 		return gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist", p.Gang)}
 	case rests:
 		return gang.Verdict{Reason: gang.GangTimeout,
-			Message: fmt.Sprintf("its pods have waited for one another in vain %d times; the next attempt is in %s", u.vain, u.rested.Sub(g.outcome.now).Round(time.Second))}
+			Message: fmt.Sprintf("its pods have waited for one another in vain %d times; the next attempt is at %s", u.vain, clock(u.rested))}
 	case e.tries(p):
 		return g.starting(e)
 	}
