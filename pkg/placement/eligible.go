@@ -40,17 +40,20 @@ func Open(node *v1.Node) bool {
 	return node != nil && !node.Spec.Unschedulable && !slices.ContainsFunc(node.Spec.Taints, func(taint v1.Taint) bool { return forbids(&taint) })
 }
 
-func tolerates(pod *v1.Pod, node *v1.Node) bool {
+func tolerates(pod *v1.Pod, node *v1.Node) bool { return untolerated(pod, node) == nil }
+
+// untolerated is the first taint, or unschedulable, that keeps a pod from a node; nil means that none does.
+func untolerated(pod *v1.Pod, node *v1.Node) *v1.Taint {
 	if node.Spec.Unschedulable && !corev1helpers.TolerationsTolerateTaint(logr.Discard(), pod.Spec.Tolerations, &unschedulable, false) {
-		return false
+		return &unschedulable
 	}
 	for i := range node.Spec.Taints {
 		taint := &node.Spec.Taints[i]
 		if forbids(taint) && !corev1helpers.TolerationsTolerateTaint(logr.Discard(), pod.Spec.Tolerations, taint, false) {
-			return false
+			return taint
 		}
 	}
-	return true
+	return nil
 }
 
 // forbids tells whether a taint keeps pods out; the third effect, PreferNoSchedule, only discourages them.

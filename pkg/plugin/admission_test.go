@@ -156,3 +156,13 @@ func TestADeviceThatAdmissionAddsToExecutorsIsTold(t *testing.T) {
 		assert.True(t, h.schedule("two-2").status.IsSuccess())
 	})
 }
+
+// TestWhatKeepsAGangFromEveryNodeIsNamed: without the webhook nobody tolerates the pool's taint.
+//
+// Seen failing when only the number of nodes was told.
+func TestWhatKeepsAGangFromEveryNodeIsNamed(t *testing.T) {
+	filtered(t, "", []runtime.Object{pooled("s1", 16), pooled("s2", 16), node("o1", 16)}, func(h *harness) {
+		h.submitPooled("app", func(*v1.Pod) {})
+		assert.Contains(t, h.schedule("app").status.Message(), "of the empty cluster: 2 have the taint dedicated=spark:NoSchedule, 1 does not match its node selector or affinity")
+	})
+}

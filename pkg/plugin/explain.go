@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	v1 "k8s.io/api/core/v1"
+
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
@@ -14,9 +16,32 @@ import (
 // before what is taken now. A search that ended at its bound proves nothing about the empty cluster.
 func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Shortage) gang.Verdict {
 	if _, never := p.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
-		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: " of the empty cluster"}
+		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: " of the empty cluster" + barriers(c, never)}
 	}
 	return presentShortage(shortage)
+}
+
+// barriers is what keeps a member that no node may hold from the nodes; empty for every other shortage.
+func barriers(c *cycle, never *placement.Shortage) string {
+	if never.Kind != placement.NoEligibleNode {
+		return ""
+	}
+	for _, pods := range c.demand.Pods.All().Roles {
+		if pods.Name != never.Member {
+			continue
+		}
+		nodes := func(yield func(*v1.Node) bool) {
+			for i := range c.view.Len() {
+				if !yield(c.view.Object(i)) {
+					return
+				}
+			}
+		}
+		if text := placement.Barriers(pods.Pod, nodes); text != "" {
+			return ": " + text
+		}
+	}
+	return ""
 }
 
 // assumption is what to say of a gang that does not fit, and would without what is assumed of its workers; empty means nothing.
