@@ -9,7 +9,7 @@ import (
 type Entry struct {
 	// Package below test/integration/scheduler; "." is that folder itself.
 	Package string
-	// Test by its whole name, or a name and "/…" for all tests in it.
+	// Test by its whole name, or the beginning of names and "…" for all tests that begin so.
 	Test string
 	// Sometimes means that the test passes now and then.
 	Sometimes bool
@@ -21,8 +21,8 @@ func (e Entry) Covers(pkg, test string) bool {
 	if e.Package != pkg {
 		return false
 	}
-	all, group := strings.CutSuffix(e.Test, "/…")
-	return e.Test == test || group && strings.HasPrefix(test, all+"/")
+	beginning, several := strings.CutSuffix(e.Test, "…")
+	return e.Test == test || several && strings.HasPrefix(test, beginning)
 }
 
 // ReadList reads the rows of the table beneath the heading of that name: package, test, when it fails (always or sometimes), reason.

@@ -33,6 +33,29 @@ func TestTheListIsReadFromItsSection(t *testing.T) {
 	}, list))
 }
 
+func TestAnEntryCoversByName(t *testing.T) {
+	for name, test := range map[string]struct {
+		entry string
+		want  []string
+	}{
+		"its whole name":       {"TestA/x", []string{"TestA/x"}},
+		"all in a test":        {"TestA/…", []string{"TestA/x", "TestA/x_(1)", "TestA/y"}},
+		"all that begin so":    {"TestA/x_(…", []string{"TestA/x_(1)"}},
+		"no test of that name": {"TestC", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var covered []string
+			for _, other := range []string{"TestA", "TestA/x", "TestA/x_(1)", "TestA/y", "TestAB/x"} {
+				if (upstream.Entry{Package: "misc", Test: test.entry}).Covers("misc", other) {
+					covered = append(covered, other)
+				}
+			}
+			require.Equal(t, test.want, covered)
+			require.False(t, upstream.Entry{Package: "misc", Test: test.entry}.Covers("other", "TestA/x"))
+		})
+	}
+}
+
 func TestARowThatCannotBeReadIsNamed(t *testing.T) {
 	for name, test := range map[string]struct{ replace, by, want string }{
 		"no reason":      {"| it differs |", "| |", "no reason"},

@@ -44,7 +44,7 @@ func Patch(source []byte) ([]byte, error) {
 			}
 		}
 	}
-	for _, name := range []string{"profiles", "frameworkOutOfTreeRegistry", "extenders"} {
+	for _, name := range []string{"profiles", "frameworkOutOfTreeRegistry", "extenders", "clock"} {
 		if !hasField(options, name) {
 			miss("field %s of the struct schedulerOptions", name)
 		}
@@ -84,7 +84,7 @@ func Patch(source []byte) ([]byte, error) {
 	patched.Write(source[:atImport])
 	fmt.Fprintf(&patched, "\n\tretinueprofile %q\n", ProfilePackage)
 	patched.Write(source[atImport:atCall])
-	fmt.Fprintf(&patched, "if err := retinueprofile.Apply(&%[1]s.profiles, &%[1]s.frameworkOutOfTreeRegistry, %[1]s.extenders); err != nil {\nreturn nil, err\n}\n", variable)
+	fmt.Fprintf(&patched, "if err := retinueprofile.Apply(&%[1]s.profiles, &%[1]s.frameworkOutOfTreeRegistry, %[1]s.extenders, %[1]s.clock); err != nil {\nreturn nil, err\n}\n", variable)
 	patched.Write(source[atCall:])
 	return format.Source(patched.Bytes())
 }

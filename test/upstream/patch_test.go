@@ -12,7 +12,7 @@ import (
 	"retinue.dev/retinue/test/upstream"
 )
 
-const call = "retinueprofile.Apply(&options.profiles, &options.frameworkOutOfTreeRegistry, options.extenders)"
+const call = "retinueprofile.Apply(&options.profiles, &options.frameworkOutOfTreeRegistry, options.extenders, options.clock)"
 
 func pinned(t *testing.T) string { return pinnedFile(t, "pkg/scheduler/scheduler.go") }
 
@@ -48,6 +48,7 @@ func TestWhatThePatchDoesNotFindItNames(t *testing.T) {
 		"the options start from something else":     {"options := defaultSchedulerOptions", "options := otherOptions", "assignment of defaultSchedulerOptions"},
 		"the function has another name":             {"func New(ctx", "func NewScheduler(ctx", "function New"},
 		"the plugins of others have another field":  {"frameworkOutOfTreeRegistry frameworkruntime.Registry", "outOfTree frameworkruntime.Registry", "field frameworkOutOfTreeRegistry"},
+		"the queue has a clock of its own":          {"clock                  clock.WithTicker", "queueClock             clock.WithTicker", "field clock"},
 		"the options are set after the registry is": {"\tregistry := frameworkplugins.NewInTreeRegistry()", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

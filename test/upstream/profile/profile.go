@@ -23,8 +23,9 @@ import (
 	"retinue.dev/retinue/test/upstream"
 )
 
-// Apply registers the plugin and puts the shipped profile under each of the profiles, if upstream.ProfileFile is set.
-func Apply(profiles *[]config.KubeSchedulerProfile, registry *frameworkruntime.Registry, extenders []config.Extender) error {
+// Apply registers the plugin, with the clock of the scheduling queue, and puts the shipped profile under each of the profiles, if
+// upstream.ProfileFile is set.
+func Apply(profiles *[]config.KubeSchedulerProfile, registry *frameworkruntime.Registry, extenders []config.Extender, clock clock.WithTicker) error {
 	file := os.Getenv(upstream.ProfileFile)
 	if file == "" {
 		return nil
@@ -51,7 +52,7 @@ func Apply(profiles *[]config.KubeSchedulerProfile, registry *frameworkruntime.R
 		Serves:  func(schedulerName string) bool { return slices.Contains(served, schedulerName) },
 		Ignores: ignores(under, extenders),
 	}
-	if err := registered.Register(plugin.Name, plugin.Factory(clock.RealClock{}, process)); err != nil {
+	if err := registered.Register(plugin.Name, plugin.Factory(clock, process)); err != nil {
 		return err
 	}
 	*profiles, *registry = under, registered

@@ -10,6 +10,7 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
+	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/pkg/plugin"
 	"retinue.dev/retinue/test/upstream"
@@ -39,7 +40,7 @@ func namesOf(plugins []config.Plugin) []string {
 func TestWithoutTheVariableNothingChanges(t *testing.T) {
 	t.Setenv(upstream.ProfileFile, "")
 	profiles, registry := asked(t, nil), frameworkruntime.Registry(nil)
-	require.NoError(t, Apply(&profiles, &registry, nil))
+	require.NoError(t, Apply(&profiles, &registry, nil, clock.RealClock{}))
 	require.Equal(t, asked(t, nil), profiles)
 	require.Nil(t, registry)
 }
@@ -48,7 +49,7 @@ func TestWithoutTheVariableNothingChanges(t *testing.T) {
 func TestTheDefaultProfileBecomesTheShippedOne(t *testing.T) {
 	t.Setenv(upstream.ProfileFile, shippedFile)
 	profiles, registry := asked(t, nil), frameworkruntime.Registry(nil)
-	require.NoError(t, Apply(&profiles, &registry, nil))
+	require.NoError(t, Apply(&profiles, &registry, nil, clock.RealClock{}))
 	require.Contains(t, registry, plugin.Name)
 
 	text, err := os.ReadFile(shippedFile)
@@ -68,7 +69,7 @@ func TestWhatATestAsksForStands(t *testing.T) {
 		QueueSort: configv1.PluginSet{Enabled: []configv1.Plugin{{Name: "own"}}, Disabled: []configv1.Plugin{{Name: "*"}}},
 		Bind:      configv1.PluginSet{Enabled: []configv1.Plugin{{Name: "binder"}}},
 	}), frameworkruntime.Registry{"own": nil}
-	require.NoError(t, Apply(&profiles, &registry, nil))
+	require.NoError(t, Apply(&profiles, &registry, nil, clock.RealClock{}))
 	require.Equal(t, []string{"own"}, namesOf(profiles[0].Plugins.QueueSort.Enabled))
 	require.Contains(t, namesOf(profiles[0].Plugins.QueueSort.Disabled), plugin.Name)
 	require.Equal(t, []string{plugin.Name, "binder"}, namesOf(profiles[0].Plugins.Bind.Enabled))

@@ -20,7 +20,7 @@ import (
 type settings struct {
 	list, cache, etcd, shipped string
 	packages                   *regexp.Regexp
-	run                        string
+	run, skip                  string
 	short, build               bool
 	// again is how often a test that was lost is tried once more, by itself: it counts as lost unless it passes every time.
 	again int
@@ -34,6 +34,7 @@ func main() {
 	flag.StringVar(&s.shipped, "profile", "manifests/setup/scheduler-config.yaml", "the shipped KubeSchedulerConfiguration")
 	packages := flag.String("packages", "", "only packages of which this `pattern` matches the whole name, such as preemption/misc")
 	flag.StringVar(&s.run, "run", "", "only tests that match this `pattern`, as for go test -run")
+	flag.StringVar(&s.skip, "skip", "", "no tests that match this `pattern`, as for go test -skip")
 	flag.BoolVar(&s.short, "short", false, "only the short selection")
 	flag.IntVar(&s.again, "again", 2, "how often a test that is lost and not listed is tried once more, by itself")
 	flag.BoolVar(&s.build, "build", false, "build the test binaries and run nothing")
@@ -110,7 +111,7 @@ func (s settings) play(ctx context.Context) error {
 
 // compare runs a package without and with Retinue, and what was lost unlisted some times more.
 func (s settings) compare(ctx context.Context, tree *tree, list []upstream.Entry, pkg, binary, selected string) (upstream.Row, error) {
-	one := run{tree: tree, pkg: pkg, binary: binary, etcd: s.etcd, pattern: selected}
+	one := run{tree: tree, pkg: pkg, binary: binary, etcd: s.etcd, pattern: selected, skip: s.skip}
 	play := func(shipped, name string) (upstream.Results, time.Duration, error) {
 		r := one
 		r.shipped, r.log = shipped, filepath.Join(s.cache, "results", flat(pkg)+"."+name+".json")

@@ -29,6 +29,8 @@ type run struct {
 	shipped string
 	// pattern of the tests to run; empty means all.
 	pattern string
+	// skip is the pattern of tests not to run; empty means none.
+	skip string
 	// log is where what the tests said is kept, as test2json writes it.
 	log string
 }
@@ -38,6 +40,9 @@ func (r run) play(ctx context.Context) (upstream.Results, error) {
 	arguments := []string{"tool", "test2json", "-t", r.binary, "-test.v=test2json", "-test.timeout", limit.String()}
 	if r.pattern != "" {
 		arguments = append(arguments, "-test.run", r.pattern)
+	}
+	if r.skip != "" {
+		arguments = append(arguments, "-test.skip", r.skip)
 	}
 	command := exec.CommandContext(ctx, "go", arguments...)
 	// test2json runs the tests as a process of its own, which has to end with it, and so has their etcd.
