@@ -13,7 +13,9 @@ type Entry struct {
 	Test string
 	// Sometimes means that the test passes now and then.
 	Sometimes bool
-	Reason    string
+	// LeftOut means that the test is not run: it cannot end with Retinue.
+	LeftOut bool
+	Reason  string
 }
 
 // Covers says whether the entry speaks of the test.
@@ -25,7 +27,7 @@ func (e Entry) Covers(pkg, test string) bool {
 	return e.Test == test || several && strings.HasPrefix(test, beginning)
 }
 
-// ReadList reads the rows of the table beneath the heading of that name: package, test, when it fails (always or sometimes), reason.
+// ReadList reads the rows of the table beneath the heading of that name: package, test, when it fails (always, sometimes, or not run), reason.
 func ReadList(text, heading string) ([]Entry, error) {
 	_, section, found := strings.Cut(text, "\n## "+heading+"\n")
 	if !found {
@@ -50,8 +52,10 @@ func ReadList(text, heading string) ([]Entry, error) {
 		case "always":
 		case "sometimes":
 			entry.Sometimes = true
+		case "not run":
+			entry.LeftOut = true
 		default:
-			return nil, fmt.Errorf("row %q: the third cell is %q, want always or sometimes", line, cells[2])
+			return nil, fmt.Errorf("row %q: the third cell is %q, want always, sometimes or not run", line, cells[2])
 		}
 		if entry.Reason == "" {
 			return nil, fmt.Errorf("row %q: no reason", line)
@@ -59,6 +63,18 @@ func ReadList(text, heading string) ([]Entry, error) {
 		entries = append(entries, entry)
 	}
 	return entries, nil
+}
+
+// LeftOut are patterns for the flag -test.skip, one for every entry of a package that is not run.
+func LeftOut(list []Entry, pkg string) []string {
+	var patterns []string
+	for _, entry := range list {
+		if entry.LeftOut && entry.Package == pkg {
+			all, _ := strings.CutSuffix(entry.Test, "/…")
+			patterns = append(patterns, Pattern(all))
+		}
+	}
+	return patterns
 }
 
 // Judge compares what was lost with the list. Unlisted tests were lost without being listed; stale entries are those that no longer
@@ -75,7 +91,7 @@ func Judge(list []Entry, pkg string, without, with Results) (unlisted []string, 
 		}
 	}
 	for _, entry := range list {
-		if entry.Sometimes {
+		if entry.Sometimes || entry.LeftOut {
 			continue
 		}
 		ran, fails := false, false

@@ -24,6 +24,15 @@ const page = `# Upstream
 | ` + "`misc` | `TestC` | always | not in the list |" + `
 `
 
+func TestWhatIsNotRunIsLeftOutByName(t *testing.T) {
+	list, err := upstream.ReadList(strings.Replace(page, "| sometimes |", "| not run |", 1), "Differences")
+	require.NoError(t, err)
+	require.Equal(t, []string{"^TestB$"}, upstream.LeftOut(list, "misc"))
+	require.Empty(t, upstream.LeftOut(list, "other"))
+	_, stale := upstream.Judge(list, "misc", upstream.Results{"TestB/one": "pass"}, upstream.Results{"TestB/one": "pass"})
+	require.Empty(t, stale)
+}
+
 func TestTheListIsReadFromItsSection(t *testing.T) {
 	list, err := upstream.ReadList(page, "Differences")
 	require.NoError(t, err)

@@ -111,7 +111,10 @@ func (s settings) play(ctx context.Context) error {
 
 // compare runs a package without and with Retinue, and what was lost unlisted some times more.
 func (s settings) compare(ctx context.Context, tree *tree, list []upstream.Entry, pkg, binary, selected string) (upstream.Row, error) {
-	one := run{tree: tree, pkg: pkg, binary: binary, etcd: s.etcd, pattern: selected, skip: s.skip}
+	one := run{tree: tree, pkg: pkg, binary: binary, etcd: s.etcd, pattern: selected, skip: upstream.LeftOut(list, pkg)}
+	if s.skip != "" {
+		one.skip = append(one.skip, s.skip)
+	}
 	play := func(shipped, name string) (upstream.Results, time.Duration, error) {
 		r := one
 		r.shipped, r.log = shipped, filepath.Join(s.cache, "results", flat(pkg)+"."+name+".json")
