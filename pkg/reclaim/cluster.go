@@ -92,7 +92,10 @@ func (c *Cluster) preempts(w *Waiter) bool { return !w.NeverPreempts && w.Asks.P
 
 // Request is what a waiter lacks that others may have to give; false if it lacks something else, or nobody has to, whatever
 // runs.
-func (c *Cluster) Request(w *Waiter) (quota.Request, bool) {
+func (c *Cluster) Request(w *Waiter) (quota.Request, bool) { return c.request(w, nil) }
+
+// request is what it lacks besides what it takes over: node -> amount.
+func (c *Cluster) request(w *Waiter, overtaken map[string]resource.Vector) (quota.Request, bool) {
 	spec, _ := c.Queues.Spec(w.Asks.Queue)
 	r := quota.Request{
 		Queue: w.Asks.Queue, Now: c.Now, Demand: w.Asks.Demand.Amount, Priority: w.Asks.Priority,
@@ -111,8 +114,10 @@ func (c *Cluster) Request(w *Waiter) (quota.Request, bool) {
 		return r, false
 	default:
 		free := c.View.Total().Add(w.Kept)
-		for _, amount := range c.Leaving {
-			free = free.Add(amount)
+		for _, room := range []map[string]resource.Vector{c.Leaving, overtaken} {
+			for _, amount := range room {
+				free = free.Add(amount)
+			}
 		}
 		if r.Lacking = r.Demand.Missing(free); r.Lacking.IsZero() {
 			r.Lacking = pieceOf(w, spec)

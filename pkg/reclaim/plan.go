@@ -33,8 +33,8 @@ type Plan struct {
 	Overtaken types.UID
 	// Protection is why nothing may be taken yet; zero means that it is not for protection.
 	Protection quota.Protection
-	// instead is what it takes when nobody has to go.
-	instead string
+	// besides is what it takes for which nobody has to go who stays otherwise; empty means nothing.
+	besides string
 	title   string // of the waiter: namespace/name
 }
 
@@ -58,7 +58,7 @@ type Place struct {
 }
 
 // Plan selects who has to go so that a waiter fits: nobody, where what is leaving already will do, or what is kept for somebody of
-// its queue who goes after it. It is false if nothing that may be taken makes it fit, or if it fits as it is, and then has no more than a
+// its queue who goes after it; else as few as will do, and only where nobody will, those who have to go besides what is kept so. It is false if nothing that may be taken makes it fit, or if it fits as it is, and then has no more than a
 // Protection. looked is how many were looked through for it.
 func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan Plan, looked int, found bool) {
 	defer c.Queues.Simulate(c.Coming)()
@@ -67,41 +67,60 @@ func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan
 		return plan, 0, !t.fits()
 	}
 	for _, o := range c.overtakable(w) {
-		if plan, found := c.overtake(solver, w, r, o); found {
+		if plan, found := c.overtake(solver, w, r, o, nil); found {
 			return plan, 0, true
 		}
 	}
 	candidates := c.candidates(r)
 	looked = len(candidates)
-	choice := c.Queues.SelectVictims(r, candidates, t.enough)
-	if len(choice.Victims) == 0 {
-		return Plan{Protection: choice.Protection}, looked, false
+	if plan, found = t.choose(r, candidates); found || looked == 0 {
+		return plan, looked, found
 	}
-	plan = Plan{Request: r, Chosen: choice.Victims, title: w.Title}
-	if plan.Places, found = t.places(plan.Chosen); !found {
-		return Plan{}, looked, false
+	for _, o := range c.overtakable(w) {
+		looked += len(candidates)
+		if more, found := c.overtake(solver, w, r, o, candidates); found {
+			return more, looked, true
+		}
 	}
-	for _, v := range plan.Chosen {
-		plan.Victims = append(plan.Victims, c.victims[v.Number])
-	}
-	return plan, looked, true
+	return plan, looked, false
 }
 
-// overtake is a plan with what is kept for somebody else.
-func (c *Cluster) overtake(solver *placement.Solver, w *Case, r quota.Request, o *Collection) (Plan, bool) {
+// overtake is a plan with what is kept for somebody else, and if that does not suffice, with some of the candidates.
+func (c *Cluster) overtake(solver *placement.Solver, w *Case, r quota.Request, o *Collection, candidates []quota.Victim) (plan Plan, found bool) {
 	defer c.Queues.Simulate(o.released())()
-	plan, found := c.whatIf(solver, w, o).claim(r, "what was kept for somebody of a lower priority")
-	plan.Overtaken = o.Owner
+	t, besides := c.whatIf(solver, w, o), "what was kept for somebody of a lower priority"
+	if candidates == nil {
+		plan, found = t.claim(r, besides)
+	} else if less, may := c.request(&w.Waiter, o.Room); may {
+		plan, found = t.choose(less, candidates)
+	}
+	plan.Overtaken, plan.besides = o.Owner, besides
 	return plan, found
 }
 
+// choose is a plan with the fewest of the candidates that will do.
+func (t *whatIf) choose(r quota.Request, candidates []quota.Victim) (plan Plan, found bool) {
+	choice := t.cluster.Queues.SelectVictims(r, candidates, t.enough)
+	if len(choice.Victims) == 0 {
+		return Plan{Protection: choice.Protection}, false
+	}
+	plan = Plan{Request: r, Chosen: choice.Victims, title: t.waiter.Title}
+	if plan.Places, found = t.places(plan.Chosen); !found {
+		return Plan{}, false
+	}
+	for _, v := range plan.Chosen {
+		plan.Victims = append(plan.Victims, t.cluster.victims[v.Number])
+	}
+	return plan, true
+}
+
 // claim is a plan for which nobody has to go who stays otherwise; false if that does not suffice.
-func (t *whatIf) claim(r quota.Request, instead string) (Plan, bool) {
+func (t *whatIf) claim(r quota.Request, besides string) (Plan, bool) {
 	if !t.enough(nil) {
 		return Plan{}, false
 	}
 	places, found := t.places(nil)
-	return Plan{Request: r, Places: places, instead: instead, title: t.waiter.Title}, found
+	return Plan{Request: r, Places: places, besides: besides, title: t.waiter.Title}, found
 }
 
 // fits tells whether the waiter fits the nodes although nobody leaves.

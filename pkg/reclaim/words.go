@@ -16,8 +16,8 @@ type Taking struct {
 	Words string
 	queue string // of who takes it
 	from  []share
-	// instead is what it takes from nobody.
-	instead string
+	// besides is what it takes from nobody; empty means nothing.
+	besides string
 }
 
 // share is what one queue gives.
@@ -37,7 +37,7 @@ func (p *Plan) Taking(words string) *Taking {
 		from[v.Queue].amount = from[v.Queue].amount.Add(v.Amount)
 		from[v.Queue].kinds[v.Kind]++
 	}
-	t := &Taking{Words: words, queue: p.Request.Queue, instead: p.instead}
+	t := &Taking{Words: words, queue: p.Request.Queue, besides: p.besides}
 	for _, queue := range slices.Sorted(maps.Keys(from)) {
 		t.from = append(t.from, *from[queue])
 	}
@@ -47,6 +47,9 @@ func (p *Plan) Taking(words string) *Taking {
 // Text says it all, or without names: then all other queues are one.
 func (t *Taking) Text(names bool) string {
 	var parts []string
+	if t.besides != "" {
+		parts = append(parts, t.besides)
+	}
 	var others []share
 	for _, s := range t.from {
 		if names || s.queue == t.queue {
@@ -68,7 +71,7 @@ func (t *Taking) Text(names bool) string {
 		}
 		parts = append(parts, all.text(title))
 	}
-	return t.Words + t.instead + strings.Join(parts, "; ")
+	return t.Words + strings.Join(parts, "; ")
 }
 
 func (s *share) text(title string) string {
