@@ -240,7 +240,7 @@ walks: ## Count how often who reads the code comes back to a file he has left (W
 FUZZ_TIME ?= 60s
 
 .PHONY: fuzz
-fuzz: ## Fuzz what reads hostile input, FUZZ_TIME=60s each.
+fuzz: ## Fuzz what reads hostile input, FUZZ_TIME=60s each; what is found goes to testdata/fuzz and is replayed by every test.
 	go test ./pkg/spark -run='^$$' -fuzz='^FuzzInfer$$' -fuzztime=$(FUZZ_TIME)
 	go test ./pkg/spark -run='^$$' -fuzz='^FuzzFromAnnotations$$' -fuzztime=$(FUZZ_TIME)
 	go test ./pkg/spark -run='^$$' -fuzz='^FuzzProperties$$' -fuzztime=$(FUZZ_TIME)

@@ -22,6 +22,9 @@ func checkError(t *testing.T, err error) {
 	}
 }
 
+// The fuzz tests begin with the texts below, costlyTexts, and what they have found to go ways of its own in testdata/fuzz; every test
+// replays them all.
+
 func FuzzInfer(f *testing.F) {
 	f.Add("spark.executor.instances=3\nspark.executor.memory=2g", "spec: {containers: [{name: a}]}", "3.5.9")
 	f.Add("spark.dynamicAllocation.enabled=true\nspark.dynamicAllocation.minExecutors=2", "", "4.0.0")
