@@ -108,7 +108,7 @@ func TestNoTenantStopsRobsOrBlindsAnother(t *testing.T) {
 		len(alone), percentile(alone, 50), percentile(alone, 99), len(beside), percentile(beside, 50), percentile(beside, 99))
 	assert.LessOrEqual(t, after-before, memory+8*m.bytes)
 	assert.LessOrEqual(t, percentile(beside, 50), percentile(alone, 50)+later)
-	if len(beside) >= 100 { // of fewer it is the slowest
+	if len(beside) >= 50 { // as in make tenants; of fewer it is the slowest
 		assert.LessOrEqual(t, percentile(beside, 99), percentile(alone, 99)+later)
 	}
 	namesNobody(t, "good", `hostile|mallory|\b(`+strings.Join(slices.Sorted(maps.Keys(m.kinds)), "|")+`)-\d`)
