@@ -16,13 +16,13 @@ import (
 // before what is taken now. A search that ended at its bound proves nothing about the empty cluster.
 func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Shortage) gang.Verdict {
 	if _, never := p.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
-		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: " of the empty cluster" + barriers(c, never)}
+		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: " of the empty cluster" + exclusions(c, never)}
 	}
 	return presentShortage(shortage)
 }
 
-// barriers is what keeps a member that no node may hold from the nodes; empty for every other shortage.
-func barriers(c *cycle, never *placement.Shortage) string {
+// exclusions is what keeps a member that no node may hold from the nodes; empty for every other shortage.
+func exclusions(c *cycle, never *placement.Shortage) string {
 	if never.Kind != placement.NoEligibleNode {
 		return ""
 	}
@@ -37,7 +37,7 @@ func barriers(c *cycle, never *placement.Shortage) string {
 				}
 			}
 		}
-		if text := placement.Barriers(pods.Pod, nodes); text != "" {
+		if text := placement.Exclusions(pods.Pod, nodes); text != "" {
 			return ": " + text
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func TestBarriersNameWhatKeepsAPodFromNodes(t *testing.T) {
+func TestExclusionsNameWhatKeepsAPodFromNodes(t *testing.T) {
 	tainted := func(keys ...string) *v1.Node {
 		node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"pool": "spark"}}}
 		for _, key := range keys {
@@ -38,6 +38,6 @@ func TestBarriersNameWhatKeepsAPodFromNodes(t *testing.T) {
 		"a cordon":            {[]*v1.Node{cordoned, other, other}, "2 do not match its node selector or affinity, 1 is cordoned"},
 		"too many":            {many, "1 has the taint t0=x:NoSchedule, 1 has the taint t1=x:NoSchedule, 1 has the taint t2=x:NoSchedule, and 2 reasons more"},
 	} {
-		require.Equal(t, test.want, Barriers(pod, slices.Values(test.nodes)), name)
+		require.Equal(t, test.want, Exclusions(pod, slices.Values(test.nodes)), name)
 	}
 }

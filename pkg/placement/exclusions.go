@@ -12,12 +12,12 @@ import (
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
 
-// maxBarriers bounds how many different things a sentence names.
-const maxBarriers = 3
+// maxExclusions bounds how many different things a sentence names.
+const maxExclusions = 3
 
-// Barriers is what keeps a pod from nodes, resources aside, by the first thing that does on each, the most frequent first: "3 have the
+// Exclusions is what keeps a pod from nodes, resources aside, by the first thing that does on each, the most frequent first: "3 have the
 // taint dedicated=spark:NoSchedule, 1 does not match its node selector or affinity". Nodes that may hold it are not counted.
-func Barriers(pod *v1.Pod, nodes iter.Seq[*v1.Node]) string {
+func Exclusions(pod *v1.Pod, nodes iter.Seq[*v1.Node]) string {
 	const mismatch = "does not match its node selector or affinity"
 	affinity := nodeaffinity.GetRequiredNodeAffinity(pod)
 	counts := map[string]int{} // what is said of one node -> nodes
@@ -25,11 +25,11 @@ func Barriers(pod *v1.Pod, nodes iter.Seq[*v1.Node]) string {
 		if node == nil {
 			continue
 		}
-		if barrier := untolerated(pod, node); barrier != nil {
-			if barrier == &unschedulable {
+		if exclusion := untolerated(pod, node); exclusion != nil {
+			if exclusion == &unschedulable {
 				counts["is cordoned"]++
 			} else {
-				counts["has the taint "+barrier.ToString()]++
+				counts["has the taint "+exclusion.ToString()]++
 			}
 		} else if matches, err := affinity.Match(node); !matches || err != nil {
 			counts[mismatch]++
@@ -37,14 +37,14 @@ func Barriers(pod *v1.Pod, nodes iter.Seq[*v1.Node]) string {
 	}
 	frequent := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b)) })
 	var parts []string
-	for _, barrier := range frequent[:min(len(frequent), maxBarriers)] {
-		text := barrier
-		if counts[barrier] > 1 {
-			text = plural.Replace(barrier)
+	for _, exclusion := range frequent[:min(len(frequent), maxExclusions)] {
+		text := exclusion
+		if counts[exclusion] > 1 {
+			text = plural.Replace(exclusion)
 		}
-		parts = append(parts, fmt.Sprintf("%d %s", counts[barrier], text))
+		parts = append(parts, fmt.Sprintf("%d %s", counts[exclusion], text))
 	}
-	if more := len(frequent) - maxBarriers; more > 0 {
+	if more := len(frequent) - maxExclusions; more > 0 {
 		parts = append(parts, fmt.Sprintf("and %d reasons more", more))
 	}
 	return strings.Join(parts, ", ")
