@@ -254,7 +254,9 @@ func (r *replica) refused(a *attempt) {
 		}
 		for _, slot := range g.Slots {
 			node := r.told.nodes[slot.Node]
-			tried := slices.ContainsFunc(a.nodes, func(info fwk.NodeInfo) bool { return info.Node().Name == slot.Node })
+			tried := slices.ContainsFunc(a.nodes, func(info fwk.NodeInfo) bool { // as the snapshot has it, which may be behind
+				return info.Node().Name == slot.Node && admits(info.Node(), &pod.Spec)
+			})
 			if !tried || len(r.queue.nominated.byNode[slot.Node]) > 0 {
 				continue
 			}
