@@ -143,15 +143,18 @@ func (s *collections) roomiest(demand resource.Vector, left map[string]bool) str
 	return best
 }
 
-// collect keeps room that has come back on the chosen nodes, and chooses nodes for pods that have none.
+// collect keeps room that has come back on the chosen nodes, and chooses nodes for pods that have none: first for those for whom
+// others have to go, then for those who have waited for long, whose room may come from anybody.
 func (s *collections) collect(now time.Time) {
 	if len(s.list) == 0 {
 		return
 	}
 	touched := s.nodes.Touched()
-	for _, c := range s.list {
-		if !c.complete() {
-			s.grow(now, c, touched)
+	for _, takesBack := range []bool{true, false} {
+		for _, c := range s.list {
+			if takesBack == (c.preemption != nil) && !c.complete() {
+				s.grow(now, c, touched)
+			}
 		}
 	}
 }

@@ -20,8 +20,8 @@ type passes struct {
 }
 
 // checkPasses is called when somebody is tried: whoever fits and is allowed is tried within one pass. What a pass is, is seen from
-// outside: while one that fits waits, no leader is tried twice. Once it may be, for the one that fits may have been tried already in
-// the pass in which room came back for it.
+// outside: while one that fits waits, no leader is tried three times. Twice it may be, for the one that fits may have been tried already
+// in the pass in which room came back for it: others have their turn in the rest of that one, and before it in the next.
 //
 // It looks only when plugin and scheduler know the same, and nothing is kept for anybody, so that it can tell who fits.
 //
@@ -52,8 +52,8 @@ func (r *replica) checkPasses(tried *v1.Pod) {
 		if !counts {
 			continue
 		}
-		if others[tried.UID]++; others[tried.UID] > 1 {
-			w.fail("pass", "%s: driver %s fits on %s with its whole gang, and is not tried, while %s is for the second time since: %s",
+		if others[tried.UID]++; others[tried.UID] > 2 {
+			w.fail("pass", "%s: driver %s fits on %s with its whole gang, and is not tried, while %s is for the third time since: %s",
 				r.name, app.key(), node, keyOf(tried), r.whereabouts(app.pod()))
 		}
 		w.stats.Passes++
