@@ -154,34 +154,65 @@ func newAccountant() *accountant {
 	return a
 }
 
-// watch follows all pods until the context ends.
+// watch follows all pods until the context ends. A watch of which the API server has forgotten the beginning is begun anew with a list.
 func (a *accountant) watch(ctx context.Context, t *testing.T, client kubernetes.Interface) *sync.WaitGroup {
-	list, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
-	require.NoError(t, err)
 	source := &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 		return client.CoreV1().Pods("").Watch(ctx, options)
 	}}
-	events, err := toolswatch.NewRetryWatcherWithContext(ctx, list.ResourceVersion, source)
+	begin := func() (*toolswatch.RetryWatcher, error) {
+		list, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		a.forget()
+		for i := range list.Items {
+			a.see(&list.Items[i], false)
+		}
+		return toolswatch.NewRetryWatcherWithContext(ctx, list.ResourceVersion, source)
+	}
+	events, err := begin()
 	require.NoError(t, err)
 	var running sync.WaitGroup
 	running.Go(func() {
-		for event := range events.ResultChan() {
-			if pod, is := event.Object.(*v1.Pod); is {
-				a.see(pod, event.Type == watch.Deleted)
+		for {
+			for event := range events.ResultChan() {
+				if pod, is := event.Object.(*v1.Pod); is {
+					a.see(pod, event.Type == watch.Deleted)
+				}
+			}
+			if events, err = begin(); err != nil {
+				if ctx.Err() == nil {
+					t.Errorf("what the queues hold is not known any more: %v", err)
+				}
+				return
 			}
 		}
 	})
 	return &running
 }
 
-func (a *accountant) see(pod *v1.Pod, deleted bool) {
+// forget lets everything be seen anew.
+func (a *accountant) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.advance()
+	clear(a.pods)
+	clear(a.used)
+}
+
+// advance adds what has been held since the last change to the averages.
+func (a *accountant) advance() {
 	now := time.Now()
 	for queue, cpu := range a.used {
 		a.area[queue] += float64(cpu) * now.Sub(a.since).Seconds()
 	}
 	a.since = now
+}
+
+func (a *accountant) see(pod *v1.Pod, deleted bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.advance()
 	for _, condition := range pod.Status.Conditions {
 		if condition.Type == v1.DisruptionTarget && a.evicted[pod.Name] == "" {
 			a.evicted[pod.Name] = pod.Labels[spark.LabelRole]
