@@ -115,6 +115,7 @@ func (b *binding) fail(status *fwk.Status) {
 	} else {
 		r.queue.happen(framework.EventAssignedPodDelete, b.pod(), nil, "")
 	}
+	r.passes.excused[b.info.Pod.UID] = true
 	r.failed(b.info, status, clearNomination, func() {})
 }
 

@@ -160,7 +160,7 @@ func (r *replica) couldStart(pod *v1.Pod, free map[string]resource.Vector) bool 
 		if pod.UID != app.driver || p.missing || p.broken || app.unpredicted || w.contested(app) {
 			return false
 		}
-		return w.fits(p, pod, free) != ""
+		return w.fits(p, pod, w.api.nodes.all(), free) != ""
 	}
 	for _, node := range w.api.nodes.all() {
 		if r.told.nodes[node.Name] == nil || len(r.queue.nominated.byNode[node.Name]) > 0 {

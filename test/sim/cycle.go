@@ -4,12 +4,15 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
+
+	"retinue.dev/retinue/pkg/gang"
 )
 
 // errNoNodes is what a scheduling cycle without any node ends with.
@@ -55,6 +58,7 @@ func (r *replica) scheduleOne() {
 		panic("sim: snapshot: " + err.Error())
 	}
 	w.trace.add("%s: tries %s", r.name, keyOf(info.Pod))
+	r.checkPasses(info.Pod)
 	a.preFilter()
 }
 
@@ -268,5 +272,8 @@ func (r *replica) undo(state fwk.CycleState, pod *v1.Pod, node string) {
 // fail ends a scheduling cycle that has not found a place.
 func (a *attempt) fail(status *fwk.Status, nominating *fwk.NominatingInfo) {
 	r := a.replica
+	_, fits := r.fitting(a.info.Pod.UID)[a.info.Pod.UID]
+	outOfTurn := strings.Contains(a.diagnosis.PreFilterMsg, string(gang.BehindOthers))
+	r.passes.excused[a.info.Pod.UID] = fits || outOfTurn || !status.IsRejected()
 	r.failed(a.info, status, nominating, func() { r.attempting = false })
 }

@@ -39,6 +39,7 @@ func (w *World) check() {
 			r.checkClaims()
 			r.checkNodes()
 			r.checkGangs()
+			r.checkFitting()
 			if w.climate.queues {
 				r.checkQueues()
 			}

@@ -94,12 +94,13 @@ type replica struct {
 	dirty bool
 	// reduced are leaders whose gangs have fewer slots than their minimum, and how: each has to say so before long.
 	reduced map[types.UID]string
+	passes  passes
 }
 
 // start starts a process of the scheduler. It leads at once, or stands by.
 func (w *World) start(leads bool) *replica {
 	w.generation++
-	r := &replica{world: w, name: fmt.Sprintf("s%d", w.generation), told: newTold(), ghosts: map[types.UID]ghost{}, reduced: map[types.UID]string{}}
+	r := &replica{world: w, name: fmt.Sprintf("s%d", w.generation), told: newTold(), ghosts: map[types.UID]ghost{}, reduced: map[types.UID]string{}, passes: passes{map[types.UID]map[types.UID]int{}, map[types.UID]bool{}}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.logger = klog.New(sink{r})
 	r.ctx = klog.NewContext(r.ctx, r.logger)

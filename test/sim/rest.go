@@ -190,7 +190,7 @@ func (w *World) checkDriver(r *replica, app *application, pod *v1.Pod, free map[
 	if p.missing || p.broken || w.contested(app) {
 		return
 	}
-	if node := w.fits(p, pod, free); node != "" && r.allows(pod.Namespace, p.asks()) {
+	if node := w.fits(p, pod, w.api.nodes.all(), free); node != "" && r.allows(pod.Namespace, p.asks()) {
 		w.fail("stuck", "%s: at rest, driver %s waits although its whole gang fits with it on %s: %s", r.name, keyOf(pod), node, r.whereabouts(pod))
 	}
 }
@@ -205,13 +205,13 @@ func (w *World) contested(app *application) bool {
 
 // fits finds a node for a driver such that all its executors find room as well; empty when there is none. Executors are
 // equal, so counting them node by node is exact.
-func (w *World) fits(p plan, driver *v1.Pod, free map[string]resource.Vector) string {
+func (w *World) fits(p plan, driver *v1.Pod, nodes []*v1.Node, free map[string]resource.Vector) string {
 	like := p.executorPod(driver, "executor", "id", false)
 	if p.pinned != "" {
 		like.Spec.NodeSelector = nil
 	}
 	executor, leader := p.executor.vector(), resource.OfPod(driver)
-	for _, home := range w.api.nodes.all() {
+	for _, home := range nodes {
 		if !admits(home, &driver.Spec) || !leader.Fits(free[home.Name]) {
 			continue
 		}
@@ -220,7 +220,7 @@ func (w *World) fits(p plan, driver *v1.Pod, free map[string]resource.Vector) st
 			continue
 		}
 		seats := 0
-		for _, node := range w.api.nodes.all() {
+		for _, node := range nodes {
 			if !admits(node, &like.Spec) || w.climate.placement == "SingleZone" && node.Labels[labelZone] != zone {
 				continue
 			}

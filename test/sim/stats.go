@@ -22,6 +22,7 @@ type Stats struct {
 	Errors         int // lines in the log of a scheduler
 	Ignored        int // broken invariants that were to be ignored
 	Evictions      int // pods that were taken back
+	Passes         int // times at which somebody who fits and is allowed was passed by within the pass that it has
 	Rests          int // times at which the world came to rest and was looked at
 	Faults         [numberOfFaults]int
 }
@@ -43,6 +44,7 @@ func (s *Stats) Add(other Stats) {
 	s.Ignored += other.Ignored
 	s.Evictions += other.Evictions
 	s.Rests += other.Rests
+	s.Passes += other.Passes
 	for f := range s.Faults {
 		s.Faults[f] += other.Faults[f]
 	}
@@ -58,6 +60,7 @@ func (s Stats) Report(seeds uint64, violations int, took time.Duration) string {
 	fmt.Fprintf(&b, "cycles      %d, of which %d found no place; %d bindings, %d failed\n", s.Cycles, s.Refusals, s.Bindings, s.FailedBindings)
 	fmt.Fprintf(&b, "restarts    %d\n", s.Restarts)
 	fmt.Fprintf(&b, "evictions   %d\n", s.Evictions)
+	fmt.Fprintf(&b, "passes      %d times somebody waited for the end of one\n", s.Passes)
 	fmt.Fprintf(&b, "rests       %d\n", s.Rests)
 	fmt.Fprintf(&b, "rejected    %d pods by kubelets\n", s.Rejected)
 	fmt.Fprintf(&b, "logged      %d errors\n", s.Errors)
