@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"retinue.dev/retinue/pkg/heap"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -105,7 +106,7 @@ func (t *Tree) Snapshot() *Tree {
 			Spec: n.Spec, tree: s, parent: copies[n.parent], pool: n.pool, weight: n.weight, state: n.state, wanted: n.wanted, guaranteed: n.guaranteed,
 			leaderLimit: n.leaderLimit, size: n.size, books: n.snapshot(),
 		}
-		c.turn.index = absent
+		c.turn.index = heap.Absent
 		copies[n] = c
 		return c
 	}

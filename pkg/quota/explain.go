@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/heap"
 )
 
 // Precedence is why the first of two waiters goes before the second.
@@ -24,7 +26,7 @@ func (t *Tree) Explain(first, second types.UID) Precedence {
 	if a == nil || b == nil || a == b {
 		return Precedence{}
 	}
-	if a.index == absent { // it goes first as it was when it was its turn
+	if a.index == heap.Absent { // it goes first as it was when it was its turn
 		t.account(a.Queue, a.Demand, -1)
 		defer t.account(a.Queue, a.Demand, 1)
 	}

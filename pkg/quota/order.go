@@ -2,11 +2,11 @@ package quota
 
 import (
 	"cmp"
-	"container/heap"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"retinue.dev/retinue/pkg/heap"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -190,17 +190,17 @@ func (t *Tree) Push(w Waiter) *Group {
 	if g == nil {
 		l := leaf.line.users[k.user]
 		if l == nil {
-			l = &lane{user: k.user, index: absent}
+			l = &lane{user: k.user, index: heap.Absent}
 			leaf.line.users[k.user] = l
 		}
 		l.count++
-		g = &Group{key: k, leaf: leaf, lane: l, index: absent}
+		g = &Group{key: k, leaf: leaf, lane: l, index: heap.Absent}
 		t.groups[k] = g
 	}
-	added := &waiter{Waiter: w, group: g}
+	added := &waiter{Waiter: w, group: g, index: heap.Absent}
 	leaf.weigh(added)
 	t.waiters[w.ID] = added
-	heap.Push((*waiterHeap)(&g.waiters), added)
+	waitersInTurn.Put(&g.waiters, added)
 	leaf.line.waiting++
 	g.moved()
 	return g
@@ -217,11 +217,11 @@ func (t *Tree) Remove(id types.UID) {
 	leaf := g.leaf
 	delete(t.waiters, id)
 	leaf.line.waiting--
-	tried := w.index == absent
+	tried := w.index == heap.Absent
 	if tried {
 		g.trying--
 	} else {
-		heap.Remove((*waiterHeap)(&g.waiters), w.index)
+		waitersInTurn.Remove(&g.waiters, w)
 	}
 	if g.Gone() {
 		leaf.leave(g) // before its user is forgotten
@@ -239,11 +239,11 @@ func (t *Tree) Remove(id types.UID) {
 // Try supposes that a waiter starts: its queue is charged what it asks for until Return or Remove, and somebody else is next.
 func (t *Tree) Try(id types.UID) {
 	w := t.waiters[id]
-	if w == nil || w.index == absent {
+	if w == nil || w.index == heap.Absent {
 		return
 	}
 	t.settle()
-	heap.Remove((*waiterHeap)(&w.group.waiters), w.index)
+	waitersInTurn.Remove(&w.group.waiters, w)
 	w.group.trying++
 	w.group.moved()
 	w.suppose(1)
@@ -252,12 +252,12 @@ func (t *Tree) Try(id types.UID) {
 // Return ends a Try: the waiter waits where it did before.
 func (t *Tree) Return(id types.UID) {
 	w := t.waiters[id]
-	if w == nil || w.index != absent {
+	if w == nil || w.index != heap.Absent {
 		return
 	}
 	t.settle()
 	w.group.trying--
-	heap.Push((*waiterHeap)(&w.group.waiters), w)
+	waitersInTurn.Put(&w.group.waiters, w)
 	w.group.moved()
 	w.suppose(-1)
 }
@@ -276,7 +276,7 @@ func (w *waiter) suppose(sign int64) {
 // FitsIfTried is Fits for a waiter that may be being tried: then what is supposed of it does not stand in its own way.
 func (t *Tree) FitsIfTried(id types.UID, queue string, d Demand) Verdict {
 	w := t.waiters[id]
-	if w == nil || w.index != absent {
+	if w == nil || w.index != heap.Absent {
 		return t.Fits(queue, d)
 	}
 	return w.without(func() Verdict { return t.Fits(queue, d) })
@@ -405,15 +405,13 @@ func (n *node) blocks(reason Reason, d Demand) bool {
 
 // enter puts a group, or one whose first has changed, into its user's lane.
 func (n *node) enter(g *Group) {
-	put((*groupHeap)(&g.lane.groups), g, g.index)
+	groupsInTurn.Put(&g.lane.groups, g)
 	n.userMoved(g.key.user)
 }
 
 // leave takes a group out of its user's lane, if it is there.
 func (n *node) leave(g *Group) {
-	if g.index != absent {
-		heap.Remove((*groupHeap)(&g.lane.groups), g.index)
-	}
+	groupsInTurn.Remove(&g.lane.groups, g)
 	n.userMoved(g.key.user)
 }
 
@@ -422,9 +420,9 @@ func (n *node) userMoved(user string) {
 	if l := n.line.users[user]; l != nil {
 		n.measureUser(l)
 		if len(l.groups) > 0 {
-			put((*laneHeap)(&n.line.lanes), l, l.index)
-		} else if l.index != absent {
-			heap.Remove((*laneHeap)(&n.line.lanes), l.index)
+			lanesInTurn.Put(&n.line.lanes, l)
+		} else {
+			lanesInTurn.Remove(&n.line.lanes, l)
 		}
 	}
 	n.unevenIfMinimum()
@@ -446,7 +444,7 @@ func (t *Tree) even() {
 		for _, l := range n.line.lanes {
 			n.measureUser(l)
 		}
-		heap.Init((*laneHeap)(&n.line.lanes))
+		lanesInTurn.Init(n.line.lanes)
 		t.refresh(n)
 	}
 	t.uneven = t.uneven[:0]
@@ -491,15 +489,13 @@ func (t *Tree) refresh(leaf *node) {
 		if len(n.children) > 0 {
 			n.turn.first = n.firstOfChildren()
 		}
-		siblings := (*nodeHeap)(&n.parent.turn.children)
+		siblings := &n.parent.turn.children
 		if n.turn.first == nil {
-			if n.turn.index != absent {
-				heap.Remove(siblings, n.turn.index)
-			}
+			nodesInTurn.Remove(siblings, n)
 			continue
 		}
 		n.turn.key = n.keyFor(n.used, n.turn.first.Demand.Amount)
-		put(siblings, n, n.turn.index)
+		nodesInTurn.Put(siblings, n)
 	}
 	t.root.turn.first = t.root.firstOfChildren()
 }
@@ -525,19 +521,19 @@ func (t *Tree) reorder() {
 			for _, w := range g.waiters {
 				g.leaf.weigh(w)
 			}
-			heap.Init((*waiterHeap)(&g.waiters))
+			waitersInTurn.Init(g.waiters)
 		}
 	}
 	for j := len(t.all) - 1; j >= 0; j-- { // children before parents
 		n := t.all[j]
 		for _, l := range n.line.users {
 			n.measureUser(l)
-			heap.Init((*groupHeap)(&l.groups))
+			groupsInTurn.Init(l.groups)
 		}
-		heap.Init((*laneHeap)(&n.line.lanes))
+		lanesInTurn.Init(n.line.lanes)
 		n.turn.first = n.line.first()
 		if len(n.children) > 0 {
-			heap.Init((*nodeHeap)(&n.turn.children))
+			nodesInTurn.Init(n.turn.children)
 			n.turn.first = n.firstOfChildren()
 		}
 		if n.turn.first != nil {
@@ -545,6 +541,6 @@ func (t *Tree) reorder() {
 		}
 		t.free(n) // what leaders may hold has changed
 	}
-	heap.Init((*nodeHeap)(&t.root.turn.children))
+	nodesInTurn.Init(t.root.turn.children)
 	t.root.turn.first = t.root.firstOfChildren()
 }

@@ -1,8 +1,6 @@
 package quota
 
 import (
-	"container/heap"
-
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -42,7 +40,7 @@ func Succeed(former, t *Tree) {
 			for _, w := range g.waiters {
 				g.leaf.weigh(w)
 			}
-			heap.Init((*waiterHeap)(&g.waiters))
+			waitersInTurn.Init(g.waiters)
 		}
 		g.lane.share, g.lane.below = ratio{}, false // as far as the order asks for them, they are measured again
 	}

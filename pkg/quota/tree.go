@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"retinue.dev/retinue/pkg/heap"
 	"retinue.dev/retinue/pkg/resource"
 )
 
@@ -126,7 +127,7 @@ func New(specs []Spec) *Tree {
 
 func (t *Tree) add(parent *node, spec Spec) *node {
 	n := &node{Spec: spec, tree: t, parent: parent, pool: parent.pool, weight: 1, state: spec.State, books: books{users: map[string]account{}}}
-	n.turn.index = absent
+	n.turn.index = heap.Absent
 	n.line.users = map[string]*lane{}
 	if spec.Weight != nil {
 		n.weight = *spec.Weight

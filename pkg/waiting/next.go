@@ -67,7 +67,7 @@ func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*
 	if !r.stirred {
 		return nil, nil
 	}
-	for _, s := range r.shelves.short.upTo(free.CPU) {
+	for _, s := range upTo(r.shelves.short, free.CPU) {
 		r.look(s, now, free)
 	}
 	left := free

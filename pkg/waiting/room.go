@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/heap"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 )
@@ -216,7 +217,7 @@ func (r *Room) Drop(id types.UID) {
 func (r *Room) join(w *Waiter, key string) {
 	s := r.signatures[key]
 	if s == nil {
-		s = &signature{key: key, demand: w.Demand, pods: w.Pods, due: true, standing: standing{rung: absent}}
+		s = &signature{key: key, demand: w.Demand, pods: w.Pods, due: true, standing: standing{rung: heap.Absent}}
 		if s.rehearses = w.Request.Rehearsed; s.rehearses || w.Costly {
 			s.costlyIn = w.Turn.Gang.Namespace
 		}

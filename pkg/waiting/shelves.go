@@ -2,10 +2,10 @@ package waiting
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
 	"time"
 
+	"retinue.dev/retinue/pkg/heap"
 	"retinue.dev/retinue/pkg/quota"
 )
 
@@ -15,8 +15,9 @@ type shelf int
 // standing is the shelf of a signature, and when it is to be looked at there.
 type standing struct {
 	at shelf
-	// index on a shelf that has no order.
-	index int
+	// amount is by what the shelf is ordered if it is asleep or short, and index its place there, or on a shelf that has no order.
+	amount int64
+	index  int
 	// alarm is when it is to be looked at although nothing happens, and rung its place among alarms; absent means never.
 	alarm time.Time
 	rung  int
@@ -36,17 +37,29 @@ const (
 	later
 )
 
-// absent is the index of what is in no heap.
-const absent = -1
-
 // shelves are all signatures but those in turn.
 type shelves struct {
 	// asleep are those by the processors of their smallest pod, and short those by the processors of the whole demand: an event
 	// looks at those only which it may concern.
-	asleep, short row
+	asleep, short []*signature
 	later         []*signature
-	alarms        alarms
+	alarms        []*signature
 }
+
+var (
+	byAmount = heap.Order[*signature]{
+		Before: func(s, other *signature) bool {
+			return cmp.Or(cmp.Compare(s.amount, other.amount), cmp.Compare(s.key, other.key)) < 0
+		},
+		Place: func(s *signature) *int { return &s.index },
+	}
+	byAlarm = heap.Order[*signature]{
+		Before: func(s, other *signature) bool {
+			return cmp.Or(s.alarm.Compare(other.alarm), cmp.Compare(s.key, other.key)) < 0
+		},
+		Place: func(s *signature) *int { return &s.rung },
+	}
+)
 
 // put moves a signature to a shelf.
 func (s *shelves) put(moved *signature, to shelf) {
@@ -55,9 +68,9 @@ func (s *shelves) put(moved *signature, to shelf) {
 	}
 	switch moved.at {
 	case asleep:
-		s.asleep.remove(moved, smallest(moved))
+		byAmount.Remove(&s.asleep, moved)
 	case short:
-		s.short.remove(moved, moved.demand.CPU)
+		byAmount.Remove(&s.short, moved)
 	case later:
 		last := len(s.later) - 1
 		s.later[moved.index] = s.later[last]
@@ -65,11 +78,14 @@ func (s *shelves) put(moved *signature, to shelf) {
 		s.later[last] = nil
 		s.later = s.later[:last]
 	}
-	switch moved.at = to; to {
+	moved.at, moved.index = to, heap.Absent
+	switch to {
 	case asleep:
-		s.asleep.add(moved, smallest(moved))
+		moved.amount = smallest(moved)
+		byAmount.Put(&s.asleep, moved)
 	case short:
-		s.short.add(moved, moved.demand.CPU)
+		moved.amount = moved.demand.CPU
+		byAmount.Put(&s.short, moved)
 	case later:
 		moved.index = len(s.later)
 		s.later = append(s.later, moved)
@@ -94,21 +110,22 @@ func smallest(s *signature) int64 {
 // sleepers are those of which some pod asks for no more processors than that, or all.
 func (s *shelves) sleepers(cpu int64, all bool) []*signature {
 	if all {
-		return s.asleep.upTo(maxCPU)
+		return slices.Clone(s.asleep)
 	}
-	return s.asleep.upTo(cpu)
+	return upTo(s.asleep, cpu)
+}
+
+// upTo are those of at most an amount, of signatures that are ordered by it.
+func upTo(ordered []*signature, amount int64) []*signature {
+	return slices.Collect(heap.While(ordered, func(s *signature) bool { return s.amount <= amount }))
 }
 
 // set lets a signature be looked at when its time has come; the zero time means never.
 func (s *shelves) set(of *signature, at time.Time) {
-	switch of.alarm = at; {
-	case at.IsZero() && of.rung != absent:
-		heap.Remove(&s.alarms, of.rung)
-	case at.IsZero():
-	case of.rung == absent:
-		heap.Push(&s.alarms, of)
-	default:
-		heap.Fix(&s.alarms, of.rung)
+	if of.alarm = at; at.IsZero() {
+		byAlarm.Remove(&s.alarms, of)
+	} else {
+		byAlarm.Put(&s.alarms, of)
 	}
 }
 
@@ -118,66 +135,6 @@ func (s *shelves) ringing(now time.Time) *signature {
 		return nil
 	}
 	return s.alarms[0]
-}
-
-const maxCPU = 1<<63 - 1
-
-// row is signatures in the order of an amount.
-type row []placed
-
-type placed struct {
-	amount int64
-	*signature
-}
-
-func (p placed) compare(other placed) int {
-	return cmp.Or(cmp.Compare(p.amount, other.amount), cmp.Compare(p.key, other.key))
-}
-
-func (r *row) add(s *signature, amount int64) {
-	at, _ := slices.BinarySearchFunc(*r, placed{amount, s}, placed.compare)
-	*r = slices.Insert(*r, at, placed{amount, s})
-}
-
-func (r *row) remove(s *signature, amount int64) {
-	at, _ := slices.BinarySearchFunc(*r, placed{amount, s}, placed.compare)
-	*r = slices.Delete(*r, at, at+1)
-}
-
-// upTo are those of at most an amount.
-func (r row) upTo(amount int64) []*signature {
-	var up []*signature
-	for _, p := range r {
-		if p.amount > amount {
-			break
-		}
-		up = append(up, p.signature)
-	}
-	return up
-}
-
-// alarms is a heap.
-type alarms []*signature
-
-func (a alarms) Len() int { return len(a) }
-func (a alarms) Less(i, j int) bool {
-	return cmp.Or(a[i].alarm.Compare(a[j].alarm), cmp.Compare(a[i].key, a[j].key)) < 0
-}
-func (a alarms) Swap(i, j int) {
-	a[i], a[j] = a[j], a[i]
-	a[i].rung, a[j].rung = i, j
-}
-func (a *alarms) Push(x any) {
-	x.(*signature).rung = len(*a)
-	*a = append(*a, x.(*signature))
-}
-func (a *alarms) Pop() any {
-	end := len(*a) - 1
-	last := (*a)[end]
-	(*a)[end] = nil
-	*a = (*a)[:end]
-	last.rung = absent
-	return last
 }
 
 // list is groups that are passed over, in no order.

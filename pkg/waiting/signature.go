@@ -136,7 +136,7 @@ func (r *Room) Changed(kind Change, most resource.Vector) {
 		}
 	}
 	if kind == Nodes {
-		for _, s := range r.shelves.short.upTo(maxCPU) {
+		for _, s := range r.shelves.short {
 			if !s.lacksRoom() {
 				r.shelves.set(s, soon) // whatever is free
 			}
