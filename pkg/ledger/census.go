@@ -10,6 +10,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 // Standing is how one gang stands, for people and checks.
@@ -100,60 +101,83 @@ type PoolStanding struct {
 
 // Shares are what every queue, with all below it, would hold if everything could be divided at will.
 func (l *Ledger) Shares() map[string]resource.Vector {
-	l.mu.Lock()
-	specs, capacities, wanted := l.accounts.layout.Specs, slices.Clone(l.nodes.Capacities()), map[string]resource.Vector{}
-	for _, name := range l.accounts.queues.Names() {
-		usage, _ := l.accounts.queues.Usage(name)
-		wanted[name] = usage.Own
-	}
-	for w := range l.waiting.All() {
+	wanted := map[string]resource.Vector{}
+	at := l.standing(func(w *waiting.Waiter) {
 		wanted[w.Asks.Queue] = wanted[w.Asks.Queue].Add(w.Asks.Demand.Amount)
+	})
+	queues := at.queues.Tree()
+	for _, name := range queues.Names() {
+		usage, _ := queues.Usage(name)
+		wanted[name] = wanted[name].Add(usage.Own)
 	}
-	l.mu.Unlock()
+	ideal := quota.New(at.specs)
+	ideal.SetCapacity(at.capacities...)
+	return ideal.Shares(wanted)
+}
 
-	tree := quota.New(specs) // of its own: it takes milliseconds
-	tree.SetCapacity(capacities...)
-	return tree.Shares(wanted)
+// standing is how the queues stand at one moment. What follows from it takes milliseconds where there are many, and needs no lock.
+type standing struct {
+	queues *quota.Frozen
+	specs  []quota.Spec
+	// capacities of the pools; index as in quota.Pools.
+	capacities []resource.Vector
+	// pools are those that queues declare, and overlaps which of them select nodes that count elsewhere: queue -> its pool.
+	pools    map[string]*PoolStanding
+	overlaps []quota.Problem
+}
+
+// standing is how the queues stand now. Everybody who waits is counted.
+func (l *Ledger) standing(count func(*waiting.Waiter)) standing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.waiting.All() {
+		count(w)
+	}
+	pools, overlaps := l.poolsLocked()
+	return standing{quota.FreezeCharged(l.accounts.queues), l.accounts.layout.Specs, slices.Clone(l.nodes.Capacities()), pools, overlaps}
 }
 
 // Queues are all queues, by name, and what is wrong with what was said of them. The Unassigned one is among them.
 func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
-	standings, problems, waiters := l.standings()
-	for i := range standings { // without the lock: there may be many thousands
-		first := waiters[standings[i].Name]
+	waiters := map[string][]QueueWaiter{} // queue -> who waits in the queue itself
+	at := l.standing(func(w *waiting.Waiter) {
+		object := l.members.object(w.ID())
+		waiters[w.Asks.Queue] = append(waiters[w.Asks.Queue], QueueWaiter{Namespace: object.Namespace, Name: object.Name, Reason: l.waits.reason(w), asks: &w.Asks})
+	})
+	queues := at.queues.Tree()
+	reasons := reasonsBelow(queues, waiters)
+	var standings []QueueStanding
+	for _, name := range queues.Names() {
+		first := waiters[name]
 		slices.SortFunc(first, func(a, b QueueWaiter) int { return a.asks.Compare(b.asks) })
-		standings[i].First = first[:min(len(first), mostNamed)]
+		usage, _ := queues.Usage(name)
+		standings = append(standings, QueueStanding{Name: name, Usage: usage, Pool: at.pools[name], Reasons: reasons[name], First: first[:min(len(first), mostNamed)]})
 	}
-	return standings, problems
+	return standings, append(queues.Problems(), at.overlaps...)
 }
 
-// standings are all queues, and all who wait in each of them, in no order.
-func (l *Ledger) standings() (standings []QueueStanding, _ []quota.Problem, waiters map[string][]QueueWaiter) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	waiters = map[string][]QueueWaiter{}
-	reasons := map[string]map[gang.Reason]int{} // queue -> reason -> waiters
-	for w := range l.waiting.All() {
-		reason := l.waits.reason(w)
-		object := l.members.object(w.ID())
-		waiters[w.Asks.Queue] = append(waiters[w.Asks.Queue], QueueWaiter{Namespace: object.Namespace, Name: object.Name, Reason: reason, asks: &w.Asks})
-		for name := w.Asks.Queue; ; {
+// reasonsBelow counts why those wait who do in a queue and below it: queue -> reason -> waiters.
+func reasonsBelow(queues *quota.Tree, waiters map[string][]QueueWaiter) map[string]map[gang.Reason]int {
+	reasons := map[string]map[gang.Reason]int{}
+	for queue, own := range waiters {
+		counts := map[gang.Reason]int{}
+		for _, w := range own {
+			counts[w.Reason]++
+		}
+		for name := queue; ; {
 			if reasons[name] == nil {
 				reasons[name] = map[gang.Reason]int{}
 			}
-			reasons[name][reason]++
-			spec, _ := l.accounts.queues.Spec(name)
+			for reason, number := range counts {
+				reasons[name][reason] += number
+			}
+			spec, _ := queues.Spec(name)
 			if name = spec.Parent; name == "" {
 				break
 			}
 		}
 	}
-	pools, overlaps := l.poolsLocked()
-	for _, name := range l.accounts.queues.Names() {
-		usage, _ := l.accounts.queues.Usage(name)
-		standings = append(standings, QueueStanding{Name: name, Usage: usage, Pool: pools[name], Reasons: reasons[name]})
-	}
-	return standings, append(l.accounts.queues.Problems(), overlaps...), waiters
+	return reasons
 }
 
 // poolsLocked are the pools of the queues that declare them, and which of them select nodes that count elsewhere.

@@ -252,24 +252,31 @@ func (p *pod) leaves() bool { return p.preemptor != "" || p.Object.DeletionTimes
 // cluster is everything that plans depend on, as it is now.
 func (l *Ledger) cluster(now time.Time) *reclaim.Cluster {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.victims.holders.Refresh(refreshedAtOnce, l.victims.holder) // what has happened since
+	c, queues := l.reclaims.cluster(now)
+	l.mu.Unlock()
+	c.Queues = queues.Tree()
+	return c
+}
+
+// cluster is everything that plans depend on, of whose Queues a tree is yet to be made.
+func (rs *reclaims) cluster(now time.Time) (*reclaim.Cluster, *quota.Frozen) {
+	rs.victims.holders.Refresh(refreshedAtOnce, rs.victims.holder) // what has happened since
 	c := &reclaim.Cluster{
-		Now: now, View: l.nodes.View(l.waiting.Epoch()), Queues: l.accounts.queues.Snapshot(), Namespaces: l.accounts.layout.Namespaces, Holders: l.victims.holders.Holders(),
-		Budgets: maps.Clone(l.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(l.victims.leaving, l.collections.list),
-		Taken: map[string]resource.Vector{}, Lowest: l.reclaims.lowest(), Collections: l.reclaims.overtakable(),
+		Now: now, View: rs.nodes.View(rs.waiting.Epoch()), Namespaces: rs.accounts.layout.Namespaces, Holders: rs.victims.holders.Holders(),
+		Budgets: maps.Clone(rs.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(rs.victims.leaving, rs.collections.list),
+		Taken: map[string]resource.Vector{}, Lowest: rs.lowest(), Collections: rs.overtakable(),
 	}
-	for _, p := range l.victims.leaving {
+	for _, p := range rs.victims.leaving {
 		if p.goes(now) {
 			c.Leaving[p.placed] = c.Leaving[p.placed].Add(p.Requests)
 		}
 	}
-	for _, other := range l.collections.list {
+	for _, other := range rs.collections.list {
 		if r := other.preemption; r != nil {
 			c.Taken[r.queue] = c.Taken[r.queue].Add(r.taken)
 		}
 	}
-	return c
+	return c, quota.Freeze(rs.accounts.queues)
 }
 
 // lowest is the lowest priority of what may be taken back or over.

@@ -92,27 +92,68 @@ func (t *Tree) Simulate(changes []Change) (undo func()) {
 	return func() { suppose(-1) }
 }
 
-// Snapshot is what the queues are, hold and may at this moment, without anybody who waits, for whoever has to think longer
-// than the tree can wait. Neither reaches the other.
-func (t *Tree) Snapshot() *Tree {
+// Frozen is what queues are, hold and may at one moment. Making it takes little time; making a Tree of it takes more, and does not
+// need what it was made of to stay as it is.
+type Frozen struct {
+	of *Tree
+	// root and all are what changes of every node; index as in the tree.
+	root          frozen
+	all           []frozen
+	pools         []Pool
+	known         bool
+	overcommitted []Problem
+}
+
+// frozen is what changes of a node.
+type frozen struct {
+	guaranteed, leaderLimit, size Amounts
+	books                         books
+	waiting                       int
+}
+
+func (n *node) freeze() frozen {
+	return frozen{n.guaranteed, n.leaderLimit, n.size, n.snapshot(), n.line.waiting}
+}
+
+// Freeze remembers the present moment of a tree.
+func Freeze(t *Tree) *Frozen {
 	t.settle()
+	f := &Frozen{of: t, root: t.root.freeze(), all: make([]frozen, len(t.all)), pools: slices.Clone(t.pools), known: t.known, overcommitted: t.overcommitted}
+	for i, n := range t.all {
+		f.all[i] = n.freeze()
+	}
+	return f
+}
+
+// FreezeCharged is Freeze without what is only supposed.
+func FreezeCharged(t *Tree) *Frozen {
+	t.settle()
+	suppose(t, -1)
+	defer suppose(t, 1)
+	return Freeze(t)
+}
+
+// Tree is a tree of that moment, and knows of those who wait only how many they are. Neither it nor the one that it is of reaches
+// the other, and that one may change meanwhile: of its nodes only what never changes is read.
+func (f *Frozen) Tree() *Tree {
+	t := f.of
 	s := &Tree{
 		leaves: make(map[string]*node, len(t.leaves)), queues: make(map[string]*node, len(t.queues)), all: make([]*node, 0, len(t.all)),
-		specs: t.specs, problems: t.problems, pools: slices.Clone(t.pools), known: t.known, overcommitted: t.overcommitted,
+		specs: t.specs, problems: t.problems, pools: f.pools, known: f.known, overcommitted: f.overcommitted,
 	}
 	copies := make(map[*node]*node, len(t.all)+1)
-	take := func(n *node) *node {
+	take := func(n *node, at *frozen) *node {
 		c := &node{
-			Spec: n.Spec, tree: s, parent: copies[n.parent], pool: n.pool, weight: n.weight, state: n.state, wanted: n.wanted, guaranteed: n.guaranteed,
-			leaderLimit: n.leaderLimit, size: n.size, books: n.snapshot(),
+			Spec: n.Spec, tree: s, parent: copies[n.parent], pool: n.pool, weight: n.weight, state: n.state, wanted: n.wanted,
+			guaranteed: at.guaranteed, leaderLimit: at.leaderLimit, size: at.size, books: at.books,
 		}
-		c.turn.index = heap.Absent
+		c.turn.index, c.line.waiting = heap.Absent, at.waiting
 		copies[n] = c
 		return c
 	}
-	s.root = take(t.root)
-	for _, n := range t.all {
-		c := take(n)
+	s.root = take(t.root, &f.root)
+	for i, n := range t.all {
+		c := take(n, &f.all[i])
 		c.path = append([]*node{c}, c.parent.path...)
 		c.parent.children = append(c.parent.children, c)
 		s.all = append(s.all, c)

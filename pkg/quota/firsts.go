@@ -20,7 +20,7 @@ func (f *First) compare(other *First) int {
 	return cmp.Or(f.compareRank(&other.Waiter), compareBool(other.below, f.below), f.share.compare(other.share), a.compareAge(&b))
 }
 
-// InTurn goes through Firsts of a tree, or of one that it is a Snapshot of: always to the first of the queue that would be
+// InTurn goes through Firsts of a tree, or of one that it is a Frozen of: always to the first of the queue that would be
 // next. Between queues the order is that of what their firsts ask for, which is not transitive: of three, each may go before the
 // next and the last before the first. Taking the queues by name makes it the same every time all the same.
 func InTurn(t *Tree, firsts []First) iter.Seq[Waiter] {

@@ -17,7 +17,7 @@ import (
 type Cluster struct {
 	Now  time.Time
 	View *inventory.View
-	// Queues are a Snapshot.
+	// Queues are a tree of their own.
 	Queues *quota.Tree
 	// Namespaces tells which queue a namespace belongs to: namespace -> queue.
 	Namespaces map[string]string
