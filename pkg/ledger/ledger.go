@@ -78,6 +78,9 @@ func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 
 // apply lets one event happen; due means that somebody waits by it who does not wait for a tick to have something taken back.
 func (l *Ledger) apply(now time.Time, event Event) (effects []Effect, due bool, err error) {
+	if seen, changes := event.(QueuesSeen); changes {
+		event = arrangement{seen, quota.New(seen.Queues.Specs)} // takes milliseconds, and nothing of the ledger
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outcome.now = now
@@ -115,8 +118,8 @@ func (l *Ledger) applyLocked(event Event) error {
 	case GroupGone:
 		delete(l.upfronts.groups, e.Key)
 		l.upfronts.muster(e.Key)
-	case QueuesSeen:
-		l.arrangeLocked(e.Queues)
+	case arrangement:
+		l.arrangeLocked(e.Queues, e.tree)
 	case BudgetSeen:
 		l.victims.forgetBudget(e.Budget.Namespace, e.Budget.Name)
 		l.victims.budgets[e.Budget.Namespace] = append(l.victims.budgets[e.Budget.Namespace], e.Budget)
@@ -250,15 +253,20 @@ func (l *Ledger) loseNodeLocked(name string) {
 	l.waiting.Changed(waiting.Sums, resource.Vector{}) // without an overbooked node more may be free in all
 }
 
-// arrangeLocked takes new queues. Nothing that runs ends by it: it is charged to the queues it belongs to now, which may
+// arrangement is QueuesSeen, with the tree of those queues.
+type arrangement struct {
+	QueuesSeen
+	tree *quota.Tree
+}
+
+// arrangeLocked takes new queues, and their tree. Nothing that runs ends by it: it is charged to the queues it belongs to now, which may
 // then hold more than they may.
-func (l *Ledger) arrangeLocked(layout Queues) {
+func (l *Ledger) arrangeLocked(layout Queues, queues *quota.Tree) {
 	for _, c := range l.collections.list {
 		if c.preemption != nil {
 			l.accounts.queues.Retract(c.preemption.queue, c.preemption.demand)
 		}
 	}
-	queues := quota.New(layout.Specs)
 	recharge := l.accounts.arrange(layout, queues)
 	l.waiting.Arrange(queues, func(w *waiting.Waiter) string { return l.accounts.queueOf(w.Turn.Gang.Namespace) })
 	l.accounts.queues = queues

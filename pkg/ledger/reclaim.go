@@ -34,6 +34,8 @@ const (
 	longestGrace = 10 * time.Minute
 	// refreshedAtOnce bounds how many pods and slots are listed anew while the lock is held.
 	refreshedAtOnce = 500
+	// groupsAtOnce bounds of how many groups the first is looked for while the lock is held: some microseconds each.
+	groupsAtOnce = 200
 	// victimsPerTick bounds how many are looked through in one tick, for all plans together.
 	victimsPerTick = 1 << 18
 )
@@ -101,26 +103,32 @@ func (l *Ledger) Look(now time.Time) []Effect { return l.reclaim(now, plansPerTi
 // it may not. Who has to go is a long answer, so it is found without the lock, and checked when it is carried out. At most so many
 // plans are made.
 func (l *Ledger) reclaim(now time.Time, most int) []Effect {
-	candidates, effects := l.beginReclaim(now)
+	groups, effects := l.beginReclaim(now)
+	if len(groups) == 0 {
+		return effects
+	}
+	var candidates []candidate
+	for some := range slices.Chunk(groups, groupsAtOnce) {
+		candidates = append(candidates, l.candidates(some)...)
+	}
 	if len(candidates) > 0 {
 		effects = append(effects, l.reclaimFor(now, candidates, most)...)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.victims.busy = false
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.victims.busy = false
 	return effects
 }
 
-// beginReclaim ends what comes to nothing, and names those for whom somebody may have to leave. If there are any, nobody else
-// reclaims until all are planned for.
-func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
+// beginReclaim ends what comes to nothing, and names all groups of those who wait if somebody may have to leave for one of them. Then
+// nobody else reclaims until all are planned for.
+func (l *Ledger) beginReclaim(now time.Time) (groups []*quota.Group, effects []Effect) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outcome.now = now
 	if !l.members.synced || l.victims.busy {
 		return nil, nil
 	}
-	var effects []Effect
 	for _, c := range slices.Clone(l.collections.list) {
 		if c.preemption != nil && !l.waits.ready(c) && !c.preemption.comes() {
 			// Others have gone for it: what is free elsewhere by now is its own before it is for whoever is tried next.
@@ -135,17 +143,23 @@ func (l *Ledger) beginReclaim(now time.Time) ([]candidate, []Effect) {
 			effects = append(effects, l.settleLocked()...)
 		}
 	}
-	var candidates []candidate
-	lowest := l.reclaims.lowest()
-	if len(l.victims.reclaims) > 0 || l.waiting.Highest() > lowest { // else nobody may take anything back, however many wait
-		firsts := l.accounts.queues.Firsts(func(asks quota.Waiter) bool { return l.reclaims.may(asks, lowest) })
-		candidates = make([]candidate, 0, len(firsts))
-		for _, first := range firsts {
-			candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.Of(first.ID), l.collections.of(first.ID))})
-		}
+	if len(l.victims.reclaims) > 0 || l.waiting.Highest() > l.reclaims.lowest() { // else nobody may take anything back, however many wait
+		groups = quota.Groups(l.accounts.queues)
 	}
-	l.victims.busy = len(candidates) > 0
-	return candidates, effects
+	l.victims.busy = len(groups) > 0
+	return groups, effects
+}
+
+// candidates are the first of some groups, of those for whom somebody may have to leave. By the time that it is planned for one, it may
+// not wait any more.
+func (l *Ledger) candidates(groups []*quota.Group) (candidates []candidate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lowest := l.reclaims.lowest()
+	for first := range l.accounts.queues.Firsts(groups, func(asks quota.Waiter) bool { return l.reclaims.may(asks, lowest) }) {
+		candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.Of(first.ID), l.collections.of(first.ID))})
+	}
+	return candidates
 }
 
 // reclaimFor plans for candidates in turn, without the lock.

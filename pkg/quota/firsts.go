@@ -5,6 +5,8 @@ import (
 	"iter"
 	"maps"
 	"slices"
+
+	"retinue.dev/retinue/pkg/heap"
 )
 
 // First is the first of its queue, user and signature, with what its turn depends on at that moment.
@@ -12,6 +14,34 @@ type First struct {
 	Waiter
 	held, share ratio // of the application, and of the user
 	below       bool  // the user holds less than the queue's minimum for each
+}
+
+// Groups are all groups, in no order.
+func Groups(t *Tree) []*Group { return slices.Collect(maps.Values(t.groups)) }
+
+// Firsts are the first of every one of some groups, parked ones included, of those that somebody asks for. A group that is Gone has
+// none. With all groups it takes as long as there are, so whoever keeps others waiting asks for some after the other.
+func (t *Tree) Firsts(groups []*Group, wanted func(Waiter) bool) iter.Seq[First] {
+	return func(yield func(First) bool) {
+		t.settle()
+		t.even()
+		for _, g := range groups {
+			if first := g.firstOf(wanted); first != nil && !yield(First{Waiter: first.Waiter, held: first.held, share: g.lane.share, below: g.lane.below}) {
+				return
+			}
+		}
+	}
+}
+
+// firstOf is the first of those in a group that somebody asks for; nil if there is none. As a rule it looks at few others.
+func (g *Group) firstOf(wanted func(Waiter) bool) (first *waiter) {
+	earlier := func(w *waiter) bool { return first == nil || w.before(first) }
+	for w := range heap.While(g.waiters, earlier) {
+		if wanted(w.Waiter) {
+			first = w
+		}
+	}
+	return first
 }
 
 // compare puts the Firsts of one queue in turn. That is a total order.

@@ -342,29 +342,6 @@ func (t *Tree) Next() (Waiter, bool) {
 	return Waiter{}, false
 }
 
-// Firsts are the first of every queue, user and signature, parked ones included, of those that somebody asks for, in no
-// order.
-func (t *Tree) Firsts(wanted func(Waiter) bool) []First {
-	t.settle()
-	t.even()
-	firsts := make([]First, 0, len(t.groups))
-	for _, g := range t.groups {
-		var first *waiter
-		for _, w := range g.waiters { // a heap: as a rule the first is the one
-			if wanted(w.Waiter) && (first == nil || w.before(first)) {
-				first = w
-			}
-			if first == g.waiters[0] {
-				break
-			}
-		}
-		if first != nil {
-			firsts = append(firsts, First{Waiter: first.Waiter, held: first.held, share: g.lane.share, below: g.lane.below})
-		}
-	}
-	return firsts
-}
-
 // Released are the queues that have released something, or whose limits may have changed, since it was asked last.
 func (t *Tree) Released() []string {
 	t.settle()
