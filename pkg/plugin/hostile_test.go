@@ -16,15 +16,6 @@ import (
 	"retinue.dev/retinue/test/property"
 )
 
-// resourcesText is a list of so many resources as JSON.
-func resourcesText(n int, quantity string) string {
-	var members []string
-	for i := range n {
-		members = append(members, fmt.Sprintf(`"a.b/r%d":%q`, i, quantity))
-	}
-	return "{" + strings.Join(members, ",") + "}"
-}
-
 // TestNoReservationTextUsesMuchMemory.
 //
 // Seen failing when the text was decoded at once: 8 MB of roles of nothing, 40 KB once compressed, allocated 900 MB.
@@ -44,7 +35,7 @@ func TestNoReservationTextUsesMuchMemory(t *testing.T) {
 		"very many roles":                 {packed(`{"roles":[` + strings.Repeat("{},", 1_300_000) + `{}]}`), "a list of more than 16"},
 		"one role of very many labels":    {packed(`{"roles":[{"selector":{` + strings.Repeat(`"a":"b",`, 20_000) + `"c":"d"}}]}`), "a role of "},
 		"an exponent that takes for ever": {`{"roles":[{"requests":{"cpu":"1e-2147483647"}}]}`, `requests[cpu]="1e-2147483647"`},
-		"many resources":                  {`{"roles":[{"name":"a","count":1,"requests":` + resourcesText(33, "1") + `}]}`, "roles[0]: 33 different resources, more than 32"},
+		"many resources":                  {`{"roles":[{"name":"a","count":1,"requests":` + property.Resources(33, "1") + `}]}`, "roles[0]: 33 different resources, more than 32"},
 		"very many slots of nothing":      {packed(`{"roles":[` + role + `],"slots":[` + strings.Repeat("{},", 1_000_000) + `{}]}`), "a list of more than 100000"},
 		"very many slots of one node":     {packed(`{"roles":[` + role + `],"slots":[` + strings.Repeat(`{"count":1},`, 99_999) + `{"count":1}]}`), ""},
 		"what nobody knows":               {packed(`{"more":"` + strings.Repeat("x", maxReservationText-20) + `"}`), ""},

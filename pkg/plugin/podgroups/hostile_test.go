@@ -2,7 +2,6 @@ package podgroups
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -14,22 +13,6 @@ import (
 	"retinue.dev/retinue/test/property"
 )
 
-// manifest is an object that a CustomResourceDefinition defines, as the API server keeps it.
-func manifest(t testing.TB, text string) *unstructured.Unstructured {
-	object := &unstructured.Unstructured{}
-	require.NoError(t, json.Unmarshal([]byte(text), &object.Object))
-	return object
-}
-
-// resourcesText is a list of so many resources as JSON.
-func resourcesText(n int, quantity string) string {
-	var members []string
-	for i := range n {
-		members = append(members, fmt.Sprintf(`"a.b/r%d":%q`, i, quantity))
-	}
-	return "{" + strings.Join(members, ",") + "}"
-}
-
 // TestAPodGroupThatCannotBeReadIsTold.
 //
 // Seen failing before quantities were checked: the first never ended.
@@ -40,14 +23,14 @@ func TestAPodGroupThatCannotBeReadIsTold(t *testing.T) {
 		"the same in other letters": {`{"minMember":1,"MinResources":{"cpu":"1E2147483647"}}`, `spec.MinResources[cpu]="1E2147483647"`},
 		"in a field of its status":  {`{"minMember":1,"minResources":{"cpu":1e99}}`, `spec.minResources[cpu]="1e+99"`},
 		"digits without end":        {`{"minMember":1,"minResources":{"cpu":"` + strings.Repeat("1", 1<<20) + `"}}`, `spec.minResources[cpu]="1111`},
-		"33 resources":              {`{"minMember":1,"minResources":` + resourcesText(33, "1") + `}`, "spec.minResources=(33 names): want at most 32"},
-		"very many resources":       {`{"minMember":1,"minResources":` + resourcesText(50_000, "1") + `}`, "spec.minResources=(50000 names): want at most 32"},
+		"33 resources":              {`{"minMember":1,"minResources":` + property.Resources(33, "1") + `}`, "spec.minResources=(33 names): want at most 32"},
+		"very many resources":       {`{"minMember":1,"minResources":` + property.Resources(50_000, "1") + `}`, "spec.minResources=(50000 names): want at most 32"},
 		"more pods than any":        {`{"minMember":100001}`, "spec.minMember=100001: want 1 to 100000"},
 		"a text that is very long":  {`{"minMember":"` + strings.Repeat("x", 1<<20) + `"}`, "PodGroup ns/g: "},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			object := manifest(t, `{"metadata":{"namespace":"ns","name":"g"},"spec":`+test.spec+`}`)
+			object := &unstructured.Unstructured{Object: property.Manifest(t, `{"metadata":{"namespace":"ns","name":"g"},"spec":`+test.spec+`}`)}
 			var group ledger.Group
 			property.Within(t, func() { group = read(object) })
 			assert.Contains(t, group.Problem, test.want)
@@ -55,7 +38,7 @@ func TestAPodGroupThatCannotBeReadIsTold(t *testing.T) {
 			assert.NotContains(t, group.Problem, "\n")
 		})
 	}
-	assert.Empty(t, read(manifest(t, `{"metadata":{"namespace":"ns","name":"g"},"spec":{"minMember":1,"minResources":{"cpu":4,"memory":"1e3"}}}`)).Problem)
+	assert.Empty(t, read(&unstructured.Unstructured{Object: property.Manifest(t, `{"metadata":{"namespace":"ns","name":"g"},"spec":{"minMember":1,"minResources":{"cpu":4,"memory":"1e3"}}}`)}).Problem)
 }
 
 // FuzzPodGroup: whatever a PodGroup holds, it is read within bounds, or told in one line.

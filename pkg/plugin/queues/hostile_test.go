@@ -2,8 +2,6 @@ package queues
 
 import (
 	"encoding/json"
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -13,31 +11,15 @@ import (
 	"retinue.dev/retinue/test/property"
 )
 
-// manifest is an object that a CustomResourceDefinition defines, as the API server keeps it.
-func manifest(t testing.TB, text string) *unstructured.Unstructured {
-	object := &unstructured.Unstructured{}
-	require.NoError(t, json.Unmarshal([]byte(text), &object.Object))
-	return object
-}
-
-// resourcesText is a list of so many resources as JSON.
-func resourcesText(n int, quantity string) string {
-	var members []string
-	for i := range n {
-		members = append(members, fmt.Sprintf(`"a.b/r%d":%q`, i, quantity))
-	}
-	return "{" + strings.Join(members, ",") + "}"
-}
-
 // TestAQuotaThatCannotBeReadDoesNotCount.
 //
 // Seen failing before quantities were checked: the first two never ended.
 func TestAQuotaThatCannotBeReadDoesNotCount(t *testing.T) {
 	elastic := func(spec string) *unstructured.Unstructured {
-		return manifest(t, `{"metadata":{"namespace":"ns","name":"q"},"spec":`+spec+`}`)
+		return &unstructured.Unstructured{Object: property.Manifest(t, `{"metadata":{"namespace":"ns","name":"q"},"spec":`+spec+`}`)}
 	}
 	queue := func(spec string) *unstructured.Unstructured {
-		return manifest(t, `{"metadata":{"name":"q"},"spec":`+spec+`}`)
+		return &unstructured.Unstructured{Object: property.Manifest(t, `{"metadata":{"name":"q"},"spec":`+spec+`}`)}
 	}
 	tests := map[string]struct {
 		queues, elastic []*unstructured.Unstructured
@@ -45,7 +27,7 @@ func TestAQuotaThatCannotBeReadDoesNotCount(t *testing.T) {
 	}{
 		"a min that takes for ever":         {nil, []*unstructured.Unstructured{elastic(`{"min":{"cpu":"1e-2147483647"}}`)}, `spec.min[cpu]="1e-2147483647"`},
 		"a guarantee that takes for ever":   {[]*unstructured.Unstructured{queue(`{"guaranteed":{"cpu":"1e-2147483647"}}`)}, nil, `spec.guaranteed[cpu]="1e-2147483647"`},
-		"an ElasticQuota of many resources": {nil, []*unstructured.Unstructured{elastic(`{"min":` + resourcesText(65, "1") + `}`)}, "name 65 resources, more than 64"},
+		"an ElasticQuota of many resources": {nil, []*unstructured.Unstructured{elastic(`{"min":` + property.Resources(65, "1") + `}`)}, "name 65 resources, more than 64"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
