@@ -81,14 +81,14 @@ func (l *Ledger) apply(now time.Time, event Event) (effects []Effect, due bool, 
 	if seen, changes := event.(QueuesSeen); changes {
 		event = arrangement{seen, quota.New(seen.Queues.Specs)} // takes milliseconds, and nothing of the ledger
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
-	err = l.applyLocked(event)
-	if refused, fails := event.(Refused); fails {
-		due = l.reclaims.due(refused.UID)
-	}
-	return l.settleLocked(), due, err
+	effects = l.hold(now, func() {
+		err = l.applyLocked(event)
+		if refused, fails := event.(Refused); fails {
+			due = l.reclaims.due(refused.UID)
+		}
+		l.settleLocked()
+	})
+	return effects, due, err
 }
 
 // View returns the nodes as they are now.
@@ -192,7 +192,7 @@ func sorted(pods map[types.UID]*pod) []*pod {
 
 // settleLocked ends an event: slots leave nodes that cannot keep them, room that came back goes to slots without a home
 // first and then opens a new epoch, and the next waiter gets its try.
-func (l *Ledger) settleLocked() []Effect {
+func (l *Ledger) settleLocked() {
 	l.accounts.queues.SetCapacity(l.nodes.Capacities()...)
 	if l.members.synced {
 		l.collections.check()
@@ -213,13 +213,12 @@ func (l *Ledger) settleLocked() []Effect {
 		case gained || still:
 			l.waiting.Changed(waiting.Freed, most.Max(left))
 		}
-		l.waits.callNext("")
+		if !l.waiting.Busy() { // else enough was done while the lock is held
+			l.waits.callNext("")
+		}
 	}
 	l.nodes.Settle()
 	clear(l.slots.unsettled)
-	effects := l.outcome.effects
-	l.outcome.effects = nil
-	return effects
 }
 
 // callLocked sends workers that wait through the Gate again when their own gang has slots that the event has opened:

@@ -205,7 +205,7 @@ func (ws *waits) sweepTells() {
 }
 
 // callNext lets those through the Gate whose turn it is: first those for whom everything has been collected. One that is at
-// the Gate need not be called.
+// the Gate need not be called. When the Room is Busy then, there is more to be done.
 func (ws *waits) callNext(atGate types.UID) {
 	if !ws.members.synced {
 		return
@@ -222,7 +222,7 @@ func (ws *waits) callNext(atGate types.UID) {
 		}
 	}
 	for {
-		next, kept := ws.waiting.Next(ws.outcome.now, ws.nodes.Total())
+		next, kept := ws.waiting.NextSoon(ws.outcome.now, ws.nodes.Total())
 		for _, w := range kept {
 			ws.tell(w, ws.verdict(w))
 		}

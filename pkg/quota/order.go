@@ -327,7 +327,9 @@ func (g *Group) moved() {
 	} else {
 		g.leaf.enter(g)
 	}
-	g.leaf.tree.refresh(g.leaf)
+	if g.leaf.line.first() != g.leaf.turn.first { // else the queue's turn is what it was
+		g.leaf.tree.refresh(g.leaf)
+	}
 }
 
 // Next is who should start before all others that are not parked. Whether it fits its queue is for Fits to say, and whether
