@@ -210,17 +210,10 @@ func (n *Nodes) count(node *Node, sign int) {
 		return
 	}
 	free := node.Free.Max(resource.Vector{})
-	n.total = signed(n.total, free, sign)
+	n.total = resource.Signed(n.total, free, sign)
 	if takesPods(node.Object) {
 		n.pools.count(node, free, sign)
 	}
-}
-
-func signed(sum, amount resource.Vector, sign int) resource.Vector {
-	if sign < 0 {
-		return sum.Sub(amount)
-	}
-	return sum.Add(amount)
 }
 
 // leaving are the taints by which autoscalers say that they are about to delete a node.

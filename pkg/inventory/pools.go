@@ -57,7 +57,7 @@ func (p *pools) count(node *Node, free resource.Vector, sign int) {
 		p.capacities, p.idle, p.shared = slices.Clone(p.capacities), slices.Clone(p.idle), false
 	}
 	in := node.Pool
-	p.capacities[in], p.idle[in] = signed(p.capacities[in], node.Allocatable, sign), signed(p.idle[in], free, sign)
+	p.capacities[in], p.idle[in] = resource.Signed(p.capacities[in], node.Allocatable, sign), resource.Signed(p.idle[in], free, sign)
 	p.nodes[in] += sign
 	for others := node.selected &^ (1 << in); others != 0; others &= others - 1 {
 		p.elsewhere[bits.TrailingZeros64(others)][in] += sign

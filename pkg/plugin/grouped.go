@@ -191,10 +191,6 @@ func (p *Plugin) PodGroupPostFilter(_ context.Context, state fwk.PodGroupCycleSt
 		refused.Verdict = gang.Verdict{Reason: gang.Constraints, Message: "kube-scheduler finds nodes for fewer pods of the gang than start together"}
 		refused.Rehearsed, refused.Behind = true, true
 	}
-	effects, err := p.ledger.Apply(p.clock.Now(), refused)
-	if err != nil {
-		p.logger.Error(err, "Failed attempt not noted", "pod", d.pod) // no Refused ends so
-	}
-	p.effects.add(effects)
+	p.tell(refused)
 	return nil, fwk.NewStatus(fwk.Unschedulable, refused.Verdict.Say(p.names()))
 }

@@ -33,13 +33,13 @@ func (b *books) account(d Demand, sign int64) {
 		b.users, b.shared = maps.Clone(b.users), false
 	}
 	a := b.users[d.User]
-	a.used, a.gangs = signed(a.used, d.Amount, sign), a.gangs+sign*d.Gangs
+	a.used, a.gangs = resource.Signed(a.used, d.Amount, sign), a.gangs+sign*d.Gangs
 	if a.gangs == 0 && a.used.IsZero() {
 		delete(b.users, d.User)
 	} else {
 		b.users[d.User] = a
 	}
-	b.used, b.leaders, b.gangs = signed(b.used, d.Amount, sign), signed(b.leaders, d.Leader, sign), b.gangs+sign*d.Gangs
+	b.used, b.leaders, b.gangs = resource.Signed(b.used, d.Amount, sign), resource.Signed(b.leaders, d.Leader, sign), b.gangs+sign*d.Gangs
 	if !d.Leader.IsZero() {
 		b.leading += sign * d.Gangs
 	}
@@ -47,14 +47,7 @@ func (b *books) account(d Demand, sign int64) {
 
 // promise adds a demand to what is promised, or takes it off if sign is −1.
 func (b *books) promise(d Demand, sign int64) {
-	b.promised, b.gangsPromised = signed(b.promised, d.Amount, sign), b.gangsPromised+sign*d.Gangs
-}
-
-func signed(sum, amount resource.Vector, sign int64) resource.Vector {
-	if sign > 0 {
-		return sum.Add(amount)
-	}
-	return sum.Sub(amount)
+	b.promised, b.gangsPromised = resource.Signed(b.promised, d.Amount, sign), b.gangsPromised+sign*d.Gangs
 }
 
 // snapshot is a copy that nobody who changes these books changes.

@@ -117,6 +117,14 @@ func (v Vector) Sub(w Vector) Vector {
 	}
 }
 
+// Signed adds an amount to a sum, or takes it off if sign is −1; else it is 1.
+func Signed[S int | int64](sum, amount Vector, sign S) Vector {
+	if sign < 0 {
+		return sum.Sub(amount)
+	}
+	return sum.Add(amount)
+}
+
 // Scale returns n × v. n is a number of pods. Absurd amounts stop at 1<<62.
 func (v Vector) Scale(n int) Vector {
 	k := int64(n)

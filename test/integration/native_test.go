@@ -17,10 +17,9 @@ import (
 	"retinue.dev/retinue/test/sparksim/chronicle"
 )
 
-// TestExecutorsMayBeOfAGroupOfKubernetesOwnAsWell: executors of a driver are also the members of a native PodGroup, to which the driver
-// does not belong. The slots are Retinue's and the barrier is the in-tree plugin's: whatever minCount says, the executors start all or
-// not at all.
-func TestExecutorsMayBeOfAGroupOfKubernetesOwnAsWell(t *testing.T) {
+// newNativeStage is a stage of two nodes of 4 CPUs on a cluster of its own that knows native PodGroups.
+func newNativeStage(t *testing.T) *stage {
+	t.Helper()
 	needsCluster(t)
 	const gates = "--feature-gates=GenericWorkload=true"
 	c := cluster.ForTest(t, cluster.Config{ExtraArgs: map[cluster.Component][]string{
@@ -28,7 +27,14 @@ func TestExecutorsMayBeOfAGroupOfKubernetesOwnAsWell(t *testing.T) {
 		cluster.ControllerManager: {gates},
 		cluster.Scheduler:         {gates},
 	}})
-	s := newStageOn(t, c, 2, 4)
+	return newStageOn(t, c, 2, 4)
+}
+
+// TestExecutorsMayBeOfAGroupOfKubernetesOwnAsWell: executors of a driver are also the members of a native PodGroup, to which the driver
+// does not belong. The slots are Retinue's and the barrier is the in-tree plugin's: whatever minCount says, the executors start all or
+// not at all.
+func TestExecutorsMayBeOfAGroupOfKubernetesOwnAsWell(t *testing.T) {
+	s := newNativeStage(t)
 	// A group that comes after its pods lets them into the queue one by one, and the in-tree plugin may try it with the first alone, in vain.
 	s.halves = []string{"late"}
 	group := func(name string, minCount int32) {
@@ -101,14 +107,7 @@ func TestExecutorsMayBeOfAGroupOfKubernetesOwnAsWell(t *testing.T) {
 // TestKubernetesOwnPodGroupsAreGangsOfTheLedger: they take back what lower priorities hold, go whole if their disruptionMode says so, and
 // wait for their queue all together.
 func TestKubernetesOwnPodGroupsAreGangsOfTheLedger(t *testing.T) {
-	needsCluster(t)
-	const gates = "--feature-gates=GenericWorkload=true"
-	c := cluster.ForTest(t, cluster.Config{ExtraArgs: map[cluster.Component][]string{
-		cluster.APIServer:         {gates, "--runtime-config=" + schedulingv1beta1.SchemeGroupVersion.String() + "=true"},
-		cluster.ControllerManager: {gates},
-		cluster.Scheduler:         {gates},
-	}})
-	s := newStageOn(t, c, 2, 4)
+	s := newNativeStage(t)
 	s.priority("urgent", 1000)
 	group := func(name, priority string, minCount int32, cpu int, mode *schedulingv1beta1.DisruptionMode) {
 		_, err := s.client.SchedulingV1beta1().PodGroups(metav1.NamespaceDefault).Create(t.Context(), &schedulingv1beta1.PodGroup{

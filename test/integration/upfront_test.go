@@ -219,14 +219,7 @@ func TestWhatReplacesAPodOfAGangThatHasRunStarts(t *testing.T) {
 // TestKubernetesOwnPodGroupsRespectSlots: the in-tree plugin decides when its gangs start, and does not take room that is
 // kept for the executors of a driver.
 func TestKubernetesOwnPodGroupsRespectSlots(t *testing.T) {
-	needsCluster(t)
-	const gates = "--feature-gates=GenericWorkload=true"
-	c := cluster.ForTest(t, cluster.Config{ExtraArgs: map[cluster.Component][]string{
-		cluster.APIServer:         {gates, "--runtime-config=" + schedulingv1beta1.SchemeGroupVersion.String() + "=true"},
-		cluster.ControllerManager: {gates},
-		cluster.Scheduler:         {gates},
-	}})
-	s := newStageOn(t, c, 2, 4)
+	s := newNativeStage(t)
 	driver := s.submit(sized("app", 1, 2, 2)) // nobody plays the driver: 1 CPU is used, 4 are kept, 3 are free
 	s.awaitOne("app", "has a driver that runs", func(a chronicle.Application) bool { return a.Phase == v1.PodRunning && a.Slots == 2 })
 
