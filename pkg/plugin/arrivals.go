@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	fwk "k8s.io/kube-scheduler/framework"
+
+	"retinue.dev/retinue/pkg/gang"
 )
 
 const (
@@ -17,8 +19,8 @@ const (
 	unaskedFor = time.Hour
 )
 
-// arrivals are the order in which pods and native PodGroups came, which is the order of the scheduling queue, of the ledger and
-// of queues among those of one priority. It is a time: creationTimestamp, which has whole seconds, and within the second the
+// arrivals are the order in which pods and native PodGroups came, which is the order of the scheduling queue before the first attempt, of
+// the ledger and of queues among those of one priority. It is a time: creationTimestamp, which has whole seconds, and within the second the
 // order in which this process first saw them, as nanoseconds. It is set once, because the place of an entity in a
 // heap must not change. What was there before this process started has no nanoseconds, and its order is that of the UIDs.
 type arrivals struct {
@@ -112,9 +114,14 @@ func (a *arrivals) sweep() {
 	}
 }
 
-// of is when an entity of the scheduling queue came, and its UID.
+// of is when an entity of the scheduling queue came, and its UID. A pod by itself that has been tried counts from its last attempt, as
+// in kube-scheduler's own order: one that is tried in vain again and again must not stand before who has not been tried yet. When
+// gangs are tried again, the ledger says, in their order.
 func (a *arrivals) of(entity fwk.QueuedEntityInfo) (time.Time, types.UID) {
 	if pod := podOf(entity); pod != nil {
+		if entity.GetAttempts() > 0 && gangOf(pod) == (gang.Key{}) {
+			return entity.GetTimestamp(), pod.UID // neither changes while it is in the queue
+		}
 		return a.ofPod(pod), pod.UID
 	}
 	group, native := entity.(fwk.PodGroupInfo)

@@ -65,6 +65,22 @@ func TestTheQueueIsOrderedByArrivalWithinASecond(t *testing.T) {
 	})
 }
 
+// Seen failing when a pod that had been tried kept the place of its arrival: it was always the next one, and nobody behind it was tried.
+func TestAPodByItselfThatWasTriedInVainGoesBehindWhoCameMeanwhile(t *testing.T) {
+	bubble(t, "", nil, func(h *harness) {
+		tried, later := created(lone("tried", 1), "ns", 100), created(lone("later", 1), "ns", 160)
+		leader := created(driver("leader"), "ns", 100)
+		h.create(tried, leader, later)
+		again := func(pod *v1.Pod, second int64) fwk.QueuedEntityInfo {
+			return &framework.QueuedPodInfo{PodInfo: &framework.PodInfo{Pod: pod}, QueueingParams: framework.QueueingParams{Attempts: 1, Timestamp: time.Unix(second, 0)}}
+		}
+		require.True(t, h.plugin.Less(queued(tried), queued(later)))
+		require.True(t, h.plugin.Less(queued(later), again(tried, 170)))
+		require.True(t, h.plugin.Less(again(tried, 150), queued(later)), "it came after the attempt")
+		require.True(t, h.plugin.Less(again(leader, 170), queued(later)), "the ledger says when a gang is tried")
+	})
+}
+
 func TestThePlaceInTheQueueDoesNotChange(t *testing.T) {
 	bubble(t, "", nil, func(h *harness) {
 		first, second := created(lone("first", 1), "ns", 100), created(lone("second", 1), "ns", 100)
