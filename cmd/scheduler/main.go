@@ -13,7 +13,10 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client metrics
 	_ "k8s.io/component-base/metrics/prometheus/version"  // the metric of the version
 	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
+	"k8s.io/kubernetes/pkg/scheduler/apis/config"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/names"
 	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/pkg/plugin"
@@ -37,7 +40,19 @@ func main() {
 			c := read()
 			return c != nil && c.ignores(schedulerName, resource)
 		},
+		BindsOtherwise: bindsOtherwise,
 	}
 	command = newCommand(app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, process)))
 	os.Exit(cli.Run(command))
+}
+
+// bindsOtherwise tells whether the profile of a handle has a Bind plugin between Retinue and kube-scheduler's own.
+func bindsOtherwise(handle fwk.Handle) bool {
+	listed, able := handle.(interface{ ListPlugins() *config.Plugins })
+	if !able {
+		return false
+	}
+	binders := listed.ListPlugins().Bind.Enabled
+	own := slices.IndexFunc(binders, func(p config.Plugin) bool { return p.Name == plugin.Name })
+	return own >= 0 && own+1 < len(binders) && binders[own+1].Name != names.DefaultBinder // which binds every pod
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
+	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
 	"k8s.io/kubernetes/pkg/scheduler"
@@ -65,6 +66,37 @@ func TestTheShippedConfigurationTurnsThePluginOn(t *testing.T) {
 	}
 	// A binder after the default one is never asked.
 	require.Equal(t, []string{plugin.Name, "DefaultBinder"}, pluginNames(plugins.Bind.Enabled))
+}
+
+// profileWith is the handle of a profile with these Bind plugins.
+type profileWith struct {
+	fwk.Handle
+	binders []string
+}
+
+func (p profileWith) ListPlugins() *config.Plugins {
+	listed := &config.Plugins{}
+	for _, name := range p.binders {
+		listed.Bind.Enabled = append(listed.Bind.Enabled, config.Plugin{Name: name})
+	}
+	return listed
+}
+
+func TestAPodIsLeftToABindPluginBetweenRetinueAndTheDefaultOne(t *testing.T) {
+	for name, test := range map[string]struct {
+		binders []string
+		want    bool
+	}{
+		"as shipped":          {[]string{plugin.Name, "DefaultBinder"}, false},
+		"alone":               {[]string{plugin.Name}, false},
+		"another between":     {[]string{plugin.Name, "Other", "DefaultBinder"}, true},
+		"another alone":       {[]string{plugin.Name, "Other"}, true},
+		"another before":      {[]string{"Other", plugin.Name, "DefaultBinder"}, false},
+		"another last of all": {[]string{plugin.Name, "DefaultBinder", "Other"}, false},
+		"without the plugin":  {[]string{"Other", "DefaultBinder"}, false},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, bindsOtherwise(profileWith{binders: test.binders})) })
+	}
 }
 
 func pluginNames(plugins []config.Plugin) []string {

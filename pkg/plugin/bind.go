@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,15 +18,33 @@ import (
 // handshake of each costs as much as several bindings.
 const maxBindings = 32
 
+// bindings are pods on their way to the API server.
+type bindings struct {
+	// tokens holds one for every pod that is being bound.
+	tokens chan struct{}
+	// another tells whether the profile has another Bind plugin to ask.
+	another func() bool
+}
+
+func newBindings(another func() bool) bindings {
+	return bindings{tokens: make(chan struct{}, maxBindings), another: sync.OnceValue(another)}
+}
+
 // Bind binds a pod as kube-scheduler's own binder does, but for two things. There are not too many at a time. And the leader of
 // a gang with workers is bound with its reservation: the API server merges the annotations of a binding into the pod, so
 // node and reservation are written by one call, both or neither, and a restarted scheduler finds the slots of every bound
 // leader. A patch before the binding would cost every gang two more calls, as kube-scheduler nominates a pod whose binding
 // has anything to wait for.
+//
+// Every other pod is left to the Bind plugins that a profile puts between this one and kube-scheduler's own binder, if there are any.
 func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
+	leader, reservation := admittedOf(state), ""
+	if leader == nil && p.bindings.another() {
+		return fwk.NewStatus(fwk.Skip)
+	}
 	select {
-	case p.bindings <- struct{}{}:
-		defer func() { <-p.bindings }()
+	case p.bindings.tokens <- struct{}{}:
+		defer func() { <-p.bindings.tokens }()
 	case <-ctx.Done():
 		return fwk.AsStatus(ctx.Err())
 	}
@@ -33,7 +52,6 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 		Target:     v1.ObjectReference{Kind: "Node", Name: node},
 	}
-	leader, reservation := admittedOf(state), ""
 	if leader != nil {
 		var err error
 		if reservation, err = p.reservations.text(pod); err != nil {

@@ -49,8 +49,7 @@ type Plugin struct {
 	definer *definer
 	// namespaces are what the API server lets in, besides queues.
 	namespaces *namespaces.Namespaces
-	// bindings holds a token for every pod that is being bound.
-	bindings chan struct{}
+	bindings   bindings
 	// pending tells kube-scheduler whom an event may help.
 	pending *pending
 	// groups are the cluster's PodGroups; nil means that there is no API server to ask.
@@ -82,6 +81,9 @@ type Process struct {
 	// Ignores tells whether the plugin NodeResourcesFit of a profile does not count an extended resource, because its arguments
 	// or an extender say so.
 	Ignores func(schedulerName string, resource v1.ResourceName) bool
+	// BindsOtherwise tells whether the profile of a handle has a Bind plugin between this one and kube-scheduler's own. It is asked once, when
+	// the first pod is bound.
+	BindsOtherwise func(handle fwk.Handle) bool
 }
 
 // Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context. One profile may have the
@@ -101,7 +103,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 		if !able {
 			return nil, fmt.Errorf("plugin %s: the framework's handle is a %T, which cannot run PreFilter plugins", Name, handle)
 		}
-		bindings, able := handle.(interface {
+		preBinding, able := handle.(interface {
 			GetPodInPreBind(types.UID) fwk.PodInPreBind
 		})
 		if !able {
@@ -110,20 +112,23 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 		if process.Serves == nil {
 			process.Serves = func(name string) bool { return name == handle.ProfileName() }
 		}
+		if process.BindsOtherwise == nil {
+			process.BindsOtherwise = func(fwk.Handle) bool { return false }
+		}
 		p := &Plugin{
 			args:      args,
 			handle:    handle,
 			framework: framework,
 			clock:     clock,
 			logger:    klog.LoggerWithName(klog.FromContext(ctx), Name),
-			bindings:  make(chan struct{}, maxBindings),
+			bindings:  newBindings(func() bool { return process.BindsOtherwise(handle) }),
 			pending:   newPending(process.Serves),
 			arrivals:  newArrivals(clock.Now),
 			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
 		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock, names: p.names()}, logger: p.logger}
-		p.effects = newEffects(p, bindings.GetPodInPreBind)
+		p.effects = newEffects(p, preBinding.GetPodInPreBind)
 		client := handle.ClientSet()
 		if config := handle.KubeConfig(); config != nil {
 			// Bindings never wait for those who look for ConfigMaps: each client has a rate limit of its own.

@@ -12,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	configv1 "k8s.io/kube-scheduler/config/v1"
+	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/names"
@@ -49,14 +50,26 @@ func Apply(profiles *[]config.KubeSchedulerProfile, registry *frameworkruntime.R
 		return err
 	}
 	process := plugin.Process{
-		Serves:  func(schedulerName string) bool { return slices.Contains(served, schedulerName) },
-		Ignores: ignores(under, extenders),
+		Serves:         func(schedulerName string) bool { return slices.Contains(served, schedulerName) },
+		Ignores:        ignores(under, extenders),
+		BindsOtherwise: bindsOtherwise,
 	}
 	if err := registered.Register(plugin.Name, plugin.Factory(clock, process)); err != nil {
 		return err
 	}
 	*profiles, *registry = under, registered
 	return nil
+}
+
+// bindsOtherwise tells what cmd/scheduler does: whether a Bind plugin stands between Retinue and kube-scheduler's own.
+func bindsOtherwise(handle fwk.Handle) bool {
+	listed, able := handle.(interface{ ListPlugins() *config.Plugins })
+	if !able {
+		return false
+	}
+	binders := listed.ListPlugins().Bind.Enabled
+	own := slices.IndexFunc(binders, func(p config.Plugin) bool { return p.Name == plugin.Name })
+	return own >= 0 && own+1 < len(binders) && binders[own+1].Name != names.DefaultBinder
 }
 
 // ignores is what the profiles and extenders say of resources that are not counted.
