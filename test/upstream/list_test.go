@@ -134,3 +134,12 @@ func TestResultsAreReadAndWhatHadNotEndedIsAbsent(t *testing.T) {
 func TestATestIsSelectedByItsWholeName(t *testing.T) {
 	require.Equal(t, `^TestA$/^1\+1_\(x\)$`, upstream.Pattern("TestA/1+1_(x)"))
 }
+
+func TestWithoutRetinueNothingNeedsToBeRunThatPassesWithIt(t *testing.T) {
+	with := upstream.Results{"A": "pass", "A/x": "pass", "B": "fail", "B/x": "fail", "B/y": "pass", "C": "absent", "D": "skip"}
+	require.Equal(t, []string{"B", "C"}, with.Unpassed())
+	require.NotNil(t, upstream.Results{"A": "pass"}.Unpassed(), "nothing is not everything")
+	without := upstream.Results{"B": "pass", "B/x": "pass", "B/z": "pass", "C": "absent"}
+	require.Equal(t, upstream.Results{"A": "pass", "A/x": "pass", "B": "pass", "B/x": "pass", "B/z": "pass", "C": "absent", "D": "skip"}, without.Besides(with))
+	require.Equal(t, []string{"B/x", "B/z"}, upstream.Lost(without.Besides(with), with))
+}

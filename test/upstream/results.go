@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -91,6 +92,31 @@ func Lost(without, with Results) []string {
 	return slices.DeleteFunc(without.Leaves(), func(leaf string) bool {
 		return without[leaf] != Passed || with.Of(leaf) == Passed
 	})
+}
+
+// Unpassed are the tests that no other contains and that have not passed, in order of their names; never nil.
+func (r Results) Unpassed() []string {
+	unpassed := []string{}
+	for name, outcome := range r {
+		if outcome != Passed && outcome != Skipped && !strings.Contains(name, "/") {
+			unpassed = append(unpassed, name)
+		}
+	}
+	slices.Sort(unpassed)
+	return unpassed
+}
+
+// Besides are the results, and those of another run for tests that the results know nothing of, except those within a test that
+// they do know.
+func (r Results) Besides(other Results) Results {
+	all := maps.Clone(r)
+	for name, outcome := range other {
+		top, _, _ := strings.Cut(name, "/")
+		if _, known := r[top]; !known {
+			all[name] = outcome
+		}
+	}
+	return all
 }
 
 // Pattern selects tests by name for the flag -test.run.

@@ -22,6 +22,8 @@ type settings struct {
 	packages                   *regexp.Regexp
 	run, skip                  string
 	short, build               bool
+	// lost means that only those tests are run without Retinue that do not pass with it.
+	lost bool
 	// again is how often a test that was lost is tried once more, by itself: it counts as lost unless it passes every time.
 	again int
 }
@@ -37,6 +39,7 @@ func main() {
 	flag.StringVar(&s.skip, "skip", "", "no tests that match this `pattern`, as for go test -skip")
 	flag.BoolVar(&s.short, "short", false, "only the short selection")
 	flag.IntVar(&s.again, "again", 2, "how often a test that is lost and not listed is tried once more, by itself")
+	flag.BoolVar(&s.lost, "lost", false, "run without Retinue only tests that do not pass with it; the others count as passed without it")
 	flag.BoolVar(&s.build, "build", false, "build the test binaries and run nothing")
 	flag.Parse()
 	pattern, err := regexp.Compile("^(?:" + *packages + ")$")
@@ -123,13 +126,23 @@ func (s settings) compare(ctx context.Context, tree *tree, list []upstream.Entry
 		results, err := r.play(ctx)
 		return results, time.Since(began), err
 	}
-	without, took, err := play("", "without")
-	if err != nil {
+	var without, with upstream.Results
+	var took, tookWith time.Duration
+	var err error
+	if !s.lost {
+		if without, took, err = play("", "without"); err != nil {
+			return upstream.Row{}, err
+		}
+	}
+	if with, tookWith, err = play(s.shipped, "with"); err != nil {
 		return upstream.Row{}, err
 	}
-	with, tookWith, err := play(s.shipped, "with")
-	if err != nil {
-		return upstream.Row{}, err
+	if s.lost {
+		one.only = with.Unpassed()
+		if without, took, err = play("", "without"); err != nil {
+			return upstream.Row{}, err
+		}
+		one.only, without = nil, without.Besides(with)
 	}
 	row := upstream.Row{Package: pkg, Without: without, With: with, Took: took, TookWith: tookWith}
 	row.Unlisted, row.Stale = upstream.Judge(list, pkg, without, with)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,6 +32,8 @@ type run struct {
 	shipped string
 	// pattern of the tests to run; empty means all.
 	pattern string
+	// only are the tests to run of those that the pattern selects; nil means all.
+	only []string
 	// skip are patterns of tests not to run.
 	skip []string
 	// log is where what the tests said is kept, as test2json writes it.
@@ -54,10 +57,12 @@ func (r run) play(ctx context.Context) (upstream.Results, error) {
 		return nil, err
 	}
 	defer log.Close()
+	var ran []string
 	for name := range strings.FieldsSeq(string(names)) {
-		if !strings.HasPrefix(name, "Test") {
+		if !strings.HasPrefix(name, "Test") || r.only != nil && !slices.Contains(r.only, name) {
 			continue
 		}
+		ran = append(ran, name)
 		pattern := upstream.Pattern(name)
 		if divided {
 			pattern += "/" + inside
@@ -70,7 +75,13 @@ func (r run) play(ctx context.Context) (upstream.Results, error) {
 	if err != nil {
 		return nil, err
 	}
-	return upstream.ReadResults(bytes.NewReader(text))
+	results, err := upstream.ReadResults(bytes.NewReader(text))
+	for _, name := range ran { // one whose process ended before it began has said nothing
+		if _, known := results[name]; !known && err == nil {
+			results[name] = upstream.Absent
+		}
+	}
+	return results, err
 }
 
 // environment of the test binary.
