@@ -25,6 +25,8 @@
 // In a part of the seeds there are queues, which change during the storm. They are no objects of the simulated API: every
 // replica is told of them through the ledger, at its start and with delays of its own.
 //
+// Kubernetes' own PodGroups are not simulated; docs/decisions/0013 says where they are tested.
+//
 // Whenever somebody is tried, it is looked who else fits and is allowed: that one has to be tried before anybody is tried twice.
 //
 // After every event the invariants are checked against what the simulation knows to be true, not against what the
