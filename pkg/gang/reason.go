@@ -90,7 +90,7 @@ var Reasons = []Trait{
 	{Reason: LeaderGone, Waits: true, Permanent: true, Warns: true, Condition: OfItself, Meaning: "The worker's leader has finished or does not exist."},
 	{Reason: GangIncomplete, Waits: true, Condition: OfItself, Meaning: "What the leader will ask for is not known yet, or pods that start together are missing."},
 	{Reason: GangTimeout, Waits: true, Condition: OfItself, Meaning: "Pods that start together have waited for one another in vain; they rest before they are tried again."},
-	{Reason: NotSynced, Waits: true, Condition: OfItself, Meaning: "The scheduler has just started and does not know the whole cluster yet."},
+	{Reason: NotSynced, Waits: true, Condition: OfItself, Meaning: "The scheduler has just started and does not know the whole cluster yet, or has heard of a pod before it has of what happened to its gang."},
 	{Reason: Terminating, Waits: true, Condition: OfItself, Meaning: "The pod is being deleted before it has a node."},
 	{Reason: WouldReclaim, Meaning: "Others would have to give back what it waits for if its queue did more than say so."},
 	{Reason: Reclaimed, Meaning: "The pod was taken back for another gang."},

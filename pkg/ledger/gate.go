@@ -33,11 +33,13 @@ func (l *Ledger) Gate(now time.Time, seen Pod) (verdict gang.Verdict, number uin
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outcome.now = now
+	known := l.members.pods[seen.UID] != nil
 	l.lifecycle.see(seen)
 	p := l.members.pods[seen.UID]
 	if p == nil {
 		return gang.Verdict{Reason: gang.Terminating, Message: "it is being deleted: it is not scheduled any more"}, 0, l.settleLocked()
 	}
+	p.atGate.ahead = p.atGate.ahead || !known
 	verdict = l.gate.judge(p)
 	l.gate.explain(p, verdict)
 	if p.number = 0; verdict.Passes() && l.accounts.queued() {
@@ -59,10 +61,10 @@ func (g *gate) explain(p *pod, verdict gang.Verdict) {
 	if !verdict.Permanent() || g.members.gangOf(p) != nil {
 		verdict = gang.Verdict{}
 	}
-	if verdict != p.told && !verdict.Passes() {
+	if verdict != p.atGate.told && !verdict.Passes() {
 		g.outcome.effects = append(g.outcome.effects, Tell{p.Object, verdict})
 	}
-	p.told = verdict
+	p.atGate.told = verdict
 }
 
 func (g *gate) judge(p *pod) gang.Verdict {
@@ -73,14 +75,20 @@ func (g *gate) judge(p *pod) gang.Verdict {
 	case Leader:
 		return g.leader(p)
 	case Worker:
-		verdict := g.worker(p)
-		if e := g.members.gangOf(p); !verdict.Passes() || e != nil && e.tries(p) {
+		verdict, e := g.worker(p), g.members.gangOf(p)
+		if !verdict.Passes() || e != nil && e.tries(p) {
 			// It does not wait by itself any more, so it must not be tried for itself when its turn would come.
 			g.waits.endWait(p.UID)
 			return verdict
 		}
 		if g.accounts.claims(p) {
 			return gang.Verdict{}
+		}
+		if p.atGate.ahead && e != nil && e.Phase.Admitted() {
+			// kube-scheduler's handlers were faster than the plugin's, so the end of the worker that it replaces may not have been told
+			// yet. Without its slot it would be refused, or take other room than what is kept for it.
+			p.atGate.waits = true
+			return gang.Verdict{Reason: gang.NotSynced, Message: "what happened to its gang before it came is still being read"}
 		}
 		return g.alone(p)
 	default:

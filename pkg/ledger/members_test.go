@@ -231,6 +231,7 @@ func (s *scene) look(kind string, uid types.UID) (m membership) {
 		return m
 	}
 	next := s.pod("next", 1, partOfKind(kind))
+	s.see(next)
 	verdict, _, _ := s.Gate(s.now, next)
 	known := s.members.pods["next"]
 	e := s.members.gangOf(known)

@@ -31,8 +31,8 @@ type pod struct {
 	number uint64
 	// roams means that its slots' nodes refused the worker: it may go wherever it fits.
 	roams bool
-	// told is why it was last refused at the Gate without belonging to a gang; zero when it was not.
-	told gang.Verdict
+	// atGate is what the Gate knows of it.
+	atGate atGate
 	// heard is what it was told last as a pod of an up-front gang: the reason, and where numbers matter those; empty when nothing, or by
 	// kube-scheduler.
 	heard string
@@ -44,6 +44,14 @@ type pod struct {
 	called bool
 	// tallied is the priority as which it counts among those of what may be taken back; nil means that it does not.
 	tallied *int32
+}
+
+// atGate is what the Gate knows of a pod.
+type atGate struct {
+	// ahead means that it was the first to see the pod and the informer has not told of it yet; waits, that the pod is kept until then.
+	ahead, waits bool
+	// told is why the pod was last refused without belonging to a gang; zero when it was not.
+	told gang.Verdict
 }
 
 // entry is a gang with its leader.

@@ -37,6 +37,7 @@ import (
 //	defined DRIVER executors=N cpu=N [minimum=N] [selects=LABEL] [only=VALUE]     only: nodes with this label, of a driver likewise
 //	refuted DRIVER WORDS…
 //	gate NAME                                     may it be tried
+//	first driver|executor|pod|member NAME …       the same of a pod that kube-scheduler's queue has heard of before the plugin
 //	try NAME [REASON]                             a scheduling cycle; REASON if it does not fit, else ClusterFull
 //	plan NAME, commit NAME, refuse NAME [REASON]  a scheduling cycle in parts: its view is that of plan; REASON else: for something
 //	                                              else than room; behind: the scheduler's snapshot did not show it yet
@@ -130,6 +131,12 @@ func (s *script) run(line string) (said []string, err error) {
 		_ = s.apply(Defined{uid, definitionOf(w)})
 	case "refuted":
 		_ = s.apply(Refuted{uid, strings.Join(w.list[2:], " ")})
+	case "first":
+		w.list = w.list[1:]
+		name = w.list[1]
+		p := s.podOf(w, name)
+		s.world.pods[p.UID] = p
+		said = []string{wordsOf(s.gate(p))}
 	case "gate":
 		said = []string{wordsOf(s.gate(s.world.pods[uid]))}
 	case "try":

@@ -46,6 +46,7 @@ func TestEveryApplicationEndsWhateverBreaks(t *testing.T) {
 		s.awaitEnds(all, min(s.ended(all)+3, applications))
 		s.deleteExecutors(chance, 3)
 		require.NoError(t, s.cluster.KillComponent(t.Context(), cluster.Scheduler))
+		t.Logf("%s: the scheduler is killed", time.Now().Format(time.StampMilli))
 		lost := ""
 		if kill%8 == 1 {
 			lost = fmt.Sprintf("node-%04d", chance.IntN(nodes))
@@ -55,6 +56,7 @@ func TestEveryApplicationEndsWhateverBreaks(t *testing.T) {
 			outages = append(outages, s.breakAPIServer())
 		}
 		require.NoError(t, s.cluster.StartComponent(t.Context(), cluster.Scheduler))
+		t.Logf("%s: it has started again", time.Now().Format(time.StampMilli))
 		if kill%8 == 5 {
 			lost = fmt.Sprintf("node-%04d", chance.IntN(nodes))
 			s.loseNode(lost, all)

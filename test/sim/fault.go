@@ -16,6 +16,7 @@ const (
 	CallSlow                      // a call takes seconds
 	WatchLag                      // a watch is seconds late
 	CacheLate                     // kube-scheduler's own handlers hear of everything milliseconds after the plugin's
+	LedgerLate                    // the plugin's handlers hear of everything milliseconds after kube-scheduler's own
 	WatchBroken                   // a watch breaks, events are missed, everything is listed again
 	EventRepeated                 // an informer repeats itself
 	Restart                       // the scheduler is killed and started again
@@ -45,7 +46,7 @@ const (
 )
 
 var faultNames = [numberOfFaults]string{
-	"CallRefused", "AnswerLost", "CallSlow", "WatchLag", "CacheLate", "WatchBroken", "EventRepeated", "Restart", "Failover",
+	"CallRefused", "AnswerLost", "CallSlow", "WatchLag", "CacheLate", "LedgerLate", "WatchBroken", "EventRepeated", "Restart", "Failover",
 	"NodeLost", "NodeDeleted", "NodeCordoned", "NodeTainted", "NodeShrunk", "DriverCrashed", "DriverDeleted",
 	"ExecutorLost", "MapLate", "MapMissing", "MapBroken", "MapForeign", "ExecutorsLarger", "ExecutorsFewer",
 	"ExecutorsPinned", "ExecutorsForeign", "RivalPods", "Usurped", "NameReused", "KeyShared", "Strangers",

@@ -205,7 +205,7 @@ func (l *listener) listen() {
 	switch {
 	case w.strikes(WatchLag, 0.01):
 		delay = w.chance.between(time.Millisecond, 3*time.Second)
-	case l.name == "scheduler" && w.strikes(CacheLate, 0.5):
+	case l.name == "scheduler" && w.strikes(CacheLate, 0.5), l.name == "plugin" && w.strikes(LedgerLate, 0.5):
 		delay = w.chance.between(time.Millisecond, 30*time.Millisecond)
 	}
 	w.after(delay, l.hear)

@@ -31,8 +31,8 @@ import (
 // without pods were remembered; together, see crew.bound; charged, when new queues were charged nothing of what ran; limit,
 // when nobody asked the queue about a pod that claims no slot; closed, when a queue that drains let gangs in; dry run, when
 // what is only to be said was done; driver first, when leaders came first and nothing made them wait for their workers; left, when every pod that had failed was
-// taken for one that the ledger keeps; overtaken, when an attempt on a snapshot that was behind gave up what was collected; names,
-// with the argument tell: names.
+// taken for one that the ledger keeps; overtaken, when an attempt on a snapshot that was behind gave up what was collected; heard, without Gate's
+// keeping of such workers; names, with the argument tell: names.
 func (w *World) check() {
 	for _, r := range w.replicas {
 		if r.dirty {
@@ -55,6 +55,20 @@ func (r *replica) checkLeft(info *framework.QueuedPodInfo, event fwk.ClusterEven
 	current := r.current(queueKey(info.Pod))
 	if current != nil && current.UID == info.Pod.UID && current.Spec.NodeName == "" && !r.ledger.Waits(info.Pod.UID) && info.GatingPlugin != plugin.Name {
 		r.world.fail("left", "%s: %s would move %s, and nobody has named it", r.name, event.Label(), keyOf(info.Pod))
+	}
+}
+
+// checkHeard: an executor without a slot passes the Gate only after the plugin has been told of it, and so of all that came before it,
+// such as the end of the executor that it replaces.
+func (r *replica) checkHeard(pod *v1.Pod) {
+	if m := r.told.pods[pod.UID]; !spark.IsExecutor(pod) || len(pod.OwnerReferences) == 0 || m != nil && m.pod != nil {
+		return
+	}
+	for _, g := range r.ledger.Gangs() {
+		open := slices.ContainsFunc(g.Slots, func(slot gang.Slot) bool { return slot.Worker == "" })
+		if g.Leader == pod.OwnerReferences[0].UID && g.Phase.Admitted() && !open {
+			r.world.fail("heard", "%s: executor %s passes the Gate without a slot before the plugin is told of it", r.name, keyOf(pod))
+		}
 	}
 }
 

@@ -36,6 +36,8 @@ type queue struct {
 	narrows map[fwk.ClusterEvent][]fwk.PreQueueingHintFn
 	// left is told of a pod that an event would have moved, and that no plugin has named; nil means nobody wants to know.
 	left func(*framework.QueuedPodInfo, fwk.ClusterEvent)
+	// passed is told of a pod that no plugin has gated; nil means nobody wants to know.
+	passed func(*v1.Pod)
 	// call runs plugin code.
 	call func(func())
 
@@ -103,6 +105,9 @@ func (q *queue) gate(info *framework.QueuedPodInfo) {
 		}
 	}
 	info.GatingPlugin, info.GatingPluginEvents = "", nil
+	if q.passed != nil {
+		q.passed(info.Pod)
+	}
 }
 
 func boolRank(b bool) int {

@@ -196,7 +196,7 @@ func (r *replica) build() {
 			r.ledger = p.Ledger()
 		}
 	}
-	r.queue.left = r.checkLeft
+	r.queue.left, r.queue.passed = r.checkLeft, r.checkHeard
 	if w.climate.queues {
 		r.arrange(w.layout)
 	}

@@ -52,8 +52,10 @@ type state struct {
 type application struct {
 	Application
 	executors map[types.UID]look
-	slots     map[string]int  // node -> workers that the reservation keeps room for, those that came included
-	places    map[string]bool // nodes on which it ever had a pod or a slot
+	// refusal is what the last executor that was refused was told.
+	refusal string
+	slots   map[string]int  // node -> workers that the reservation keeps room for, those that came included
+	places  map[string]bool // nodes on which it ever had a pod or a slot
 	// spare are executors that appeared, or were refused first, while there were others for all slots, those that are
 	// being deleted included.
 	// Spark asks for one too many when it does not learn that it has got one, and does not wait for the end of those
@@ -244,7 +246,7 @@ func (s *state) executor(now time.Time, pod *v1.Pod, driver types.UID, ended boo
 	case pod.Status.Phase == v1.PodRunning:
 		is = running
 	case pod.Spec.NodeName == "" && condition != nil && condition.Status == v1.ConditionFalse:
-		is = refused
+		is, a.refusal = refused, fmt.Sprintf("%s: %s", condition.Reason, condition.Message)
 	}
 	if was, known := a.executors[pod.UID]; (!known || is == refused && was == pending) && a.complete(pod.UID) {
 		a.spare[pod.UID] = true
@@ -294,8 +296,8 @@ func (a *application) count() {
 
 func (s *state) judge(a *application, now time.Time, executor string) {
 	if a.HalfStarted == "" && !s.blind && !a.Bereaved && a.Holding() && a.Refused > 0 {
-		a.HalfStarted = fmt.Sprintf("%s: driver %s holds node %s while executor %s is refused, %d of its others run",
-			now.Format(time.StampMilli), a.Driver, a.Node, executor, a.Running)
+		a.HalfStarted = fmt.Sprintf("%s: driver %s holds node %s since %s while executor %s is refused, %d of its others run: %s",
+			now.Format(time.StampMilli), a.Driver, a.Node, a.Bound.Format(time.StampMilli), executor, a.Running, a.refusal)
 	}
 }
 

@@ -85,7 +85,7 @@ func TestAnApplicationIsFollowedFromItsDriverToItsEnd(t *testing.T) {
 
 func TestAGangIsHalfStartedWhenAnExecutorIsRefusedWhileTheDriverHoldsANode(t *testing.T) {
 	s := recordOf(pod("a-driver", "n", v1.PodRunning), pod("a-exec-1", "n", v1.PodRunning), pod("a-exec-2", "", v1.PodPending, refusal("0/1 nodes are available")))
-	require.Equal(t, "Nov 21 12:00:02.000: driver a-driver holds node n while executor a-exec-2 is refused, 1 of its others run", s.list()[0].HalfStarted)
+	require.Equal(t, "Nov 21 12:00:02.000: driver a-driver holds node n since Nov 21 12:00:00.000 while executor a-exec-2 is refused, 1 of its others run: Unschedulable: 0/1 nodes are available", s.list()[0].HalfStarted)
 	s.deleted(noon, pod("a-exec-2", "", v1.PodPending))
 	require.NotEmpty(t, s.list()[0].HalfStarted, "what was seen stays seen")
 }
