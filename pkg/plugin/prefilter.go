@@ -99,11 +99,25 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 		c.shortage = c.seats.Verdict
 		return nil, p.statusOf(c.shortage)
 	}
+	forgetKept(p.handle, p.ledger, c.seats.Slots)
 	if c.seats.Pinned {
 		c.named = sets.KeySet(c.seats.Slots)
 		return &fwk.PreFilterResult{NodeNames: c.named}, nil
 	}
 	return nil, nil
+}
+
+// forgetKept has kube-scheduler forget the pods that it has nominated for nodes with slots, if the ledger keeps the room for them. It
+// would try the worker as if they were there already, besides those who have yet to leave for them: both together are more than a node has,
+// and the worker would be refused its own slot. What their status says stays, for autoscalers.
+func forgetKept(handle fwk.Handle, ledger *ledger.Ledger, slots map[string]resource.Vector) {
+	for node := range slots {
+		for _, nominated := range handle.NominatedPodsForNode(node) {
+			if kept, _ := ledger.Nomination(nominated.GetPod().UID); kept == node {
+				handle.DeleteNominatedPodIfExists(nominated.GetPod())
+			}
+		}
+	}
 }
 
 // PreFilterExtensions are not needed: what the plugin knows does not depend on the pods of a trial.

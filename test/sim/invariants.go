@@ -255,7 +255,7 @@ func (r *replica) reserved(a *attempt, node string, before map[types.UID]map[str
 }
 
 // refused checks a scheduling cycle that found no place: an executor is not refused the room that is kept for it on a
-// node where it was tried, unless kube-scheduler keeps it for a pod that it has nominated.
+// node where it was tried, unless kube-scheduler keeps it for a pod that it has nominated, and for whom nobody leaves.
 func (r *replica) refused(a *attempt) {
 	w, pod := r.world, a.info.Pod
 	app := w.appOf(pod)
@@ -271,7 +271,7 @@ func (r *replica) refused(a *attempt) {
 			tried := slices.ContainsFunc(a.nodes, func(info fwk.NodeInfo) bool { // as the snapshot has it, which may be behind
 				return info.Node().Name == slot.Node && admits(info.Node(), &pod.Spec)
 			})
-			if !tried || len(r.queue.nominated.byNode[slot.Node]) > 0 {
+			if !tried || r.keepsForOthers(slot.Node) {
 				continue
 			}
 			if slot.Worker == "" && node != nil && !r.haunted(slot.Node) && admits(node, &pod.Spec) && resource.OfPod(pod).Fits(slot.Requests) {
@@ -279,6 +279,14 @@ func (r *replica) refused(a *attempt) {
 			}
 		}
 	}
+}
+
+// keepsForOthers tells whether a node is that of a nominated pod for which the ledger keeps nothing.
+func (r *replica) keepsForOthers(node string) bool {
+	return slices.ContainsFunc(r.queue.nominated.byNode[node], func(nominated nomination) bool {
+		kept, _ := r.ledger.Nomination(nominated.uid)
+		return kept != node
+	})
 }
 
 // admitted checks a leader that has just been given a node: its whole minimum must have room.
