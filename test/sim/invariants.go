@@ -24,7 +24,7 @@ import (
 // Seen failing, by the names of the invariants: held and room, when a claimed slot went on holding its room; sums, when
 // an attempt moved a pod that was bound, and when two nodes shared an entry; overbooked, when repair looked at
 // eligibility only; admitted, when a leader that lost its node kept its gang; half, when one slot less was reserved than
-// planned; stolen, when Filter did not subtract slots; refused, when Filter did not add a worker's own; stuck, when no
+// planned; stolen, when Filter did not subtract slots; refused, when Filter did not add a worker's own, and when kube-scheduler tried it with a pod for which others had yet to leave; stuck, when no
 // epoch began; minimum, when a lost executor's slot was dropped whatever was left; rest, when room was collected again
 // at once after it had been in vain; rebuilt, when a reservation that could not be saved was not saved later; orphan, when
 // the Gate let workers of a leader pass that had ended; twice, when slots were admitted twice; leak, when applications
