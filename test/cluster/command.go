@@ -166,7 +166,7 @@ func (c *Cluster) schedulerArguments(component Component) []string {
 
 func (c *Cluster) defaultSchedulerArguments() []string {
 	kubeconfig := c.kubeconfigFile(string(DefaultScheduler))
-	return []string{
+	return append([]string{
 		"--kubeconfig=" + kubeconfig,
 		"--authentication-kubeconfig=" + kubeconfig,
 		"--authorization-kubeconfig=" + kubeconfig,
@@ -175,11 +175,12 @@ func (c *Cluster) defaultSchedulerArguments() []string {
 		"--tls-cert-file=" + c.pki.certFile(servingLocalName),
 		"--tls-private-key-file=" + c.pki.keyFile(servingLocalName),
 		"--leader-elect=false",
-		"--kube-api-qps=500",
-		"--kube-api-burst=1000",
 		"--v=2",
-	}
+	}, requestLimits...)
 }
+
+// requestLimits of the default scheduler are those of manifests/setup, so that the two can be compared.
+var requestLimits = []string{"--kube-api-qps=1000", "--kube-api-burst=2000"}
 
 // fingerprint changes when a restart would run something else: another binary, other arguments, other configuration.
 func (c *Cluster) fingerprint(component Component) (string, error) {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 )
 
 func TestProcessWithAnotherStartTimeIsNotTouched(t *testing.T) {
@@ -121,6 +123,20 @@ func TestSchedulerConfigurationKeepsEverythingAndGainsTheKubeconfig(t *testing.T
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// Seen failing when the default scheduler had 500 requests a second and the shipped configuration 1,000.
+func TestTheDefaultSchedulerHasTheLimitsOfRequestsThatAreShipped(t *testing.T) {
+	var shipped struct {
+		ClientConnection struct{ QPS, Burst int }
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "../../manifests/setup/scheduler-config.yaml")), &shipped); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{fmt.Sprint("--kube-api-qps=", shipped.ClientConnection.QPS), fmt.Sprint("--kube-api-burst=", shipped.ClientConnection.Burst)}
+	if diff := cmp.Diff(want, requestLimits); diff != "" {
+		t.Error(diff)
 	}
 }
 
