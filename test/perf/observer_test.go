@@ -3,6 +3,7 @@
 package perf_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/kubernetes/test/utils/ktesting"
 
 	"retinue.dev/retinue/pkg/spark"
+	"retinue.dev/retinue/test/perf/requests"
 )
 
 const (
@@ -39,6 +41,10 @@ type shape struct {
 	queues       int // namespaces that they are spread over
 	// ends means that an application ends when all of it is bound.
 	ends bool
+	// held is how many pods have to be there before the scheduler gets any of them; zero means that it gets them as they come.
+	held int
+	// counted means that what the API server is asked is counted.
+	counted bool
 }
 
 func (s shape) pods() int { return s.applications * (1 + s.executors) }
@@ -50,37 +56,50 @@ type observer struct {
 	// drivers are bound and have not created their executors, and whole are one pod each of applications that have ended and
 	// are not deleted. They hold all, so that the watch is never held up.
 	drivers, whole chan *v1.Pod
-	done           chan struct{} // closed when every pod is bound
+	// submitted are drivers of Spark whose Service and ConfigMap do not exist yet.
+	submitted chan *v1.Pod
+	done      chan struct{} // closed when every pod is bound
+	hold      *hold
+	before    requests.Counts // answered before the first pod
 
-	// All below belong to the handler of pods, which runs in one goroutine; readers wait for done.
+	mu          sync.Mutex         // guards everything below
 	bound       map[types.UID]bool // pod -> has a node
-	first, last time.Time          // when the first pod was seen, and the last binding
+	first, last time.Time          // when the first pod was seen, or those that were held were let in, and the last binding
 	starts      map[string]*start  // namespace/application -> its start
 	node        string             // of the last pod
+	requests    requests.Counts    // answered from the first pod to some time after the last binding; nil if they are not counted
 	meter       *meter
 }
 
 // start of one application.
 type start struct {
-	created time.Time // its first pod was seen
+	created time.Time // its first pod was seen; zero if that was held
 	bound   time.Time // its last pod was seen bound, so far
 	pods    int       // that are bound
 }
 
 // observe begins, and ends with the test.
 // profiles is what the names of profiles begin with; empty means that none are kept.
-func observe(tb ktesting.TB, client kubernetes.Interface, shape shape, profiles string) *observer {
+func observe(tb ktesting.TB, client kubernetes.Interface, shape shape, hold *hold, profiles string) *observer {
 	o := &observer{
-		shape:   shape,
-		client:  client,
-		drivers: make(chan *v1.Pod, shape.applications),
-		whole:   make(chan *v1.Pod, shape.applications),
-		done:    make(chan struct{}),
-		bound:   map[types.UID]bool{},
-		starts:  map[string]*start{},
-		meter:   &meter{profiles: profiles},
+		shape:     shape,
+		client:    client,
+		drivers:   make(chan *v1.Pod, shape.applications),
+		whole:     make(chan *v1.Pod, shape.applications),
+		submitted: make(chan *v1.Pod, shape.applications),
+		done:      make(chan struct{}),
+		hold:      hold,
+		bound:     map[types.UID]bool{},
+		starts:    map[string]*start{},
+		meter:     &meter{profiles: profiles},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	if shape.counted {
+		var err error
+		if o.before, err = requests.Answered(ctx, client); err != nil {
+			tb.Fatalf("observer: %v", err)
+		}
+	}
 	factory := informers.NewSharedInformerFactory(client, 0)
 	pods := factory.Core().V1().Pods().Informer()
 	if _, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -114,13 +133,27 @@ func observe(tb ktesting.TB, client kubernetes.Interface, shape shape, profiles 
 			})
 		}
 	}
+	each(o.submitted, o.submit)
 	each(o.drivers, o.createExecutors)
 	each(o.whole, o.end)
+	if shape.held > 0 {
+		running.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-hold.all:
+				o.letIn()
+			}
+		})
+	}
 	running.Go(func() {
 		select {
 		case <-ctx.Done():
 		case <-o.done:
-			if err := o.finish(ctx); err != nil {
+			err := o.count(ctx)
+			if err == nil {
+				err = o.finish(ctx)
+			}
+			if err != nil {
 				fail(err)
 			}
 		}
@@ -139,13 +172,22 @@ func (o *observer) see(pod *v1.Pod) {
 		return
 	}
 	now := time.Now()
-	if o.first.IsZero() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	held := o.shape.held > 0
+	if o.first.IsZero() && !held {
 		o.first = now
 		o.meter.start()
 	}
-	application := pod.Namespace + "/" + pod.Labels[spark.LabelGang]
+	application := pod.Namespace + "/" + applicationOf(pod)
 	if o.starts[application] == nil {
-		o.starts[application] = &start{created: now}
+		o.starts[application] = &start{}
+		if !held {
+			o.starts[application].created = now
+		}
+		if spark.IsDriver(pod) {
+			o.submitted <- pod
+		}
 	}
 	if pod.Spec.NodeName == "" || o.bound[pod.UID] {
 		return
@@ -154,7 +196,7 @@ func (o *observer) see(pod *v1.Pod) {
 	s := o.starts[application]
 	s.pods++
 	o.last, s.bound, o.node = now, now, pod.Spec.NodeName
-	if pod.Annotations[spark.AnnotationRoles] != "" {
+	if pod.Annotations[spark.AnnotationRoles] != "" || spark.IsDriver(pod) {
 		o.drivers <- pod
 	}
 	if o.shape.ends && s.pods == 1+o.shape.executors {
@@ -166,10 +208,39 @@ func (o *observer) see(pod *v1.Pod) {
 	}
 }
 
+// applicationOf names the application that a pod belongs to.
+func applicationOf(pod *v1.Pod) string {
+	return cmp.Or(pod.Labels[spark.LabelGang], pod.Labels[spark.LabelApp])
+}
+
+// count takes what the API server has been asked. Events are written behind the bindings.
+func (o *observer) count(ctx context.Context) error {
+	if !o.shape.counted {
+		return nil
+	}
+	after, err := requests.Settled(ctx, o.client)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.requests = after.Since(o.before)
+	return nil
+}
+
+// letIn lets all pods in that are held: what is measured begins.
+func (o *observer) letIn() {
+	o.mu.Lock()
+	o.meter.start()
+	o.first = time.Now()
+	o.mu.Unlock()
+	o.hold.release()
+}
+
 // end deletes all pods of the application that a pod belongs to.
 func (o *observer) end(ctx context.Context, pod *v1.Pod) error {
 	now := int64(0)
-	application := pod.Labels[spark.LabelGang] // and the name of its driver
+	application := applicationOf(pod) // and the name of its driver
 	for i := range 1 + o.shape.executors {
 		name := application
 		if i > 0 {
@@ -195,6 +266,9 @@ func (o *observer) createExecutors(ctx context.Context, driver *v1.Pod) error {
 			Spec: *driver.Spec.DeepCopy(),
 		}
 		executor.Spec.NodeName = ""
+		if spark.IsDriver(driver) {
+			likeSpark(executor, driver, i+1)
+		}
 		if group := driver.Annotations[annotationGroup]; group != "" {
 			executor.Spec.SchedulingGroup = &v1.PodSchedulingGroup{PodGroupName: &group}
 		}
@@ -226,10 +300,17 @@ func (o *observer) result() (result run, found bool, err error) {
 	default:
 		return run{}, false, nil
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	result = run{pods: o.shape.pods(), applications: o.shape.applications, took: o.last.Sub(o.first)}
 	for _, s := range o.starts {
-		result.starts = append(result.starts, s.bound.Sub(s.created))
+		created := s.created
+		if created.IsZero() {
+			created = o.first
+		}
+		result.starts = append(result.starts, s.bound.Sub(created))
 	}
+	result.requests = o.requests
 	result.usage, err = o.meter.usage()
 	return result, true, err
 }

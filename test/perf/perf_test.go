@@ -3,17 +3,20 @@
 package perf_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	_ "k8s.io/component-base/logs/json/register"
+	fwk "k8s.io/kube-scheduler/framework"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
 	schedulerperf "k8s.io/kubernetes/test/integration/scheduler_perf"
 	"k8s.io/kubernetes/test/utils/client-go/ktesting"
@@ -53,7 +56,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	if *profilesDir != "" {
-		runtime.SetMutexProfileFraction(10)
+		goruntime.SetMutexProfileFraction(10)
 	}
 	os.Exit(m.Run())
 }
@@ -93,16 +96,23 @@ func BenchmarkPerfScheduling(b *testing.B) {
 
 // compete runs one trial with one scheduler.
 func compete(b *testing.B, e entrant, done func(run)) {
-	registry := frameworkruntime.Registry{plugin.Name: plugin.Factory(clock.RealClock{}, plugin.Process{}), ceilingName: newCeiling}
 	var current shape
+	var held *hold
+	registry := frameworkruntime.Registry{
+		plugin.Name: plugin.Factory(clock.RealClock{}, plugin.Process{}), ceilingName: newCeiling,
+		holdName: func(ctx context.Context, arguments runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
+			return held.factory(ctx, arguments, handle)
+		},
+	}
 	schedulerperf.RunBenchmarkPerfScheduling(b, e.file, "retinue", registry,
 		schedulerperf.WithPreRunFn(func(_ ktesting.TContext, w *schedulerperf.Workload) (_ func(), err error) {
 			current, err = shapeOf(w)
+			held = newHold(current.held)
 			return nil, err
 		}),
 		schedulerperf.WithPrepareFn(func(tCtx ktesting.TContext) error {
 			tb := tCtx.TB()
-			o := observe(tb, tCtx.Client(), current, profilesPrefix(b))
+			o := observe(tb, tCtx.Client(), current, held, profilesPrefix(b))
 			tb.Cleanup(func() {
 				result, found, err := o.result()
 				if err != nil {

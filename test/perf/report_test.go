@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"retinue.dev/retinue/test/perf/figures"
+	"retinue.dev/retinue/test/perf/requests"
 	"retinue.dev/retinue/test/perf/shares"
 )
 
@@ -20,6 +21,7 @@ type run struct {
 	took               time.Duration   // from the first pod to the last binding
 	starts             []time.Duration // index: application, in no order; from its first pod to its last binding
 	usage              usage
+	requests           requests.Counts // to the API server, without those of the test; nil if they were not counted
 }
 
 func (r run) String() string {
@@ -37,10 +39,14 @@ func (r run) schedulerAllocs() float64 {
 	return float64(r.usage.allocs.Scheduler()) / 1024 / float64(r.pods)
 }
 
+// requestsEach is per application.
+func (r run) requestsEach() float64 { return r.requests.Total() / float64(r.applications) }
+
 // The ratios that ranges.yaml speaks of: figure -> what of a run is compared.
 var compared = map[string]func(run) float64{
-	"pods/s":                run.podsPerSecond,
-	"scheduler CPU per pod": run.schedulerCPU,
+	"pods/s":                   run.podsPerSecond,
+	"scheduler CPU per pod":    run.schedulerCPU,
+	"requests per application": run.requestsEach,
 }
 
 // waitingSuffix ends the name of a workload that is another one with gangs that wait besides; that other one, run by the same
@@ -110,6 +116,14 @@ func (r *report) ratios() map[figures.Key]figures.Spread {
 
 const noneWaiting = "none waiting"
 
+// baselines are what Retinue is compared with, in the order of tables.
+func baselines() (titles []string) {
+	for _, other := range contestants[1:] {
+		titles = append(titles, other.Title)
+	}
+	return append(titles, noneWaiting)
+}
+
 func cutLast(text, separator string) (before, after string, found bool) {
 	if i := strings.LastIndex(text, separator); i >= 0 {
 		return text[:i], text[i+len(separator):], true
@@ -153,7 +167,7 @@ func (r *report) ratiosTable() [][]string {
 	rows := [][]string{{"workload", "Retinue's … to those of", "pods/s", "scheduler CPU per pod"}}
 	measured := r.ratios()
 	for _, trial := range r.order {
-		for _, baseline := range []string{contestants[1].Title, contestants[2].Title, contestants[3].Title, noneWaiting} {
+		for _, baseline := range baselines() {
 			row := []string{trial, baseline}
 			for _, figure := range []string{"pods/s", "scheduler CPU per pod"} {
 				cell := ""
@@ -198,9 +212,32 @@ func (r *report) sharesTable() [][]string {
 	return rows
 }
 
+// requestsTables tell what the API server was asked, a table for each workload in which that was counted.
+func (r *report) requestsTables() (tables [][][]string) {
+	for _, trial := range r.order {
+		var titles []string
+		asked := map[string][]requests.Counts{} // scheduler -> runs
+		applications := 0
+		for _, c := range contestants {
+			for _, run := range r.runs[trial][c.Title] {
+				if run.requests != nil {
+					asked[c.Title], applications = append(asked[c.Title], run.requests), run.applications
+				}
+			}
+			if len(asked[c.Title]) > 0 {
+				titles = append(titles, c.Title)
+			}
+		}
+		if len(titles) > 0 {
+			tables = append(tables, requests.Table(applications, titles, asked, func(values []float64) string { return figures.SpreadOf(values).Format("%.2f") }))
+		}
+	}
+	return tables
+}
+
 func (r *report) print(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, rows := range [][][]string{r.figuresTable(), r.ratiosTable(), r.sharesTable()} {
+	for _, rows := range append([][][]string{r.figuresTable(), r.ratiosTable(), r.sharesTable()}, r.requestsTables()...) {
 		for _, row := range rows {
 			fmt.Fprintln(table, strings.Join(row, "\t"))
 		}
@@ -211,6 +248,10 @@ func (r *report) print(w io.Writer) {
 
 // section is the report as docs/performance.md has it.
 func (r *report) section(origin string) string {
-	return fmt.Sprintf("%s Least–median–most of %d rounds.\n\nFigures:\n\n%s\nRatios, each of two runs of one round:\n\n%s\nWhose work the processor did:\n\n%s",
+	text := fmt.Sprintf("%s Least–median–most of %d rounds.\n\nFigures:\n\n%s\nRatios, each of two runs of one round:\n\n%s\nWhose work the processor did:\n\n%s",
 		origin, *rounds, figures.Table(r.figuresTable()), figures.Table(r.ratiosTable()), figures.Table(r.sharesTable()))
+	for _, rows := range r.requestsTables() {
+		text += "\nWhat the API server was asked:\n\n" + figures.Table(rows)
+	}
+	return text
 }

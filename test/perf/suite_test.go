@@ -22,18 +22,27 @@ type contestant struct {
 	Title string
 	// Name is the schedulerName of its pods.
 	Name string
-	// Configuration file and FeatureGates (YAML) that it runs with.
+	// Configuration file and FeatureGates (YAML) that it runs with; without a file it is kube-scheduler as it comes.
 	Configuration, FeatureGates string
-	// Gangs, Default and Native tell the forms apart that only some of them run.
-	Gangs, Default, Native bool
+	// Held is the same file with the plugin Hold.
+	Held string
+	// Gangs, Default, Native and Bare tell the forms apart that only some of them run. Bare knows gangs, and gets no Queues.
+	Gangs, Default, Native, Bare bool
 }
+
+// What Retinue is shipped with.
+const (
+	shippedConfiguration = "../../manifests/setup/scheduler-config.yaml"
+	shippedGates         = "{NominatedNodeNameForExpectation: false, SchedulerPreQueueingHints: true}"
+)
 
 // contestants are compared in this order: the first with the others.
 var contestants = []contestant{
-	{Title: "Retinue", Name: "retinue", Configuration: "../../manifests/setup/scheduler-config.yaml", FeatureGates: "{NominatedNodeNameForExpectation: false, SchedulerPreQueueingHints: true}", Gangs: true},
-	{Title: "Default", Name: "default-scheduler", Configuration: `""`, FeatureGates: "{}", Default: true},
-	{Title: "Native", Name: "default-scheduler", Configuration: `""`, FeatureGates: "{GenericWorkload: true}", Native: true},
+	{Title: "Retinue", Name: "retinue", Configuration: shippedConfiguration, FeatureGates: shippedGates, Gangs: true},
+	{Title: "Default", Name: "default-scheduler", FeatureGates: "{}", Default: true},
+	{Title: "Native", Name: "default-scheduler", FeatureGates: "{GenericWorkload: true}", Native: true},
 	{Title: "Ceiling", Name: "default-scheduler", Configuration: "ceiling.yaml", FeatureGates: "{}"},
+	{Title: "no Queues", Name: "retinue", Configuration: shippedConfiguration, FeatureGates: shippedGates, Bare: true},
 }
 
 // trial is one workload of one form, and the schedulers that run it.
@@ -59,6 +68,9 @@ func readSuite(folder string, short bool, chosen *regexp.Regexp) ([]trial, error
 	}
 	var trials []trial
 	for _, c := range contestants {
+		if c.Held, err = withHold(folder, c.Configuration, c.Name); err != nil {
+			return nil, err
+		}
 		var filled bytes.Buffer
 		if err := text.Execute(&filled, c); err != nil {
 			return nil, err
@@ -112,13 +124,13 @@ func (t trial) turn(round int) []entrant {
 // for a mistake.
 func shapeOf(w *schedulerperf.Workload) (shape, error) {
 	s := shape{queues: 1}
-	pods, ends := 0, 0
+	pods, ends, held, counted := 0, 0, 0, 0
 	for name, param := range map[string]struct {
 		value    *int
 		optional bool
 	}{
 		"applications": {&s.applications, false}, "executors": {&s.executors, false}, "pods": {&pods, false},
-		"queues": {&s.queues, true}, "ends": {&ends, true},
+		"queues": {&s.queues, true}, "ends": {&ends, true}, "held": {&held, true}, "counted": {&counted, true},
 	} {
 		value, err := w.GetParam(name)
 		if err == nil {
@@ -128,7 +140,7 @@ func shapeOf(w *schedulerperf.Workload) (shape, error) {
 		}
 	}
 	s.applications *= s.queues
-	s.ends = ends != 0
+	s.ends, s.held, s.counted = ends != 0, held*s.applications, counted != 0
 	if s.applications < 1 || s.executors < 0 || pods != 1+s.executors {
 		return shape{}, fmt.Errorf("applications=%d, executors=%d, pods=%d: want an application at least, and pods one more than executors", s.applications, s.executors, pods)
 	}

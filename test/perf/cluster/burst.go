@@ -1,24 +1,20 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
-	"strings"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"retinue.dev/retinue/pkg/spark"
 	"retinue.dev/retinue/test/cluster"
 	"retinue.dev/retinue/test/perf/figures"
+	"retinue.dev/retinue/test/perf/requests"
 )
 
 // burst is many small applications that are submitted at once.
@@ -26,15 +22,10 @@ var burst = shape{1500, 1}
 
 const burstNodes = 100
 
-// requestKind is what requests to the API server are counted by.
-type requestKind struct{ verb, resource string }
-
-func (k requestKind) String() string { return k.verb + " " + k.resource }
-
 // counted is a burst and what was asked of the API server meanwhile, besides what the test itself asks.
 type counted struct {
 	outcome
-	requests map[requestKind]float64
+	requests requests.Counts
 }
 
 // bursts runs the burst with every scheduler, by turns.
@@ -48,55 +39,50 @@ func (s *stage) bursts(ctx context.Context, rounds int) (section, error) {
 				return section{}, err
 			}
 			fmt.Fprintf(os.Stderr, "burst of %s on %d nodes, round %d, %s: all bound after %.2f s, %.2f s of processor time, %s\n",
-				burst, s.nodes, round+1, titles[scheduler], o.took.Seconds(), o.cpu, perApplication(o.requests))
+				burst, s.nodes, round+1, titles[scheduler], o.took.Seconds(), o.cpu, o.requests.Each(burst.applications))
 			outcomes[scheduler] = append(outcomes[scheduler], o)
 		}
 	}
 	return burstSection(s.nodes, outcomes), nil
 }
 
+// comparedInBurst are the figures of a burst that ranges speak of.
+var comparedInBurst = map[string]func(counted) float64{
+	compared[0]:                func(o counted) float64 { return o.took.Seconds() },
+	"requests per application": func(o counted) float64 { return o.requests.Total() / float64(burst.applications) },
+}
+
 func burstSection(nodes int, outcomes map[cluster.Component][]counted) section {
-	result := section{name: "cluster-burst", measured: map[figures.Key]figures.Spread{}, rows: [][]string{
-		{"burst, nodes", "scheduler", "all bound after s", "ratio", "requests per application", "of which"}}}
+	workload := fmt.Sprintf("burst of %s on %d nodes", burst, nodes)
+	result := section{name: "cluster-burst", measured: map[figures.Key]figures.Spread{}}
+	bound := [][]string{{"burst, nodes", "scheduler", "all bound after s", "ratio", "scheduler CPU s per 1,000 pods"}}
+	asked := map[string][]requests.Counts{} // scheduler -> runs
+	var columns []string
 	for _, scheduler := range schedulers {
-		var took, ratios, requests []float64
+		var took, cpu []float64
+		ratios := map[string][]float64{} // figure -> of each round
 		for i, o := range outcomes[scheduler] {
-			theirs := outcomes[cluster.DefaultScheduler][i]
 			took = append(took, o.took.Seconds())
-			ratios = append(ratios, o.took.Seconds()/theirs.took.Seconds())
-			requests = append(requests, total(o.requests)/float64(burst.applications))
+			cpu = append(cpu, o.cpu*1000/float64(burst.pods()))
+			asked[titles[scheduler]] = append(asked[titles[scheduler]], o.requests)
+			for figure, of := range comparedInBurst {
+				ratios[figure] = append(ratios[figure], of(o)/of(outcomes[cluster.DefaultScheduler][i]))
+			}
 		}
 		ratio := ""
 		if scheduler != cluster.DefaultScheduler {
-			spread := figures.SpreadOf(ratios)
-			ratio = spread.Format("%.2f")
-			result.measured[figures.Key{Workload: fmt.Sprintf("burst of %s on %d nodes", burst, nodes), Figure: compared[0], Baseline: titles[cluster.DefaultScheduler]}] = spread
+			for figure, values := range ratios {
+				result.measured[figures.Key{Workload: workload, Figure: figure, Baseline: titles[cluster.DefaultScheduler]}] = figures.SpreadOf(values)
+			}
+			ratio = figures.SpreadOf(ratios[compared[0]]).Format("%.2f")
 		}
-		last := outcomes[scheduler][len(outcomes[scheduler])-1]
-		result.rows = append(result.rows, []string{fmt.Sprintf("%s, %d", burst, nodes), titles[scheduler],
-			figures.SpreadOf(took).Format("%.2f"), ratio, figures.SpreadOf(requests).Format("%.2f"), perApplication(last.requests)})
+		bound = append(bound, []string{fmt.Sprintf("%s, %d", burst, nodes), titles[scheduler], figures.SpreadOf(took).Format("%.2f"), ratio, figures.SpreadOf(cpu).Format("%.2f")})
+		columns = append(columns, titles[scheduler])
 	}
+	result.tables = [][][]string{bound, requests.Table(burst.applications, columns, asked, func(values []float64) string {
+		return figures.SpreadOf(values).Format("%.2f")
+	})}
 	return result
-}
-
-func total(requests map[requestKind]float64) (sum float64) {
-	for _, count := range requests {
-		sum += count
-	}
-	return sum
-}
-
-// perApplication lists requests by kind, the most frequent first, without what is rare.
-func perApplication(requests map[requestKind]float64) string {
-	var parts []string
-	for _, kind := range slices.SortedFunc(maps.Keys(requests), func(a, b requestKind) int {
-		return cmp.Or(cmp.Compare(requests[b], requests[a]), strings.Compare(a.String(), b.String()))
-	}) {
-		if each := requests[kind] / float64(burst.applications); each >= 0.01 {
-			parts = append(parts, fmt.Sprintf("%s %.2f", kind, each))
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 // burst runs the burst with a scheduler that is started for it, and leaves the cluster empty.
@@ -104,7 +90,7 @@ func (s *stage) burst(ctx context.Context, scheduler cluster.Component) (o count
 	if err := s.start(ctx, scheduler); err != nil {
 		return o, err
 	}
-	before, err := s.requests(ctx)
+	before, err := requests.Settled(ctx, s.client)
 	if err != nil {
 		return o, err
 	}
@@ -124,22 +110,24 @@ func (s *stage) burst(ctx context.Context, scheduler cluster.Component) (o count
 		return o, err
 	}
 	o.cpu = (ended - started).Seconds()
-	if o.requests, err = s.requests(ctx); err != nil {
+	after, err := requests.Settled(ctx, s.client) // events are written behind the bindings
+	if err != nil {
 		return o, err
 	}
-	for kind := range o.requests {
-		o.requests[kind] -= before[kind]
-	}
+	o.requests = after.Since(before)
 	if err := s.cluster.StopComponent(ctx, scheduler); err != nil {
 		return o, err
 	}
-	if err := s.client.CoreV1().ConfigMaps(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: spark.LabelApp}); err != nil {
-		return o, err
+	for _, resource := range []string{"configmaps", "services"} {
+		if err := s.client.CoreV1().RESTClient().Delete().Namespace(namespace).Resource(resource).
+			VersionedParams(&metav1.ListOptions{LabelSelector: spark.LabelApp}, scheme.ParameterCodec).Do(ctx).Error(); err != nil {
+			return o, fmt.Errorf("delete %s: %w", resource, err)
+		}
 	}
 	return o, s.deletePods(ctx, metav1.ListOptions{})
 }
 
-// submitSpark creates a driver as spark-submit does, and then its ConfigMap.
+// submitSpark creates a driver as spark-submit does, then its headless Service, and last its ConfigMap.
 func (s *stage) submitSpark(ctx context.Context, name, scheduler string) error {
 	driver := pod(name, scheduler, 1)
 	driver.Labels = map[string]string{spark.LabelRole: spark.RoleDriver, spark.LabelApp: name, spark.LabelVersion: "4.1.0"}
@@ -150,14 +138,24 @@ func (s *stage) submitSpark(ctx context.Context, name, scheduler string) error {
 	if err != nil {
 		return fmt.Errorf("create pod %s: %w", name, err)
 	}
+	ofDriver := metav1.ObjectMeta{
+		Namespace: namespace, Labels: map[string]string{spark.LabelApp: name},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: name, UID: created.UID}},
+	}
+	service := &v1.Service{
+		ObjectMeta: *ofDriver.DeepCopy(),
+		Spec:       v1.ServiceSpec{ClusterIP: v1.ClusterIPNone, Selector: driver.Labels, Ports: []v1.ServicePort{{Name: "driver-rpc-port", Port: 7078}}},
+	}
+	service.Name = name + "-driver-svc"
+	if _, err := s.client.CoreV1().Services(namespace).Create(ctx, service, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create Service of %s: %w", name, err)
+	}
 	properties := &v1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: name + "-conf", Labels: map[string]string{spark.LabelApp: name},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: name, UID: created.UID}},
-		},
+		ObjectMeta: ofDriver,
 		Data: map[string]string{"spark.properties": fmt.Sprintf(
 			"spark.kubernetes.scheduler.name=%s\nspark.executor.instances=%d\nspark.executor.cores=1\nspark.executor.memory=1g\n", scheduler, burst.executors)},
 	}
+	properties.Name = name + "-conf"
 	if _, err := s.client.CoreV1().ConfigMaps(namespace).Create(ctx, properties, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create ConfigMap of %s: %w", name, err)
 	}
@@ -174,37 +172,4 @@ func sparkExecutor(of *v1.Pod, i int) *v1.Pod {
 	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: of.Name, UID: of.UID, Controller: &yes}}
 	p.Spec.Containers[0].Resources.Requests[v1.ResourceMemory] = resource.MustParse("1408Mi")
 	return p
-}
-
-// requests that the API server has answered so far, by kind, without those of the test: it creates pods and ConfigMaps, lists,
-// and reads metrics.
-func (s *stage) requests(ctx context.Context) (map[requestKind]float64, error) {
-	text, err := s.client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("metrics of the API server: %w", err)
-	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
-	if err != nil {
-		return nil, fmt.Errorf("metrics of the API server: %w", err)
-	}
-	found := map[requestKind]float64{}
-	for _, metric := range families["apiserver_request_total"].GetMetric() {
-		labels := map[string]string{}
-		for _, label := range metric.Label {
-			labels[label.GetName()] = label.GetValue()
-		}
-		kind := requestKind{labels["verb"], labels["resource"]}
-		if sub := labels["subresource"]; sub != "" {
-			kind.resource += "/" + sub
-		}
-		switch {
-		case kind == requestKind{"POST", "pods"}, kind == requestKind{"POST", "configmaps"}, kind.resource == "":
-			continue
-		case slices.Contains([]string{"LIST", "WATCH", "CONNECT"}, kind.verb):
-			continue
-		}
-		found[kind] += metric.GetCounter().GetValue()
-	}
-	return found, nil
 }

@@ -119,7 +119,11 @@ func measure(ctx context.Context, rounds int, nodes string, parts []string, shap
 		if !record {
 			continue
 		}
-		if err := figures.WriteSection(document, s.name, figures.Origin(time.Now())+"\n\n"+figures.Table(s.rows)); err != nil {
+		text := figures.Origin(time.Now()) + "\n"
+		for _, rows := range s.tables {
+			text += "\n" + figures.Table(rows)
+		}
+		if err := figures.WriteSection(document, s.name, text); err != nil {
 			return err
 		}
 		if err := figures.WriteMeasured(rangesFile, s.measured); err != nil {
@@ -140,18 +144,20 @@ func measure(ctx context.Context, rounds int, nodes string, parts []string, shap
 
 // section is what one part has found.
 type section struct {
-	name     string // in the document
-	rows     [][]string
+	name     string                         // in the document
+	tables   [][][]string                   // the first row of each names its columns
 	measured map[figures.Key]figures.Spread // what ranges speak of
 }
 
 func (s section) print() {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, row := range s.rows {
-		fmt.Fprintln(table, strings.Join(row, "\t"))
+	for _, rows := range s.tables {
+		for _, row := range rows {
+			fmt.Fprintln(table, strings.Join(row, "\t"))
+		}
+		fmt.Fprintln(table)
 	}
 	table.Flush()
-	fmt.Println()
 }
 
 // onCluster runs f on a new cluster, which is gone afterwards.

@@ -79,11 +79,11 @@ func (s *stage) restart(ctx context.Context, rounds int) (section, error) {
 	measured := map[figures.Key]figures.Spread{
 		{Workload: fmt.Sprintf("%d nodes, %d pods", restartNodes, restartNodes*perNode), Figure: "first binding after a restart", Baseline: "one second"}: figures.SpreadOf(values),
 	}
-	return section{name: "restart", measured: measured, rows: [][]string{
+	return section{name: "restart", measured: measured, tables: [][][]string{{
 		{fmt.Sprintf("%d nodes, %d pods", restartNodes, restartNodes*perNode), "s"},
 		{"from pods read to the first binding", figures.SpreadOf(values).Format("%.2f")},
 		{"from the start of the process to the first binding", figures.SpreadOf(totals).Format("%.2f")},
-	}}, nil
+	}}}, nil
 }
 
 // nodeOf is where a pod runs: each gang of a hundred has ten nodes to itself.

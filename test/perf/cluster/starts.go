@@ -43,8 +43,9 @@ func (s *stage) starts(ctx context.Context, shapes []shape, rounds int) (section
 			}
 		}
 	}
-	result := section{name: fmt.Sprintf("cluster-%d", s.nodes), measured: map[figures.Key]figures.Spread{}, rows: [][]string{
-		{"shape, nodes", "scheduler", "all bound after s", "ratio", "one application after, p50", "p99", "scheduler CPU s per 1,000 pods", "ratio", "memory at most MiB", "ratio"}}}
+	result := section{name: fmt.Sprintf("cluster-%d", s.nodes), measured: map[figures.Key]figures.Spread{}}
+	rows := [][]string{
+		{"shape, nodes", "scheduler", "all bound after s", "ratio", "one application after, p50", "p99", "scheduler CPU s per 1,000 pods", "ratio", "memory at most MiB", "ratio"}}
 	for _, shape := range shapes {
 		for _, scheduler := range schedulers {
 			mine, theirs := outcomes[shape][scheduler], outcomes[shape][cluster.DefaultScheduler]
@@ -74,9 +75,10 @@ func (s *stage) starts(ctx context.Context, shapes []shape, rounds int) (section
 					row = append(row, fmt.Sprintf("%.2f s", figures.Percentile(each, 0.5).Seconds()), fmt.Sprintf("%.2f s", figures.Percentile(each, 0.99).Seconds()))
 				}
 			}
-			result.rows = append(result.rows, row)
+			rows = append(rows, row)
 		}
 	}
+	result.tables = [][][]string{rows}
 	return result, nil
 }
 

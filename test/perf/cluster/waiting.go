@@ -97,7 +97,7 @@ func (s *stage) waiting(ctx context.Context, rounds int) (section, error) {
 		}
 		rows = append(rows, row)
 	}
-	return section{name: "waiting", measured: measured, rows: rows}, nil
+	return section{name: "waiting", measured: measured, tables: [][][]string{rows}}, nil
 }
 
 // enqueue creates gangs that cannot start, of eighty sizes, each of which would fit the empty cluster. If they are Retinue's,
