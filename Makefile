@@ -98,6 +98,10 @@ upstream: $(BIN)/etcd ## Run every package of upstream's scheduler tests without
 upstream-short: $(BIN)/etcd ## Run a selection of them, in less than ten minutes after the first build.
 	$(call run-upstream,-short)
 
+.PHONY: yarn-oracle
+yarn-oracle: ## Record what a real ResourceManager of YARN and fs2cs make of files, for the tests of convert (Java 17, Maven; minutes).
+	test/yarn/run
+
 .PHONY: race
 race: ## Run the unit tests under the race detector.
 	go test -race ./pkg/...

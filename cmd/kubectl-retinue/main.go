@@ -1,4 +1,4 @@
-// Command kubectl-retinue answers questions about gangs: what the scheduler infers from an application, and why one waits.
+// Command kubectl-retinue answers questions about gangs, and makes Queues of the files of YARN.
 package main
 
 import (
@@ -56,7 +56,7 @@ func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command.SetOut(streams.Out)
 	command.SetErr(streams.ErrOut)
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return inputError{err} })
-	command.AddCommand(newGangCommand(streams))
+	command.AddCommand(newGangCommand(streams), newConvertCommand(streams))
 	return command
 }
 

@@ -113,6 +113,7 @@ var elsewhere = map[string]string{
 	"make verify":                 ".ci/run runs it",
 	"make integration":            "make test runs the same tests",
 	"make race":                   "the tests of make test once more, and ten times as slow",
+	"make yarn-oracle":            "needs Java and Maven; make test compares with what it has recorded",
 	"make sim SEEDS=1000":         "an hour; make sim SEED=17 is the same target",
 	"make generate":               "make verify runs the same generator and compares",
 	"make history-test":           "needs root and a Debian package; make test runs the same tests where it is",
@@ -126,6 +127,7 @@ var elsewhere = map[string]string{
 	"make perf-record":            "two hours, and writes documents",
 	"hack/bump-kubernetes 1.37.1": "rewrites go.mod, from the network",
 	"docker build --build-arg VERSION=v1.37.1-retinue.1 -t REGISTRY/retinue/scheduler:TAG .": "needs a Docker engine; TestTheImageHoldsWhatItsDockerfileCopies takes its steps without one",
+	"kubectl retinue convert capacity-scheduler.xml":                                         "the tests of pkg/yarn and cmd/kubectl-retinue run it on whole files",
 	"sparksim submit": "the block above runs it",
 	"docker push REGISTRY/retinue/scheduler:TAG": "needs a registry",
 }
