@@ -19,16 +19,15 @@ const (
 	administerRole  = "yarn-administer"
 )
 
-func (r *reading) selector(label string) *metav1.LabelSelector {
-	return selectorOf(r.options.LabelKey, label)
-}
+// around is what stands around the Queues of a reading.
+type around struct{ *reading }
 
 func selectorOf(key, value string) *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}
 }
 
 // objects around the Queues.
-func (r *reading) objects() (all []any) {
+func (r around) objects() (all []any) {
 	for _, q := range r.root.below() {
 		if !q.leaf() || q.template != nil {
 			continue
@@ -49,7 +48,7 @@ func (r *reading) objects() (all []any) {
 	return append(all, r.mappingPolicy()...)
 }
 
-func (r *reading) namespace(q *queue, label string) *v1.Namespace {
+func (r around) namespace(q *queue, label string) *v1.Namespace {
 	namespace := &v1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: r.named(q, label)}}
 	runsOn := label
 	if label == "" && !slices.Contains(r.labels, q.defaultLabel) {
@@ -61,7 +60,7 @@ func (r *reading) namespace(q *queue, label string) *v1.Namespace {
 	return namespace
 }
 
-func (r *reading) limitRange(q *queue, label string) *v1.LimitRange {
+func (r around) limitRange(q *queue, label string) *v1.LimitRange {
 	if q.largest == nil {
 		return nil
 	}
@@ -96,7 +95,7 @@ func subjects(q *queue, of func(*queue) acl) (found []rbac.Subject) {
 }
 
 // submitters are the Roles of those who may submit, and of those who may end what runs.
-func (r *reading) submitters(q *queue, label string) (all []any) {
+func (r around) submitters(q *queue, label string) (all []any) {
 	for _, role := range []struct {
 		name  string
 		who   []rbac.Subject
@@ -124,7 +123,7 @@ func (r *reading) submitters(q *queue, label string) (all []any) {
 }
 
 // administrators of Queues: whoever may administer one may administer those below it.
-func (r *reading) administrators() (all []any) {
+func (r around) administrators() (all []any) {
 	for _, q := range append([]*queue{r.root}, r.root.below()...) {
 		who := subjects(&queue{access: q.access}, func(q *queue) acl { return q.access.administer })
 		if len(who) == 0 {
@@ -158,7 +157,7 @@ var createPods = admission.RuleWithOperations{Operations: []admission.OperationT
 var drivers = admission.MatchCondition{Name: "is-a-driver-of-retinue", Expression: "object.spec.?schedulerName.orValue('') == 'retinue' && object.metadata.?labels[?'spark-role'].orValue('') == 'driver'"}
 
 // lifetimePolicies give drivers a deadline. A pod's deadline counts from its start, so that waiting does not count.
-func (r *reading) lifetimePolicies() (all []any) {
+func (r around) lifetimePolicies() (all []any) {
 	namespaces := map[lifetime][]string{}
 	var order []lifetime
 	for _, q := range r.root.below() {
@@ -206,7 +205,7 @@ func inNamespaces(names []string) *metav1.LabelSelector {
 }
 
 // mappingPolicy refuses drivers outside of the namespaces of the queue that their user is mapped to; the first mapping counts.
-func (r *reading) mappingPolicy() []any {
+func (r around) mappingPolicy() []any {
 	if len(r.mappings) == 0 {
 		return nil
 	}
@@ -237,7 +236,7 @@ func (r *reading) mappingPolicy() []any {
 	}
 }
 
-func (r *reading) celNamespaces(q *queue) string {
+func (r around) celNamespaces(q *queue) string {
 	var names []string
 	for _, label := range append([]string{""}, r.labels...) {
 		if label == "" || q.parts[label] != nil {

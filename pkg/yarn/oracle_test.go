@@ -65,43 +65,102 @@ func (c oracleCase) options(step int) Options {
 	return o
 }
 
-// TestQueuesHaveWhatAResourceManagerGivesThem: guarantee and limit that count in the converted tree are those that a real
-// ResourceManager reports for the same file, at two sizes of the cluster.
+// read gives a file to the reader, as Convert does.
+func (c oracleCase) read(t *testing.T, step int) *reading {
+	t.Helper()
+	root, err := parse([]byte(c.XML))
+	require.NoError(t, err)
+	r := &reading{options: c.options(step)}
+	require.NoError(t, r.capacityScheduler(root), c.Name)
+	return r
+}
+
+// TestAmountsAreComputedAsAResourceManagerDoes: what it calls effective, of every queue and label, also where the cluster is smaller
+// than absolute amounts.
 //
-// Seen failing when percentages were computed in double precision, and when the weights of siblings were not added up in single.
-func TestQueuesHaveWhatAResourceManagerGivesThem(t *testing.T) {
+// Seen failing when percentages were computed in double precision, and when the weights of siblings were added up in it.
+func TestAmountsAreComputedAsAResourceManagerDoes(t *testing.T) {
 	compared := 0
 	for _, c := range oracle(t) {
-		if c.Refused != "" {
-			continue
+		for step, answer := range c.Answers {
+			r := c.read(t, step)
+			for _, q := range r.root.below() {
+				for _, label := range append([]string{""}, r.labels...) {
+					of := q.at(label)
+					got := [4]int64{of.guaranteed[v1.ResourceMemory], of.guaranteed[v1.ResourceCPU], of.limit[v1.ResourceMemory], of.limit[v1.ResourceCPU]}
+					if diff := cmp.Diff(answer.Queues[q.path][label], got); diff != "" {
+						t.Errorf("%s, size %d, %s %s: (-YARN +computed)\n%s", c.Name, step+1, q.path, label, diff)
+					}
+					compared++
+				}
+			}
 		}
+	}
+	t.Logf("%d amounts of queues compared", compared)
+	require.Greater(t, compared, 1000)
+}
+
+// TestQueuesHaveWhatAResourceManagerGivesThem: guarantee and limit that count in the scheduler's own tree of the converted Queues are
+// those that a real ResourceManager reports for the same file, at two sizes of the cluster. Absolute amounts that the cluster does not
+// have are reduced in another way, which docs/from-yarn.md describes: then no more counts than was asked for, and than there is.
+//
+// Seen failing when a maximum-capacity of the whole parent was not taken for no limit.
+func TestQueuesHaveWhatAResourceManagerGivesThem(t *testing.T) {
+	equal, reduced := 0, 0
+	for _, c := range oracle(t) {
 		for step, answer := range c.Answers {
 			options := c.options(step)
 			plan, err := Convert([]byte(c.XML), options)
 			require.NoError(t, err, c.Name)
+			r := c.read(t, step)
+			short := map[string]bool{}
+			for _, q := range r.root.below() {
+				short[q.path] = q.short()
+			}
 			got := effective(t, plan, options)
 			for _, q := range plan.Queues {
-				want := answer.Queues[q.Path][q.Label]
-				if strings.HasPrefix(c.Name, "amount") {
-					want = inRetinue(q, want)
+				if short[q.Path] {
+					reduced++
+					memory, cpu := q.Spec.Guaranteed[v1.ResourceMemory], q.Spec.Guaranteed[v1.ResourceCPU]
+					require.LessOrEqual(t, got[q.Name][0], memory.Value()/mebibyte)
+					require.LessOrEqual(t, got[q.Name][1], cpu.Value())
+					require.LessOrEqual(t, got[q.Name][2], options.Cluster[v1.ResourceMemory])
+					require.LessOrEqual(t, got[q.Name][3], options.Cluster[v1.ResourceCPU])
+					continue
 				}
-				if diff := cmp.Diff(want, got[q.Name]); diff != "" {
+				if diff := cmp.Diff(answer.Queues[q.Path][q.Label], got[q.Name]); diff != "" {
 					t.Errorf("%s, size %d, %s %s: (-YARN +Retinue)\n%s", c.Name, step+1, q.Path, q.Label, diff)
 				}
-				compared++
+				equal++
 			}
 		}
 	}
-	t.Logf("%d queues compared", compared)
-	require.Greater(t, compared, 2000)
+	t.Logf("%d queues are equal, and %d have amounts that the cluster does not have", equal, reduced)
+	require.Greater(t, equal, 1000)
+	require.Less(t, reduced, equal/2)
 }
 
-// inRetinue is what absolute amounts come to here, where YARN makes something else of them because the cluster is too small: it
-// reduces every resource as soon as one is short, and some of them to more than was asked for. Here none is more than was asked for.
-func inRetinue(q Queue, want [4]int64) [4]int64 {
-	memory, cpu := q.Spec.Guaranteed[v1.ResourceMemory], q.Spec.Guaranteed[v1.ResourceCPU]
-	want[0], want[1] = min(want[0], memory.Value()/mebibyte), min(want[1], cpu.Value())
-	return want
+// short tells whether the cluster is too small for the amounts of the queue, of its siblings, or of one above it.
+func (q *queue) short() bool {
+	for ; q.parent != nil; q = q.parent {
+		above, asked := q.parent.at(""), Resources{}
+		for _, sibling := range q.parent.children {
+			for name, amount := range sibling.at("").least {
+				asked[name] += amount
+			}
+		}
+		for name, amount := range asked {
+			if amount > above.guaranteed[name] {
+				return true
+			}
+		}
+		for name, amount := range q.at("").most {
+			if amount > above.limit[name] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // effective is what counts in the scheduler's own tree: MiB and cores of guarantee and limit, by queue.

@@ -101,7 +101,7 @@ func (r *reading) plan() *Plan {
 			}
 		}
 	}
-	p.Objects = r.objects()
+	p.Objects = around{r}.objects()
 	p.Report = r.file.report(r.unknown)
 	if r.site != nil {
 		site := r.site.report("not about queues")
@@ -126,7 +126,7 @@ func (r *reading) queue(q *queue, label string) Queue {
 	if q.parent.parent != nil {
 		spec.Parent = r.named(q.parent, label)
 	} else if label != "" {
-		spec.NodeSelector = r.selector(label)
+		spec.NodeSelector = selectorOf(r.options.LabelKey, label)
 	}
 	if q.leaf() {
 		spec.Namespaces = []string{r.named(q, label)}

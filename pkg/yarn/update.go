@@ -44,10 +44,12 @@ func Update(text []byte, cluster Resources, labels map[string]Resources) (update
 		}
 		amount := quantity(name, share(total, fraction))
 		written := amount.String()
-		if old[0] == '"' || old[0] == '\'' {
-			written = old[:1] + written + old[:1]
-		} else if strings.Trim(written, "0123456789") == "" {
+		// Digits alone need quotes; what somebody has quoted besides stays quoted.
+		switch bare := strings.Trim(old, `"'`); {
+		case strings.Trim(written, "0123456789") == "":
 			written = `"` + written + `"`
+		case bare != old && strings.Trim(bare, "0123456789") != "":
+			written = old[:1] + written + old[:1]
 		}
 		if written == old {
 			continue

@@ -24,23 +24,28 @@ import org.apache.hadoop.yarn.server.resourcemanager.scheduler.capacity.Capacity
  * what its web service /ws/v1/cluster/scheduler answers, at two sizes of the cluster: NAME.1.json and NAME.2.json, or NAME.refused
  * with its reason.
  *
- * java Oracle.java IN OUT CONF SCRATCH (rest|labelled), where CONF is a directory of the class path. Of the files NAME.label.xml are
- * for nodes of which some have label x.
+ * java Oracle.java IN OUT CONF SCRATCH (rest|dominant|labelled), where CONF is a directory of the class path. The files NAME.label.xml are
+ * for nodes of which some have label x. A ResourceManager keeps the calculator with which it was started, so that those with the
+ * dominant one have a ResourceManager of their own.
  */
 public class Oracle {
   // MiB and vcores that are added, without a label and with one.
   static final int[][] STEPS = {{102400, 100}, {73728 + 511, 37}};
   static final int[][] LABELLED = {{40960, 40}, {8192 + 77, 13}};
+  static final String DOMINANT = "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator";
   static final HttpClient CLIENT = HttpClient.newHttpClient();
 
   public static void main(String[] args) throws Exception {
     Path in = Path.of(args[0]), out = Path.of(args[1]), file = Path.of(args[2], "capacity-scheduler.xml"), scratch = Path.of(args[3]);
-    boolean labelled = args[4].equals("labelled");
-    int port = labelled ? 18689 : 18688;
-    File[] files = in.toFile().listFiles((dir, name) -> name.endsWith(".xml") && name.endsWith(".label.xml") == labelled);
+    boolean labelled = args[4].equals("labelled"), dominant = args[4].equals("dominant");
+    int port = labelled ? 18689 : dominant ? 18690 : 18688;
+    File[] files = in.toFile().listFiles((dir, name) -> name.endsWith(".xml") && name.endsWith(".label.xml") == labelled
+        && (labelled || isDominant(new File(dir, name)) == dominant));
     Arrays.sort(files);
     Files.writeString(file, "<configuration><property><name>yarn.scheduler.capacity.root.queues</name><value>first</value></property>"
-        + "<property><name>yarn.scheduler.capacity.root.first.capacity</name><value>100</value></property></configuration>");
+        + "<property><name>yarn.scheduler.capacity.root.first.capacity</name><value>100</value></property>"
+        + (dominant ? "<property><name>yarn.scheduler.capacity.resource-calculator</name><value>" + DOMINANT + "</value></property>" : "")
+        + "</configuration>");
     DefaultMetricsSystem.setMiniClusterMode(true);
     YarnConfiguration conf = new YarnConfiguration();
     conf.set("yarn.resourcemanager.scheduler.class", CapacityScheduler.class.getName());
@@ -76,6 +81,7 @@ public class Oracle {
         String name = tree.getName().substring(0, tree.getName().length() - 4);
         // A queue that is not in the next file has to be stopped before.
         scheduler.getRootQueue().stopQueue();
+        scheduler.getRootQueue().activateQueue();
         Files.copy(tree.toPath(), file, StandardCopyOption.REPLACE_EXISTING);
         try {
           scheduler.reinitialize(conf, rm.getRMContext());
@@ -91,6 +97,14 @@ public class Oracle {
       }
     }
     System.exit(0);
+  }
+
+  static boolean isDominant(File file) {
+    try {
+      return Files.readString(file.toPath()).contains(DOMINANT);
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
   }
 
   static long register(ResourceManager rm, int number, int[] size, boolean labelled) throws Exception {

@@ -12,6 +12,9 @@ import (
 // trees are how many are generated.
 const trees = 240
 
+// fittingTrees are how many more are generated, of amounts.
+const fittingTrees = 60
+
 // generate writes trees of every kind. The same ones every time.
 func generate(dir string) error {
 	for i := range trees {
@@ -20,6 +23,9 @@ func generate(dir string) error {
 		name := fmt.Sprintf("%s-%03d", kind, i)
 		if i%12 == 4 {
 			g.labelled, name = true, name+".label"
+			if i > 12 {
+				g.set("root.accessible-node-labels.x.capacity", "100") // and one without it
+			}
 		}
 		if g.random.IntN(2) == 0 {
 			g.set("resource-calculator", "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator")
@@ -30,17 +36,35 @@ func generate(dir string) error {
 		default:
 			g.parts("root", 1, kind, g.labelled)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name+".xml"), []byte("<configuration>\n"+g.out.String()+"</configuration>\n"), 0o644); err != nil {
+		if err := g.write(dir, name); err != nil {
+			return err
+		}
+	}
+	// Amounts that the cluster has.
+	for i := range fittingTrees {
+		g := &generator{random: rand.New(rand.NewPCG(20, uint64(i))), prefix: fmt.Sprintf("f%dq", i)}
+		if i%2 == 0 {
+			g.set("resource-calculator", "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator")
+		}
+		g.fitting = true
+		g.amounts("root", 1, 100_000, 95)
+		if err := g.write(dir, fmt.Sprintf("fitting-%03d", i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (g *generator) write(dir, name string) error {
+	return os.WriteFile(filepath.Join(dir, name+".xml"), []byte("<configuration>\n"+g.out.String()+"</configuration>\n"), 0o644)
+}
+
 type generator struct {
 	random   *rand.Rand
 	labelled bool
-	out      strings.Builder
+	// fitting: no maximum is more than the cluster has.
+	fitting bool
+	out     strings.Builder
 	// prefix of the names of queues, which no other tree has: what a ResourceManager knows of an old queue is not that of a new one.
 	prefix string
 	queues int
@@ -120,7 +144,11 @@ func (g *generator) amounts(path string, depth int, memory, vcores int) {
 		m, v := 1+g.random.IntN(max(1, memory/len(names))), 1+g.random.IntN(max(1, vcores/len(names)))
 		g.set(own+".capacity", fmt.Sprintf("[memory=%d,vcores=%d]", m, v))
 		if depth == 1 && g.random.IntN(2) == 0 {
-			g.set(own+".maximum-capacity", fmt.Sprintf("[memory=%d,vcores=%d]", m+g.random.IntN(memory), v+g.random.IntN(vcores)))
+			mostMemory, mostVCores := m+g.random.IntN(memory), v+g.random.IntN(vcores)
+			if g.fitting {
+				mostMemory, mostVCores = min(mostMemory, memory), min(mostVCores, vcores)
+			}
+			g.set(own+".maximum-capacity", fmt.Sprintf("[memory=%d,vcores=%d]", mostMemory, mostVCores))
 		}
 		if depth < 4 && g.random.IntN(3) == 0 && m > 16 && v > 16 {
 			g.amounts(own, depth+1, m, v)
