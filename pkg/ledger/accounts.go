@@ -45,7 +45,7 @@ func (acc *accounts) queued() bool { return len(acc.layout.Specs) > 0 }
 func (acc *accounts) queueOf(namespace string) string { return acc.layout.Namespaces[namespace] }
 
 // arrange takes a new layout, and takes off the present tree what is charged elsewhere from now on: recharge charges that when the
-// tree that comes has succeeded it. What stays in its queue is not looked at, unless something moves.
+// tree that comes has succeeded it. What stays in its queue is not looked at, unless something moves; a nil recharge means that nothing does.
 func (acc *accounts) arrange(layout Queues, queues *quota.Tree) (recharge func()) {
 	former := acc.layout
 	acc.layout = layout
@@ -54,7 +54,7 @@ func (acc *accounts) arrange(layout Queues, queues *quota.Tree) (recharge func()
 		return from != to || !quota.Keeps(acc.queues, queues, to)
 	}
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(former.Namespaces)), moves) && !slices.ContainsFunc(slices.Collect(maps.Keys(layout.Namespaces)), moves) {
-		return func() {}
+		return nil
 	}
 	var moved []*charge
 	move := func(c *charge, namespace string) {

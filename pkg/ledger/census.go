@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/waiting"
@@ -128,12 +129,10 @@ type standing struct {
 
 // standing is how the queues stand now. Everybody who waits is counted.
 func (l *Ledger) standing(count func(*waiting.Waiter)) standing {
+	l.inParts(count)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for w := range l.waiting.All() {
-		count(w)
-	}
-	pools, overlaps := l.poolsLocked()
+	pools, overlaps := poolsOf(l.accounts.queues, l.nodes)
 	return standing{quota.FreezeCharged(l.accounts.queues), l.accounts.layout.Specs, slices.Clone(l.nodes.Capacities()), pools, overlaps}
 }
 
@@ -180,14 +179,14 @@ func reasonsBelow(queues *quota.Tree, waiters map[string][]QueueWaiter) map[stri
 	return reasons
 }
 
-// poolsLocked are the pools of the queues that declare them, and which of them select nodes that count elsewhere.
-func (l *Ledger) poolsLocked() (standings map[string]*PoolStanding, overlaps []quota.Problem) {
+// poolsOf are the pools of the queues that declare them, and which of them select nodes that count elsewhere.
+func poolsOf(queues *quota.Tree, table *inventory.Nodes) (standings map[string]*PoolStanding, overlaps []quota.Problem) {
 	standings = map[string]*PoolStanding{}
-	pools := quota.Pools(l.accounts.queues)
+	pools := quota.Pools(queues)
 	for p, pool := range pools {
-		nodes, elsewhere, where := l.nodes.PoolSize(p)
+		nodes, elsewhere, where := table.PoolSize(p)
 		for _, queue := range pool.Queues {
-			standings[queue] = &PoolStanding{nodes, l.nodes.Capacities()[p]}
+			standings[queue] = &PoolStanding{nodes, table.Capacities()[p]}
 			if elsewhere > 0 {
 				overlaps = append(overlaps, quota.Problem{Queue: queue, Field: "nodeSelector", Value: pool.Selector.String(),
 					Message: fmt.Sprintf("%d of the nodes that it selects do not count for it, because a queue that comes before it by name, such as %s, selects them as well",

@@ -16,54 +16,74 @@ import (
 	"retinue.dev/retinue/pkg/waiting"
 )
 
-// tickCollection begins to collect for the first in turn of those that have waited longer than after for want of
-// room. Where nothing has come back for as long, other nodes are chosen, and when there are no others, somebody else's
-// turn comes. When all was collected and the waiter does not fit all the same, all is given back and everybody tried
-// again: so that this does not go on all the time, nothing is collected for as long after it.
-func (ws *waits) tickCollection(after time.Duration) {
-	for w := range ws.waiting.All() {
+// collectors are the first of those who may collect, while all who wait are gone through: queue -> waiter.
+type collectors struct {
+	now   time.Time
+	after time.Duration
+	first map[string]collector
+}
+
+// collector is a waiter that may collect, and when that was last in vain for one of its size.
+type collector struct {
+	*waiting.Waiter
+	passed time.Time
+}
+
+// collectorsOf are those who may collect of all who wait, which inParts shows. By the time that one of them collects, it may not wait any
+// more.
+func (ws *waits) collectorsOf(now time.Time, after time.Duration, inParts func(show func(*waiting.Waiter))) *collectors {
+	inParts(func(w *waiting.Waiter) {
 		if w.LacksRoom() {
-			ws.seniority.see(w, ws.outcome.now)
+			ws.seniority.see(w, now)
 		}
+	})
+	cs := &collectors{now, after, map[string]collector{}}
+	inParts(func(w *waiting.Waiter) { ws.consider(cs, w) })
+	return cs
+}
+
+// consider takes a waiter of those that have waited longer than after for want of room, if nobody who may collect for the same queue goes
+// before it.
+func (ws *waits) consider(cs *collectors, w *waiting.Waiter) {
+	since, passed := ws.seniority.of(w)
+	if waited, lately := cs.now.Sub(since) >= cs.after, cs.now.Sub(passed) < cs.after; !waited || lately || !ws.wantsRoom(w) || ws.collections.of(w.ID()) != nil {
+		return
 	}
-	ws.seniority.forget(ws.outcome.now, 2*after)
+	if !w.Demand.Fits(ws.nodes.Capacity()) {
+		return // what is kept is listed pod by pod
+	}
+	queue := quota.Unassigned
+	if ws.accounts.queues.WithinGuarantee(w.Asks.Queue, w.Asks.Demand) {
+		queue = w.Asks.Queue
+	}
+	if best := cs.first[queue]; best.Waiter == nil || cmp.Or(passed.Compare(best.passed), w.Turn.Compare(best.Turn)) < 0 {
+		cs.first[queue] = collector{w, passed}
+	}
+}
+
+// tickCollection begins to collect for the first in turn of those that have waited for too long for want of room. Where nothing has
+// come back for as long, other nodes are chosen, and when there are no others, somebody else's turn comes. When all was collected
+// and the waiter does not fit all the same, all is given back and everybody tried again: so that this does not go on all the
+// time, nothing is collected for as long after it.
+func (ws *waits) tickCollection(cs *collectors) {
+	ws.seniority.forget(cs.now, 2*cs.after)
 	taken := map[string]bool{} // queue -> collects already
 	for _, c := range ws.collections.patient() {
 		taken[c.queue] = true
 	}
 	for _, c := range slices.Clone(ws.collections.list) {
-		if !ws.ready(c) && ws.outcome.now.Sub(c.progressed) >= c.after {
+		if !ws.ready(c) && cs.now.Sub(c.progressed) >= c.after {
 			ws.chooseOthers(c)
 		}
 	}
-	if ws.slots.precede() || ws.outcome.now.Before(ws.collections.vainUntil) {
+	if ws.slots.precede() || cs.now.Before(ws.collections.vainUntil) {
 		return
 	}
-	type collector struct {
-		*waiting.Waiter
-		passed time.Time
-	}
-	capacity := ws.nodes.Capacity()
-	first := map[string]collector{} // queue -> the first of those who may collect for it
-	for w := range ws.waiting.All() {
-		since, passed := ws.seniority.of(w)
-		waited, lately := ws.outcome.now.Sub(since) >= after, ws.outcome.now.Sub(passed) < after
-		if !waited || lately || !ws.wantsRoom(w) || ws.collections.of(w.ID()) != nil {
-			continue
+	for _, queue := range slices.Sorted(maps.Keys(cs.first)) {
+		w := cs.first[queue].Waiter
+		if !taken[queue] && ws.waiting.Of(w.ID()) == w && ws.wantsRoom(w) && ws.collections.of(w.ID()) == nil {
+			ws.collectFor(w, queue, cs.after)
 		}
-		if !w.Demand.Fits(capacity) {
-			continue // what is kept is listed pod by pod
-		}
-		queue := quota.Unassigned
-		if ws.accounts.queues.WithinGuarantee(w.Asks.Queue, w.Asks.Demand) {
-			queue = w.Asks.Queue
-		}
-		if best := first[queue]; !taken[queue] && (best.Waiter == nil || cmp.Or(passed.Compare(best.passed), w.Turn.Compare(best.Turn)) < 0) {
-			first[queue] = collector{w, passed}
-		}
-	}
-	for _, queue := range slices.Sorted(maps.Keys(first)) {
-		ws.collectFor(first[queue].Waiter, queue, after)
 	}
 }
 

@@ -30,22 +30,24 @@ type gate struct {
 //
 // Where there are queues, those that pass are to be tried in the order of number; otherwise it is zero.
 func (l *Ledger) Gate(now time.Time, seen Pod) (verdict gang.Verdict, number uint64, effects []Effect) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
-	known := l.members.pods[seen.UID] != nil
-	l.lifecycle.see(seen)
-	p := l.members.pods[seen.UID]
-	if p == nil {
-		return gang.Verdict{Reason: gang.Terminating, Message: "it is being deleted: it is not scheduled any more"}, 0, l.settleLocked()
-	}
-	p.atGate.ahead = p.atGate.ahead || !known
-	verdict = l.gate.judge(p)
-	l.gate.explain(p, verdict)
-	if p.number = 0; verdict.Passes() && l.accounts.queued() {
-		p.number = l.waiting.Passed(l.members.waiterOf(p))
-	}
-	return verdict, p.number, l.settleLocked()
+	effects = l.hold(now, func() {
+		defer l.settleLocked()
+		known := l.members.pods[seen.UID] != nil
+		l.lifecycle.see(seen)
+		p := l.members.pods[seen.UID]
+		if p == nil {
+			verdict = gang.Verdict{Reason: gang.Terminating, Message: "it is being deleted: it is not scheduled any more"}
+			return
+		}
+		p.atGate.ahead = p.atGate.ahead || !known
+		verdict = l.gate.judge(p)
+		l.gate.explain(p, verdict)
+		if p.number = 0; verdict.Passes() && l.accounts.queued() {
+			p.number = l.waiting.Passed(l.members.waiterOf(p))
+		}
+		number = p.number
+	})
+	return verdict, number, effects
 }
 
 // Waits tells whether a pod waits for its turn: then nobody but the Gate lets it through.

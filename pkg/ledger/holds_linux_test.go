@@ -51,8 +51,9 @@ func BenchmarkLockHolds(b *testing.B) {
 
 // hold is one taking of the lock.
 type hold struct {
-	call string
-	took time.Duration
+	call   string // of which the lock was taken
+	method string // of the ledger, which took it
+	took   time.Duration
 }
 
 // holds is a large cluster that is busy.
@@ -159,7 +160,24 @@ func (h *holds) watch(held bool) {
 		h.since = now
 		return
 	}
-	h.holds = append(h.holds, hold{h.call, now - h.since})
+	h.holds = append(h.holds, hold{h.call, holder(), now - h.since})
+}
+
+// holder is the method of the ledger that is about to give the lock back.
+func holder() string {
+	var callers [16]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(4, callers[:])]) // beyond watch and Unlock
+	for {
+		frame, more := frames.Next()
+		if _, method, is := strings.Cut(frame.Function, "ledger.(*Ledger)."); is {
+			if method, _, _ = strings.Cut(method, "."); method != "hold" {
+				return method
+			}
+		}
+		if !more {
+			return ""
+		}
+	}
 }
 
 // clock is the time for differences.
@@ -376,14 +394,18 @@ const sweepSeconds = 10
 func (h *holds) report() {
 	byCall := map[string][]time.Duration{}
 	for _, hold := range h.holds {
-		byCall[hold.call] = append(byCall[hold.call], hold.took)
+		name := hold.call
+		if hold.method != "" && hold.method != name && hold.method != "apply" {
+			name += "/" + hold.method
+		}
+		byCall[name] = append(byCall[name], hold.took)
 		byCall["all"] = append(byCall["all"], hold.took)
 	}
 	text := &strings.Builder{}
 	for _, call := range slices.Sorted(maps.Keys(byCall)) {
 		took := byCall[call]
 		slices.Sort(took)
-		fmt.Fprintf(text, "\n%-12s %8d times, half %9v, p99.9 %9v, longest %9v", call, len(took), at(took, 0.5), at(took, 0.999), took[len(took)-1])
+		fmt.Fprintf(text, "\n%-26s %8d times, half %9v, p99.9 %9v, longest %9v", call, len(took), at(took, 0.5), at(took, 0.999), took[len(took)-1])
 	}
 	h.b.Log(text.String())
 	all := byCall["all"]

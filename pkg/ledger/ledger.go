@@ -66,12 +66,19 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 // ErrRoomGone, ErrNotWaiting or ErrOverQuota, and then change nothing but what a worker that is there has shown of its role.
 func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 	var effects []Effect
-	if _, ticks := event.(Tick); ticks {
+	tick, ticks := event.(Tick)
+	if ticks {
 		effects = l.Look(now)
+		if tick.Collect > 0 {
+			event = sweep{tick, l.waits.collectorsOf(now, tick.Collect, l.inParts)}
+		}
 	}
 	applied, due, err := l.apply(now, event)
 	if effects = append(effects, applied...); due {
 		effects = append(effects, l.reclaim(now, plansAtOnce)...)
+	}
+	if ticks && tick.Collect > 0 {
+		effects = append(effects, l.tellStale(now)...)
 	}
 	return effects, err
 }
@@ -81,14 +88,14 @@ func (l *Ledger) apply(now time.Time, event Event) (effects []Effect, due bool, 
 	if seen, changes := event.(QueuesSeen); changes {
 		event = arrangement{seen, quota.New(seen.Queues.Specs)} // takes milliseconds, and nothing of the ledger
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
-	err = l.applyLocked(event)
-	if refused, fails := event.(Refused); fails {
-		due = l.reclaims.due(refused.UID)
-	}
-	return l.settleLocked(), due, err
+	effects = l.hold(now, func() {
+		err = l.applyLocked(event)
+		if refused, fails := event.(Refused); fails {
+			due = l.reclaims.due(refused.UID)
+		}
+		l.settleLocked()
+	})
+	return effects, due, err
 }
 
 // View returns the nodes as they are now.
@@ -103,7 +110,8 @@ func (l *Ledger) applyLocked(event Event) error {
 	case NodeSeen:
 		l.nodes.See(e.Node)
 	case NodeGone:
-		l.loseNodeLocked(e.Name)
+		l.nodes.Remove(e.Name)                             // its slots move elsewhere when the event settles
+		l.waiting.Changed(waiting.Sums, resource.Vector{}) // without an overbooked node more may be free in all
 	case Uncounted:
 		l.nodes.Uncount(e.Resources)
 	case PodSeen:
@@ -164,6 +172,9 @@ func (l *Ledger) applyLocked(event Event) error {
 		}
 	case Tick:
 		l.tickLocked(e)
+	case sweep:
+		l.tickLocked(e.Tick)
+		l.waits.tickCollection(e.collectors)
 	case Synced:
 		l.openLocked()
 	default:
@@ -198,7 +209,7 @@ func sorted(pods map[types.UID]*pod) []*pod {
 
 // settleLocked ends an event: slots leave nodes that cannot keep them, room that came back goes to slots without a home
 // first and then opens a new epoch, and the next waiter gets its try.
-func (l *Ledger) settleLocked() []Effect {
+func (l *Ledger) settleLocked() {
 	l.accounts.queues.SetCapacity(l.nodes.Capacities()...)
 	if l.members.synced {
 		l.collections.check()
@@ -219,13 +230,12 @@ func (l *Ledger) settleLocked() []Effect {
 		case gained || still:
 			l.waiting.Changed(waiting.Freed, most.Max(left))
 		}
-		l.waits.callNext("")
+		if !l.waiting.Busy() { // else enough was done while the lock is held
+			l.waits.callNext("")
+		}
 	}
 	l.nodes.Settle()
 	clear(l.slots.unsettled)
-	effects := l.outcome.effects
-	l.outcome.effects = nil
-	return effects
 }
 
 // callLocked sends workers that wait through the Gate again when their own gang has slots that the event has opened:
@@ -253,12 +263,6 @@ func (l *Ledger) callLocked() {
 	}
 }
 
-// loseNodeLocked takes a node out; its slots move elsewhere when the event settles.
-func (l *Ledger) loseNodeLocked(name string) {
-	l.nodes.Remove(name)
-	l.waiting.Changed(waiting.Sums, resource.Vector{}) // without an overbooked node more may be free in all
-}
-
 // arrangement is QueuesSeen, with the tree of those queues.
 type arrangement struct {
 	QueuesSeen
@@ -274,9 +278,13 @@ func (l *Ledger) arrangeLocked(layout Queues, queues *quota.Tree) {
 		}
 	}
 	recharge := l.accounts.arrange(layout, queues)
-	l.waiting.Arrange(queues, func(w *waiting.Waiter) string { return l.accounts.queueOf(w.Turn.Gang.Namespace) })
+	if recharge == nil {
+		l.waiting.Arrange(queues, nil)
+	} else {
+		l.waiting.Arrange(queues, func(w *waiting.Waiter) string { return l.accounts.queueOf(w.Turn.Gang.Namespace) })
+		recharge()
+	}
 	l.accounts.queues = queues
-	recharge()
 	l.nodes.Divide(selectorsOf(queues))
 	queues.SetCapacity(l.nodes.Capacities()...)
 	clear(l.victims.reclaims)
@@ -310,8 +318,32 @@ func (l *Ledger) tickLocked(tick Tick) {
 		l.lifecycle.restoreAll()
 		l.slots.release(tick)
 	}
-	if tick.Collect > 0 {
-		l.waits.tickCollection(tick.Collect)
-		l.waits.sweepTells()
+}
+
+// sweep is a Tick by which somebody may collect, with those of whom it may be one.
+type sweep struct {
+	Tick
+	collectors *collectors
+}
+
+// tellStale tells those who wait for something else now than they were told, the first in turn first.
+func (l *Ledger) tellStale(now time.Time) (effects []Effect) {
+	var stale []*waiting.Waiter
+	l.inParts(func(w *waiting.Waiter) {
+		if !w.Trying() && w.Outdated(l.waits.reason(w)) {
+			stale = append(stale, w)
+		}
+	})
+	slices.SortFunc(stale, func(a, b *waiting.Waiter) int { return a.Turn.Compare(b.Turn) })
+	for some := range slices.Chunk(stale[:min(len(stale), tellsPerSweep)], toldAtOnce) {
+		effects = append(effects, l.hold(now, func() {
+			for _, w := range some {
+				if l.waiting.Of(w.ID()) == w && !w.Trying() {
+					w.Turned = false
+					l.waits.tell(w, l.waits.verdict(w))
+				}
+			}
+		})...)
 	}
+	return effects
 }

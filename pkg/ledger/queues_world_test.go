@@ -22,6 +22,7 @@ import (
 // drawWorld is a world of which every second one has queues.
 func drawWorld(t *rapid.T) *world {
 	w := newWorld()
+	MoveAtOnce(w.Ledger, rapid.SampledFrom([]int{1, 3, 200}).Draw(t, "gone through at once"))
 	if rapid.Bool().Draw(t, "queues") {
 		w.divide(t)
 	}

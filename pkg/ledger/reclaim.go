@@ -123,31 +123,36 @@ func (l *Ledger) reclaim(now time.Time, most int) []Effect {
 // beginReclaim ends what comes to nothing, and names all groups of those who wait if somebody may have to leave for one of them. Then
 // nobody else reclaims until all are planned for.
 func (l *Ledger) beginReclaim(now time.Time) (groups []*quota.Group, effects []Effect) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
-	if !l.members.synced || l.victims.busy {
-		return nil, nil
-	}
-	for _, c := range slices.Clone(l.collections.list) {
-		if c.preemption != nil && !l.waits.ready(c) && !c.preemption.comes() {
-			// Others have gone for it: what is free elsewhere by now is its own before it is for whoever is tried next.
-			if l.collections.seekElsewhere(c); c.seeking {
-				effects = append(effects, l.settleLocked()...)
-			}
-			if l.waits.ready(c) {
-				continue
-			}
-			l.waiting.Of(c.waiter).Claimed = time.Time{}
-			l.waits.endCollection(c)
-			effects = append(effects, l.settleLocked()...)
+	effects = l.hold(now, func() {
+		if !l.members.synced || l.victims.busy {
+			return
 		}
-	}
-	if len(l.victims.reclaims) > 0 || l.waiting.Highest() > l.reclaims.lowest() { // else nobody may take anything back, however many wait
-		groups = quota.Groups(l.accounts.queues)
-	}
-	l.victims.busy = len(groups) > 0
+		l.reclaims.endVain(l.settleLocked)
+		if len(l.victims.reclaims) > 0 || l.waiting.Highest() > l.reclaims.lowest() { // else nobody may take anything back, however many wait
+			groups = quota.Groups(l.accounts.queues)
+		}
+		l.victims.busy = len(groups) > 0
+	})
 	return groups, effects
+}
+
+// endVain ends what is kept for those whom nobody leaves for any more, and settles every time.
+func (rs *reclaims) endVain(settle func()) {
+	for _, c := range slices.Clone(rs.collections.list) {
+		if c.preemption == nil || rs.waits.ready(c) || c.preemption.comes() {
+			continue
+		}
+		// Others have gone for it: what is free elsewhere by now is its own before it is for whoever is tried next.
+		if rs.collections.seekElsewhere(c); c.seeking {
+			settle()
+		}
+		if rs.waits.ready(c) {
+			continue
+		}
+		rs.waiting.Of(c.waiter).Claimed = time.Time{}
+		rs.waits.endCollection(c)
+		settle()
+	}
 }
 
 // candidates are the first of some groups, of those for whom somebody may have to leave. By the time that it is planned for one, it may
@@ -456,42 +461,47 @@ func (l *Ledger) look(now time.Time, id types.UID) (reclaim.Case, bool) {
 
 // protect notes for how long those are protected who would have to go for a waiter, and tells its user.
 func (l *Ledger) protect(now time.Time, id types.UID, protection quota.Protection) []Effect {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w := l.waiting.Of(id)
-	if w == nil {
-		return nil
-	}
-	l.outcome.now = now
-	former := w.Protection
-	w.Protection = protection
-	if !protection.Until.IsZero() && former.String() != protection.String() {
-		l.waits.tellAgain(w)
-	}
-	return l.settleLocked()
+	return l.hold(now, func() {
+		w := l.waiting.Of(id)
+		if w == nil {
+			return
+		}
+		former := w.Protection
+		w.Protection = protection
+		if !protection.Until.IsZero() && former.String() != protection.String() {
+			l.waits.tellAgain(w)
+		}
+		l.settleLocked()
+	})
 }
 
 // execute lets those of a plan go, if it still holds, and tells whether they do.
-func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (bool, []Effect) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
-	w := l.waiting.Of(id)
-	if w == nil || l.waits.reclaims(id) {
-		return false, nil
+func (l *Ledger) execute(now time.Time, id types.UID, plan reclaim.Plan) (done bool, effects []Effect) {
+	effects = l.hold(now, func() {
+		if done = l.reclaims.execute(id, &plan); done || len(l.outcome.effects) > 0 {
+			l.settleLocked()
+		}
+	})
+	return done, effects
+}
+
+func (rs *reclaims) execute(id types.UID, plan *reclaim.Plan) bool {
+	w := rs.waiting.Of(id)
+	if w == nil || rs.waits.reclaims(id) {
+		return false
 	}
-	if !l.reclaims.valid(w, &plan) {
+	if !rs.valid(w, plan) {
 		w.Claimed = time.Time{} // to be planned anew
-		return false, nil
+		return false
 	}
-	spec, _ := l.accounts.queues.Spec(w.Asks.Queue)
-	if spec.Reclaim.DryRun && len(plan.Victims) == 0 {
-		return false, nil
+	switch spec, _ := rs.accounts.queues.Spec(w.Asks.Queue); {
+	case spec.Reclaim.DryRun && len(plan.Victims) == 0:
+		return false
+	case spec.Reclaim.DryRun:
+		rs.waits.tell(w, gang.Verdict{Reason: gang.WouldReclaim, Detail: plan.Taking("would take back ")})
+		return false
+	default:
+		rs.take(w, plan, spec.Reclaim.Grace)
+		return true
 	}
-	if spec.Reclaim.DryRun {
-		l.waits.tell(w, gang.Verdict{Reason: gang.WouldReclaim, Detail: plan.Taking("would take back ")})
-		return false, l.settleLocked()
-	}
-	l.reclaims.take(w, &plan, spec.Reclaim.Grace)
-	return true, l.settleLocked()
 }

@@ -88,27 +88,33 @@ type Attempt struct {
 
 // Attempt takes that the scheduling cycle of a pod begins. At most limit nodes are named for a pinned worker. A pod that waits
 // and whose turn it is not any more is told so.
-func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (Attempt, []Effect) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
-	p := l.members.pods[uid]
+func (l *Ledger) Attempt(now time.Time, uid types.UID, limit int) (attempt Attempt, effects []Effect) {
+	effects = l.hold(now, func() {
+		attempt = l.gate.enter(uid, limit)
+		l.settleLocked()
+	})
+	return attempt, effects
+}
+
+// enter begins an Attempt.
+func (g *gate) enter(uid types.UID, limit int) Attempt {
+	p := g.members.pods[uid]
 	if p == nil {
-		return Attempt{View: l.waits.viewFor(uid)}, nil
+		return Attempt{View: g.waits.viewFor(uid)}
 	}
-	waiter := l.members.waiterOf(p)
-	l.waiting.Entered(waiter, p.number, now)
-	l.waits.callNext(waiter)
-	attempt := l.gate.attempt(p, waiter, limit)
-	inTurn := attempt.Gang || l.accounts.queued() && !l.accounts.claims(p) // others pass the Gate out of turn
-	if w := l.waiting.Of(waiter); w != nil && !w.Trying() && inTurn {
-		later := l.waits.verdict(w)
+	waiter := g.members.waiterOf(p)
+	g.waiting.Entered(waiter, p.number, g.outcome.now)
+	g.waits.callNext(waiter)
+	attempt := g.attempt(p, waiter, limit)
+	inTurn := attempt.Gang || g.accounts.queued() && !g.accounts.claims(p) // others pass the Gate out of turn
+	if w := g.waiting.Of(waiter); w != nil && !w.Trying() && inTurn {
+		later := g.waits.verdict(w)
 		if later.Reason != gang.BehindOthers { // its own reason is told again when this one is not true any more
-			later = gang.Verdict{Reason: gang.BehindOthers, Detail: l.waits.whyLater(w)}
+			later = gang.Verdict{Reason: gang.BehindOthers, Detail: g.waits.whyLater(w)}
 		}
 		attempt.Demand.Verdict, attempt.Seats.Verdict = later, later
 	}
-	return attempt, l.settleLocked()
+	return attempt
 }
 
 // Precheck is what an attempt of a gang would go by whose pod was let through and not tried yet, and why its user was told that it

@@ -19,6 +19,9 @@ import (
 // calls to the API server.
 const tellsPerSweep = 500
 
+// toldAtOnce bounds how many of them are told while the lock is held.
+const toldAtOnce = 100
+
 // waits is what those who wait ask for, and what they have been told. Nobody waits who has a node, and nothing is kept or promised for
 // anybody who does not wait.
 type waits struct {
@@ -189,23 +192,8 @@ func (ws *waits) tellAgain(w *waiting.Waiter) {
 	}
 }
 
-// sweepTells tells those who wait for something else now than they were told, the first in turn first.
-func (ws *waits) sweepTells() {
-	var stale []*waiting.Waiter
-	for w := range ws.waiting.All() {
-		if !w.Trying() && w.Outdated(ws.reason(w)) {
-			stale = append(stale, w)
-		}
-	}
-	slices.SortFunc(stale, func(a, b *waiting.Waiter) int { return a.Turn.Compare(b.Turn) })
-	for _, w := range stale[:min(len(stale), tellsPerSweep)] {
-		w.Turned = false
-		ws.tell(w, ws.verdict(w))
-	}
-}
-
 // callNext lets those through the Gate whose turn it is: first those for whom everything has been collected. One that is at
-// the Gate need not be called.
+// the Gate need not be called. When the Room is Busy then, there is more to be done.
 func (ws *waits) callNext(atGate types.UID) {
 	if !ws.members.synced {
 		return
@@ -222,7 +210,7 @@ func (ws *waits) callNext(atGate types.UID) {
 		}
 	}
 	for {
-		next, kept := ws.waiting.Next(ws.outcome.now, ws.nodes.Total())
+		next, kept := ws.waiting.NextSoon(ws.outcome.now, ws.nodes.Total())
 		for _, w := range kept {
 			ws.tell(w, ws.verdict(w))
 		}

@@ -139,14 +139,20 @@ func (w *WhatIf) Ended(now time.Time, took time.Duration) {
 // Take lets some of those On a node go for the pod, if that still holds, and keeps the room for it.
 func (w *WhatIf) Take(now time.Time, took time.Duration, epoch uint64, node string, leavers []Leaver) []Effect {
 	l := w.ledger
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcome.now = now
-	waiting.Answered(l.waiting, w.pod.Namespace, took, now)
-	p := l.members.pods[w.uid]
-	if p == nil || p.Kind != Lone || p.placed != "" || l.waits.reclaims(w.uid) {
-		return nil
-	}
+	return l.hold(now, func() {
+		waiting.Answered(l.waiting, w.pod.Namespace, took, now)
+		p := l.members.pods[w.uid]
+		if p == nil || p.Kind != Lone || p.placed != "" || l.waits.reclaims(w.uid) {
+			return
+		}
+		w.take(p, epoch, node, leavers)
+		l.settleLocked()
+	})
+}
+
+// take is Take for a pod that waits, while the lock is held.
+func (w *WhatIf) take(p *pod, epoch uint64, node string, leavers []Leaver) {
+	l, now := w.ledger, w.ledger.outcome.now
 	waited := l.waiting.Of(w.uid) != nil
 	waiter := l.waits.parkAlone(p)
 	request := quota.Request{Queue: waiter.Asks.Queue, Now: now, Demand: waiter.Asks.Demand.Amount, Priority: p.Priority, Preempts: true}
@@ -159,13 +165,12 @@ func (w *WhatIf) Take(now time.Time, took time.Duration, epoch uint64, node stri
 		if !waited {
 			l.waits.endWait(w.uid)
 		}
-		return l.settleLocked()
+		return
 	}
 	spec, _ := l.accounts.queues.Spec(request.Queue)
 	l.waiting.Failed(waiter, waiting.Failure{Epoch: epoch, Verdict: othersLeave, Alone: true}, now)
 	l.reclaims.take(waiter, &plan, spec.Reclaim.Grace)
 	l.collections.of(w.uid).preemption.rules = true
-	return l.settleLocked()
 }
 
 // othersLeave is why a pod waits that lacks something else than room until others have gone.

@@ -77,6 +77,8 @@ type line struct {
 	waiting int
 	// uneven: the minimum for each user may have become another.
 	uneven bool
+	// successor is the leaf whose line it is since another tree has succeeded; nil before.
+	successor *node
 }
 
 // lane is the waiters of one user in a line.
@@ -327,7 +329,9 @@ func (g *Group) moved() {
 	} else {
 		g.leaf.enter(g)
 	}
-	g.leaf.tree.refresh(g.leaf)
+	if g.leaf.line.first() != g.leaf.turn.first { // else the queue's turn is what it was
+		g.leaf.tree.refresh(g.leaf)
+	}
 }
 
 // Next is who should start before all others that are not parked. Whether it fits its queue is for Fits to say, and whether
@@ -505,7 +509,9 @@ func (t *Tree) reorder() {
 		n := t.all[j]
 		for _, l := range n.line.users {
 			n.measureUser(l)
-			groupsInTurn.Init(l.groups)
+			if t.weighed { // else the order of its waiters depends on no capacity
+				groupsInTurn.Init(l.groups)
+			}
 		}
 		lanesInTurn.Init(n.line.lanes)
 		n.turn.first = n.line.first()

@@ -28,6 +28,10 @@ func Succeed(former, t *Tree) {
 		if predecessor := former.leaves[name]; predecessor != nil {
 			n.books, n.line = predecessor.books, predecessor.line
 			n.line.uneven = false
+			predecessor.line.successor = n
+			for _, l := range n.line.users {
+				l.share, l.below = ratio{}, false // as far as the order asks for them, they are measured again
+			}
 		}
 		for _, above := range n.path[1:] {
 			above.include(&n.books)
@@ -35,14 +39,13 @@ func Succeed(former, t *Tree) {
 	}
 	for _, g := range t.groups {
 		predecessor := g.leaf
-		g.leaf = t.leaves[predecessor.Name]
+		g.leaf = predecessor.line.successor
 		if g.leaf.Order != predecessor.Order {
 			for _, w := range g.waiters {
 				g.leaf.weigh(w)
 			}
 			waitersInTurn.Init(g.waiters)
 		}
-		g.lane.share, g.lane.below = ratio{}, false // as far as the order asks for them, they are measured again
 	}
 	t.settle()
 	for _, n := range t.leaves {

@@ -65,11 +65,14 @@ func checkSignatures(r *Room) error {
 		if s.waiters != waiters[s] || s.waiters == 0 {
 			return fmt.Errorf("signature %q counts %d waiters of %d", key, s.waiters, waiters[s])
 		}
-		if s.at == inTurn && len(s.groups) > 0 {
+		if s.at == inTurn && len(s.groups) > 0 && (!s.wakes || !r.stirred) {
 			return fmt.Errorf("signature %q is in turn, and %d of its groups are passed over for it", key, len(s.groups))
 		}
-		if s.at == nowhere || s.at == asleep && s.due {
+		if s.at == nowhere || s.at == asleep && s.due || s.at == later && (*s.pile)[s.index] != s {
 			return fmt.Errorf("signature %q is lost", key)
+		}
+		if s.at == later && s.pile == r.shelves.former && !r.stirred {
+			return fmt.Errorf("signature %q has waited for this pass, and nobody looks at it", key)
 		}
 		groups += len(s.groups)
 	}

@@ -52,53 +52,85 @@ type flight struct {
 // Next is who is to be tried, with so much free in all; nil means nobody at present. kept are those whose queues have been found
 // to keep them. It goes on naming the same one until that has Began, or something else happens.
 func (r *Room) Next(now time.Time, free resource.Vector) (next *Waiter, kept []*Waiter) {
+	for {
+		found, others := r.NextSoon(now, free)
+		if kept = append(kept, others...); !r.Busy() {
+			return found, kept
+		}
+	}
+}
+
+// NextSoon is Next for those who cannot wait for it: it names nobody when the Room is Busy then.
+func (r *Room) NextSoon(now time.Time, free resource.Vector) (next *Waiter, kept []*Waiter) {
 	r.Expire(now)
-	if r.flight.atOnce() >= r.flight.window {
+	r.work.left = false
+	m := moment{r, now, free}
+	if next, kept = m.next(); next == nil {
+		r.work.done = 0
+	}
+	return next, kept
+}
+
+// next is NextSoon, of which it goes on with what is left to do.
+func (m *moment) next() (next *Waiter, kept []*Waiter) {
+	if m.flight.atOnce() >= m.flight.window {
 		return nil, nil
 	}
-	if released := r.tree.Released(); len(released) > 0 {
-		r.release(released)
-		r.stirred = true
+	for _, queue := range m.tree.Released() {
+		if m.blocked[queue] != nil {
+			m.work.release(queue)
+		}
+		m.stirred = true
 	}
-	r.ring(now, free)
-	if len(r.shelves.later) > 0 && r.passes.rested(now) {
-		r.stirred = true
+	if m.shelves.ringing(m.now) != nil || len(*m.shelves.later) > 0 && m.passes.rested(m.now) {
+		m.stirred = true
 	}
-	if !r.stirred {
+	if !m.stirred || !m.prepare() {
 		return nil, nil
 	}
-	for _, s := range upTo(r.shelves.short, free.CPU) {
-		r.look(s, now, free)
-	}
-	left := free
-	for _, w := range r.flight.waiters {
+	left := m.free
+	for _, w := range m.flight.waiters {
 		if !w.provided {
 			left = left.Sub(w.Demand)
 		}
 	}
 	for {
-		for asks, any := r.tree.Next(); any; asks, any = r.tree.Next() {
-			w := r.waiters[asks.ID]
+		for asks, any := m.tree.Next(); any; asks, any = m.tree.Next() {
+			if m.work.over() {
+				return nil, kept
+			}
+			w := m.waiters[asks.ID]
 			d := demandOf(w)
-			if v := r.tree.Fits(w.Asks.Queue, d); !v.Passes() {
-				if v = r.tree.FitsAlone(w.Asks.Queue, d); v.Passes() {
+			if v := m.tree.Fits(w.Asks.Queue, d); !v.Passes() {
+				if v = m.tree.FitsAlone(w.Asks.Queue, d); v.Passes() {
 					return nil, kept // it is decided when those that are being tried are
 				}
-				r.park(w.group, r.keptBy(v.Queue), v)
+				m.work.done++
+				m.park(w.group, m.keptBy(v.Queue), v)
 				kept = append(kept, w)
 				continue
 			}
-			if r.look(w.signature, now, free) != inTurn {
-				r.park(w.group, &w.signature.groups, quota.Verdict{})
+			if m.look(w.signature) != inTurn {
+				m.work.done++
+				m.park(w.group, &w.signature.groups, quota.Verdict{})
 				continue
 			}
-			if w.Failed() && len(r.flight.waiters) > 0 && w.Demand.Fits(free) && !w.Demand.Fits(left) {
+			if len(m.work.waking) > 0 {
+				if !m.wakeAll() {
+					return nil, kept
+				}
+				continue
+			}
+			if w.Failed() && len(m.flight.waiters) > 0 && w.Demand.Fits(m.free) && !w.Demand.Fits(left) {
 				return nil, kept // likewise
 			}
 			return w, kept
 		}
-		if !r.nextPass(now, free) {
-			r.stirred = false
+		if !m.nextPass() {
+			m.stirred = false
+			return nil, kept
+		}
+		if !m.prepare() {
 			return nil, kept
 		}
 	}
@@ -115,36 +147,23 @@ func (f *flight) atOnce() (n int) {
 	return n
 }
 
-// ring looks at those whose time has come.
-func (r *Room) ring(now time.Time, free resource.Vector) {
-	for s := r.shelves.ringing(now); s != nil; s = r.shelves.ringing(now) {
-		if s.at == asleep {
-			s.due, s.retry = true, time.Time{}
-		}
-		r.look(s, now, free)
-		r.stirred = true
-	}
-}
-
 // rested tells whether a pass may begin that had to rest.
 func (p *passes) rested(now time.Time) bool { return !p.rest.IsZero() && !now.Before(p.rest) }
 
 // nextPass begins another pass, if somebody waits for it and it may begin.
-func (r *Room) nextPass(now time.Time, free resource.Vector) bool {
-	if len(r.shelves.later) == 0 || r.flight.atOnce() > 0 {
+func (m *moment) nextPass() bool {
+	if len(*m.shelves.later) == 0 || m.flight.atOnce() > 0 {
 		return false // those that are being tried belong to this one
 	}
-	if r.passes.spent > 0 {
-		r.passes.rest, r.passes.spent = now.Add(min(restFactor*r.passes.spent, longestPrecheckRest)), 0
+	if m.passes.spent > 0 {
+		m.passes.rest, m.passes.spent = m.now.Add(min(restFactor*m.passes.spent, longestPrecheckRest)), 0
 	}
-	if now.Before(r.passes.rest) {
+	if m.now.Before(m.passes.rest) {
 		return false
 	}
-	r.passes.number++
-	r.passes.rest = time.Time{}
-	for _, s := range slices.Clone(r.shelves.later) {
-		r.look(s, now, free)
-	}
+	m.passes.number++
+	m.passes.rest = time.Time{}
+	m.shelves.turnOver()
 	return true
 }
 
@@ -200,7 +219,7 @@ func (r *Room) Deferred(w *Waiter, until time.Time, provided bool) bool {
 	if r.flight.cycle == w.ID() {
 		r.flight.cycle = ""
 	}
-	r.stirred = true
+	r.stir()
 	return true
 }
 
@@ -229,7 +248,7 @@ func (r *Room) land(w *Waiter) {
 		}
 		r.flight.waiters = slices.DeleteFunc(r.flight.waiters, func(other *Waiter) bool { return other == w })
 		r.tree.Return(w.ID())
-		r.stirred = true
+		r.stir()
 	}
 }
 

@@ -140,6 +140,7 @@ type Room struct {
 	stirred bool
 
 	shelves shelves
+	work    work
 	passes  passes
 	flight  flight
 }
@@ -155,7 +156,8 @@ func New(tree *quota.Tree) *Room {
 	return &Room{
 		tree: tree, waiters: map[types.UID]*Waiter{}, signatures: map[string]*signature{}, priorities: quota.Priorities{},
 		parked: map[*quota.Group]*place{}, blocked: map[string]*list{},
-		shelves: shelves{}, passes: passes{number: 1, ofNamespace: map[string]time.Time{}}, flight: flight{window: 1}, stirred: true,
+		shelves: shelves{later: &pile{}, former: &pile{}}, work: work{most: mostMoved, queued: map[string]bool{}},
+		passes: passes{number: 1, ofNamespace: map[string]time.Time{}}, flight: flight{window: 1}, stirred: true,
 	}
 }
 
@@ -173,6 +175,9 @@ func (r *Room) Known(signature string) bool { return r.signatures[signature] != 
 
 // Highest is the highest priority of those that wait; where nobody does, the lowest that there can be.
 func (r *Room) Highest() int32 { return r.priorities.Highest() }
+
+// Pass counts how often everybody was tried who was due.
+func (r *Room) Pass() uint64 { return r.passes.number }
 
 // Epoch counts how often room came back.
 func (r *Room) Epoch() uint64 { return r.epochs.room }
@@ -229,13 +234,13 @@ func (r *Room) join(w *Waiter, key string) {
 	asks := w.Asks
 	asks.Signature = key
 	w.group = r.tree.Push(asks)
-	r.stirred = true
+	r.stir()
 }
 
 // leave is the inverse of join.
 func (r *Room) leave(w *Waiter) {
 	r.tree.Remove(w.ID())
-	r.stirred = true
+	r.stir()
 	if w.group.Gone() {
 		r.unpark(w.group)
 	}
@@ -266,7 +271,8 @@ func (r *Room) move(w *Waiter, key string) *signature {
 func (w *Waiter) own() string { return fmt.Sprintf("%s of %s alone", w.Request.Asks.Signature, w.ID()) }
 
 // Arrange takes another tree, which succeeds the former: everybody waits in it, in the queue that queueOf says, and whoever a
-// queue kept is looked at again. Who is being tried goes on.
+// queue kept is looked at again. Who is being tried goes on. A nil queueOf means that nobody moves to another queue, and that the new tree
+// keeps all in which somebody waits.
 func (r *Room) Arrange(tree *quota.Tree, queueOf func(*Waiter) string) {
 	for _, kept := range r.blocked {
 		for len(*kept) > 0 {
@@ -275,13 +281,15 @@ func (r *Room) Arrange(tree *quota.Tree, queueOf func(*Waiter) string) {
 	}
 	clear(r.blocked)
 	var moved []*Waiter
-	for _, w := range r.waiters {
-		if queue := queueOf(w); queue != w.Asks.Queue || !quota.Keeps(r.tree, tree, queue) {
-			r.tree.Remove(w.ID())
-			if w.group.Gone() {
-				r.unpark(w.group)
+	if queueOf != nil {
+		for _, w := range r.waiters {
+			if queue := queueOf(w); queue != w.Asks.Queue || !quota.Keeps(r.tree, tree, queue) {
+				r.tree.Remove(w.ID())
+				if w.group.Gone() {
+					r.unpark(w.group)
+				}
+				moved = append(moved, w)
 			}
-			moved = append(moved, w)
 		}
 	}
 	quota.Succeed(r.tree, tree)
@@ -295,7 +303,7 @@ func (r *Room) Arrange(tree *quota.Tree, queueOf func(*Waiter) string) {
 			tree.Try(w.ID())
 		}
 	}
-	r.stirred = true
+	r.stir()
 }
 
 // Fits asks a waiter's queue whether it may start: what is supposed of itself does not stand in its own way.

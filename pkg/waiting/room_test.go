@@ -138,6 +138,7 @@ func drawStory(t *rapid.T) *story {
 	s := &story{now: start, free: cores(rapid.Int64Range(0, 12).Draw(t, "free")), specs: specs, facts: map[types.UID]*fact{}}
 	s.free.Pods = 100
 	s.Room = New(s.tree())
+	s.Room.work.most = rapid.SampledFrom([]int{1, 2, 3, mostMoved}).Draw(t, "at once")
 	return s
 }
 
@@ -234,7 +235,12 @@ func (s *story) let(t *rapid.T) {
 		for _, w := range s.Trying() {
 			s.inFlight = append(s.inFlight, w.ID())
 		}
-		next, _ := s.Next(s.now, s.free)
+		next, _ := s.NextSoon(s.now, s.free)
+		for parts := 1; s.Busy(); parts++ {
+			require.Nil(t, next)
+			require.Less(t, parts, 1000, "what is done is done again")
+			next, _ = s.NextSoon(s.now, s.free)
+		}
 		s.inFlight = nil
 		for _, w := range s.Trying() {
 			s.inFlight = append(s.inFlight, w.ID())

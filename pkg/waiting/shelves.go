@@ -2,7 +2,7 @@ package waiting
 
 import (
 	"cmp"
-	"slices"
+	"iter"
 	"time"
 
 	"retinue.dev/retinue/pkg/heap"
@@ -15,12 +15,16 @@ type shelf int
 // standing is the shelf of a signature, and when it is to be looked at there.
 type standing struct {
 	at shelf
-	// amount is by what the shelf is ordered if it is asleep or short, and index its place there, or on a shelf that has no order.
-	amount int64
-	index  int
+	// order is by what the shelf is ordered if it is asleep or short; pile is where it lies if it waits for a later pass. index is where it
+	// stands there.
+	order int64
+	pile  *pile
+	index int
 	// alarm is when it is to be looked at although nothing happens, and rung its place among alarms; absent means never.
 	alarm time.Time
 	rung  int
+	// wakes means that it is among those whose groups are yet to be put in turn.
+	wakes bool
 }
 
 const (
@@ -33,7 +37,7 @@ const (
 	short
 	// resting: it is due, and its time has not come.
 	resting
-	// later: it is due, and was tried in this pass.
+	// later: it is due, and was tried in this pass, or in the last and nobody has looked at it in this one.
 	later
 )
 
@@ -42,14 +46,18 @@ type shelves struct {
 	// asleep are those by the processors of their smallest pod, and short those by the processors of the whole demand: an event
 	// looks at those only which it may concern.
 	asleep, short []*signature
-	later         []*signature
+	// later are those that wait for the next pass, and former those that have waited for this one and are yet to be looked at.
+	later, former *pile
 	alarms        []*signature
 }
+
+// pile is signatures in no order.
+type pile []*signature
 
 var (
 	byAmount = heap.Order[*signature]{
 		Before: func(s, other *signature) bool {
-			return cmp.Or(cmp.Compare(s.amount, other.amount), cmp.Compare(s.key, other.key)) < 0
+			return cmp.Or(cmp.Compare(s.order, other.order), cmp.Compare(s.key, other.key)) < 0
 		},
 		Place: func(s *signature) *int { return &s.index },
 	}
@@ -63,7 +71,7 @@ var (
 
 // put moves a signature to a shelf.
 func (s *shelves) put(moved *signature, to shelf) {
-	if moved.at == to {
+	if moved.at == to && (to != later || moved.pile == s.later) {
 		return
 	}
 	switch moved.at {
@@ -72,25 +80,36 @@ func (s *shelves) put(moved *signature, to shelf) {
 	case short:
 		byAmount.Remove(&s.short, moved)
 	case later:
-		last := len(s.later) - 1
-		s.later[moved.index] = s.later[last]
-		s.later[moved.index].index = moved.index
-		s.later[last] = nil
-		s.later = s.later[:last]
+		moved.pile.remove(moved)
 	}
 	moved.at, moved.index = to, heap.Absent
 	switch to {
 	case asleep:
-		moved.amount = smallest(moved)
+		moved.order = smallest(moved)
 		byAmount.Put(&s.asleep, moved)
 	case short:
-		moved.amount = moved.demand.CPU
+		moved.order = moved.demand.CPU
 		byAmount.Put(&s.short, moved)
 	case later:
-		moved.index = len(s.later)
-		s.later = append(s.later, moved)
+		s.later.add(moved)
 	}
 }
+
+func (p *pile) add(s *signature) {
+	s.pile, s.index = p, len(*p)
+	*p = append(*p, s)
+}
+
+func (p *pile) remove(s *signature) {
+	last := len(*p) - 1
+	(*p)[s.index] = (*p)[last]
+	(*p)[s.index].index = s.index
+	(*p)[last] = nil
+	*p = (*p)[:last]
+}
+
+// turnOver begins a pass: those who have waited for it are those of the former.
+func (s *shelves) turnOver() { s.later, s.former = s.former, s.later }
 
 // drop forgets a signature.
 func (s *shelves) drop(gone *signature) {
@@ -108,16 +127,13 @@ func smallest(s *signature) int64 {
 }
 
 // sleepers are those of which some pod asks for no more processors than that, or all.
-func (s *shelves) sleepers(cpu int64, all bool) []*signature {
-	if all {
-		return slices.Clone(s.asleep)
-	}
-	return upTo(s.asleep, cpu)
+func (s *shelves) sleepers(cpu int64, all bool) iter.Seq[*signature] {
+	return heap.While(s.asleep, func(s *signature) bool { return all || s.order <= cpu })
 }
 
-// upTo are those of at most an amount, of signatures that are ordered by it.
-func upTo(ordered []*signature, amount int64) []*signature {
-	return slices.Collect(heap.While(ordered, func(s *signature) bool { return s.amount <= amount }))
+// shortOf are those that lacked some room and ask for no more processors in all than that.
+func (s *shelves) shortOf(cpu int64) iter.Seq[*signature] {
+	return heap.While(s.short, func(s *signature) bool { return s.order <= cpu })
 }
 
 // set lets a signature be looked at when its time has come; the zero time means never.
@@ -180,23 +196,4 @@ func (r *Room) keptBy(queue string) *list {
 		r.blocked[queue] = &list{}
 	}
 	return r.blocked[queue]
-}
-
-// release ends the wait for queues that have released what they kept somebody for.
-func (r *Room) release(queues []string) {
-	for _, queue := range queues {
-		kept := r.blocked[queue]
-		if kept == nil {
-			continue
-		}
-		for at := len(*kept) - 1; at >= 0; at-- {
-			g := (*kept)[at]
-			if first, any := g.First(); !any || !r.tree.Blocks(r.parked[g].verdict, first.Demand) {
-				r.unpark(g)
-			}
-		}
-		if len(*kept) == 0 {
-			delete(r.blocked, queue)
-		}
-	}
 }

@@ -113,7 +113,7 @@ var soon = time.Unix(0, 0)
 
 // Changed takes what has happened. most is, of every resource, the most that is free on any of the nodes that have gained.
 func (r *Room) Changed(kind Change, most resource.Vector) {
-	r.stirred = true
+	r.stir()
 	if kind == Sums {
 		return
 	}
@@ -129,11 +129,15 @@ func (r *Room) Changed(kind Change, most resource.Vector) {
 	for _, w := range r.flight.waiters {
 		helped(w.signature)
 	}
-	for _, s := range r.shelves.sleepers(most.CPU, kind == Nodes) {
+	var woken []*signature
+	for s := range r.shelves.sleepers(most.CPU, kind == Nodes) {
 		if helped(s); s.gained == r.epochs.room {
-			s.due = true
-			r.shelves.put(s, short) // until somebody looks
+			woken = append(woken, s)
 		}
+	}
+	for _, s := range woken {
+		s.due = true
+		r.shelves.put(s, short) // until somebody looks
 	}
 	if kind == Nodes {
 		for _, s := range r.shelves.short {
@@ -145,32 +149,30 @@ func (r *Room) Changed(kind Change, most resource.Vector) {
 }
 
 // look puts a signature where it belongs now.
-func (r *Room) look(s *signature, now time.Time, free resource.Vector) shelf {
+func (m *moment) look(s *signature) shelf {
 	at := inTurn
 	switch {
 	case !s.due:
 		at = asleep
-	case now.Before(r.earliest(s)):
+	case m.now.Before(m.earliest(s)):
 		at = resting
 	case s.failed.IsZero(): // its users are to hear what it lacks, whatever is free
-	case !s.affordable(free, r.epochs.nodes):
+	case !s.affordable(m.free, m.epochs.nodes):
 		at = short
-	case s.pass == r.passes.number:
+	case s.pass == m.passes.number:
 		at = later
 	}
-	r.shelves.put(s, at)
+	m.shelves.put(s, at)
 	switch at {
 	case asleep:
-		r.shelves.set(s, s.retry)
+		m.shelves.set(s, s.retry)
 	case resting:
-		r.shelves.set(s, r.earliest(s))
+		m.shelves.set(s, m.earliest(s))
 	default:
-		r.shelves.set(s, time.Time{})
+		m.shelves.set(s, time.Time{})
 	}
 	if at == inTurn {
-		for len(s.groups) > 0 {
-			r.unpark(s.groups[len(s.groups)-1])
-		}
+		m.work.wake(s)
 	}
 	return at
 }

@@ -196,6 +196,9 @@ func (r *replica) build() {
 			r.ledger = p.Ledger()
 		}
 	}
+	if w.climate.moves > 0 {
+		ledger.MoveAtOnce(r.ledger, w.climate.moves)
+	}
 	r.queue.left, r.queue.passed = r.checkLeft, r.checkHeard
 	if w.climate.queues {
 		r.arrange(w.layout)

@@ -1,0 +1,9 @@
+package waiting
+
+import (
+	"testing"
+
+	"retinue.dev/retinue/test/property"
+)
+
+func TestMain(m *testing.M) { property.Main(m, "2000") }
