@@ -2,6 +2,7 @@ package quota
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,6 +47,38 @@ func TestWhatIsFrozenAnswersAsItsTreeDidWhateverBecomesOfEither(t *testing.T) {
 		now := standings(c.Tree)
 		snapshot.Charge("a", Demand{User: "u", Amount: resource.Vector{CPU: 5000}, Gangs: 1})
 		require.Empty(t, cmp.Diff(now, standings(c.Tree)))
+	})
+}
+
+// A tree is made of what is frozen, asked and changed by one who does not hold the lock under which the other one goes on. The race detector
+// (make race) sees whether the two share anything that changes.
+func TestATreeIsMadeOfWhatIsFrozenWhileTheOtherGoesOn(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := drawClaimed(t)
+		queue := func(label string) string { return rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, label) }
+		waits := Waiter{ID: "waits", Queue: queue("waits in"), Demand: Demand{User: "v", Amount: resource.Vector{CPU: 1000}, Gangs: 1}}
+		charged, d := queue("charges"), Demand{User: "u", Amount: resource.Vector{CPU: 1000}, Gangs: 1}
+		capacity := vector(even(t, "cpu", 0, 100), 100, 0)
+		before, frozen := standings(c.Tree), Freeze(c.Tree)
+
+		var outside sync.WaitGroup
+		var made map[string]Usage
+		outside.Go(func() {
+			snapshot := frozen.Tree()
+			made = standings(snapshot)
+			snapshot.SelectVictims(c.claim, c.victims, nil)
+			snapshot.Charge(charged, d)
+		})
+		c.Charge(charged, d)
+		c.Promise(charged, d)
+		c.SetCapacity(capacity)
+		c.Push(waits)
+		c.Try(waits.ID)
+		c.Next()
+		c.Release(charged, d)
+		c.Retract(charged, d)
+		outside.Wait()
+		require.Empty(t, cmp.Diff(before, made))
 	})
 }
 
