@@ -15,6 +15,8 @@ import (
 
 // TestLongAnswersAreFoundWhileTheLedgerGoesOn: how queues stand, what they would share, and who has to go for whom are worked out of what
 // was frozen while the lock was held, when it is held no more. The race detector (make race) sees whether they read what events change.
+//
+// Seen failing under it when what was frozen handed out the tree that it is of.
 func TestLongAnswersAreFoundWhileTheLedgerGoesOn(t *testing.T) {
 	c := newCluster(t, "a", "b")
 	specs := func(i int) []quota.Spec {
