@@ -76,6 +76,9 @@ func (s *stage) requireWhole() {
 		if a.HalfStarted != "" && !slices.Contains(s.halves, a.Name) {
 			s.t.Errorf("half-started gang: %s", a.HalfStarted)
 		}
+		if a.TakenBack && a.Ended.IsZero() {
+			s.t.Errorf("half-started gang: driver %s is there although its executors were told that the gang is taken back", a.Driver)
+		}
 	}
 	for _, node := range s.chronicle.Overbooked() {
 		s.t.Errorf("overbooked node: %s", node)

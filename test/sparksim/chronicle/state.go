@@ -3,11 +3,13 @@ package chronicle
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -30,6 +32,9 @@ type Application struct {
 	MostRunning int
 	// HalfStarted is the first moment at which an executor was refused while the driver held a node; "" means never.
 	HalfStarted string
+	// TakenBack tells that executors were refused because its queue gives back what it has borrowed: the driver has to go as well, and until
+	// it has, they do not make the application half-started.
+	TakenBack bool
 	// Bereaved tells that a node went on which the application had a pod or a slot. What it lost may have to wait for
 	// room, so it does not count as half-started from then on.
 	Bereaved bool
@@ -245,6 +250,8 @@ func (s *state) executor(now time.Time, pod *v1.Pod, driver types.UID, ended boo
 		is = over
 	case pod.Status.Phase == v1.PodRunning:
 		is = running
+	case pod.Spec.NodeName == "" && condition != nil && strings.HasPrefix(condition.Message, string(gang.Reclaimed)+": "):
+		a.TakenBack = true
 	case pod.Spec.NodeName == "" && condition != nil && condition.Status == v1.ConditionFalse:
 		is, a.refusal = refused, fmt.Sprintf("%s: %s", condition.Reason, condition.Message)
 	}

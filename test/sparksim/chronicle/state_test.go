@@ -95,6 +95,14 @@ func TestAnExecutorRefusedAfterTheDriverHasEndedIsNoHalfStartedGang(t *testing.T
 	require.Empty(t, s.list()[0].HalfStarted)
 }
 
+func TestAnExecutorOfAGangThatIsTakenBackMayBeRefused(t *testing.T) {
+	s := recordOf(pod("a-driver", "n", v1.PodRunning), pod("a-exec-1", "", v1.PodPending, refusal("Reclaimed: what its gang holds is being taken back")))
+	require.Empty(t, s.list()[0].HalfStarted)
+	require.True(t, s.list()[0].TakenBack)
+	s.pod(noon, pod("a-exec-2", "", v1.PodPending, refusal("0/1 nodes are available")))
+	require.NotEmpty(t, s.list()[0].HalfStarted)
+}
+
 func TestAnExecutorMayBeSeenBeforeItsDriver(t *testing.T) {
 	s := recordOf(pod("a-exec-1", "", v1.PodPending, refusal("no room")))
 	require.Empty(t, s.list())
