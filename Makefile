@@ -248,6 +248,7 @@ fuzz: ## Fuzz what reads hostile input, FUZZ_TIME=60s each; what is found goes t
 	go test ./pkg/spark -run='^$$' -fuzz='^FuzzInfer$$' -fuzztime=$(FUZZ_TIME)
 	go test ./pkg/spark -run='^$$' -fuzz='^FuzzFromAnnotations$$' -fuzztime=$(FUZZ_TIME)
 	go test ./pkg/spark -run='^$$' -fuzz='^FuzzProperties$$' -fuzztime=$(FUZZ_TIME)
+	go test ./pkg/yarn -run='^$$' -fuzz='^FuzzConvert$$' -fuzztime=$(FUZZ_TIME)
 	go test ./pkg/plugin -run='^$$' -fuzz='^FuzzReservation$$' -fuzztime=$(FUZZ_TIME)
 	go test ./pkg/plugin/podgroups -run='^$$' -fuzz='^FuzzPodGroup$$' -fuzztime=$(FUZZ_TIME)
 	go test ./pkg/plugin/queues -run='^$$' -fuzz='^FuzzQuota$$' -fuzztime=$(FUZZ_TIME)

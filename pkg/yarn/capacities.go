@@ -111,6 +111,29 @@ func (c *capacity) computeAmounts(above *capacity, nodes Resources, by calculato
 	}
 }
 
+// short tells whether the nodes of a label are too few for the amounts of the queue, of its siblings, or of one above it.
+func (q *queue) short(label string) bool {
+	for ; q.parent != nil; q = q.parent {
+		above, asked := q.parent.at(label), Resources{}
+		for _, sibling := range q.parent.children {
+			for name, amount := range sibling.at(label).least {
+				asked[name] += amount
+			}
+		}
+		for name, amount := range asked {
+			if amount > above.guaranteed[name] {
+				return true
+			}
+		}
+		for name, amount := range q.at(label).most {
+			if amount > above.limit[name] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // check refuses what a ResourceManager refuses of the capacities of siblings.
 func (q *queue) check(label string) error {
 	if len(q.children) == 0 {

@@ -330,6 +330,9 @@ func (r *reading) write(q *queue, label string, nodes Resources) {
 			}
 		}
 		r.writeMost(own, q, c, p, nodes)
+		if len(nodes) > 0 && q.short(label) {
+			r.file.note(own+"capacity", Changed, "as written, and more than the cluster has: until it has more, Retinue reduces each resource that is short by itself, and YARN all of them together")
+		}
 	default:
 		p.guaranteed = sayPart(nodes, float64(c.part), false)
 		if c.most != nil {

@@ -97,7 +97,7 @@ func TestAmountsAreComputedAsAResourceManagerDoes(t *testing.T) {
 		}
 	}
 	t.Logf("%d amounts of queues compared", compared)
-	require.Greater(t, compared, 1000)
+	require.Greater(t, compared, 3000)
 }
 
 // TestQueuesHaveWhatAResourceManagerGivesThem: guarantee and limit that count in the scheduler's own tree of the converted Queues are
@@ -115,7 +115,7 @@ func TestQueuesHaveWhatAResourceManagerGivesThem(t *testing.T) {
 			r := c.read(t, step)
 			short := map[string]bool{}
 			for _, q := range r.root.below() {
-				short[q.path] = q.short()
+				short[q.path] = q.short("")
 			}
 			got := effective(t, plan, options)
 			for _, q := range plan.Queues {
@@ -136,31 +136,8 @@ func TestQueuesHaveWhatAResourceManagerGivesThem(t *testing.T) {
 		}
 	}
 	t.Logf("%d queues are equal, and %d have amounts that the cluster does not have", equal, reduced)
-	require.Greater(t, equal, 1000)
+	require.Greater(t, equal, 3000)
 	require.Less(t, reduced, equal/2)
-}
-
-// short tells whether the cluster is too small for the amounts of the queue, of its siblings, or of one above it.
-func (q *queue) short() bool {
-	for ; q.parent != nil; q = q.parent {
-		above, asked := q.parent.at(""), Resources{}
-		for _, sibling := range q.parent.children {
-			for name, amount := range sibling.at("").least {
-				asked[name] += amount
-			}
-		}
-		for name, amount := range asked {
-			if amount > above.guaranteed[name] {
-				return true
-			}
-		}
-		for name, amount := range q.at("").most {
-			if amount > above.limit[name] {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // effective is what counts in the scheduler's own tree: MiB and cores of guarantee and limit, by queue.
