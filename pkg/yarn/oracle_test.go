@@ -78,7 +78,7 @@ func (c oracleCase) read(t *testing.T, step int) *reading {
 // TestAmountsAreComputedAsAResourceManagerDoes: what it calls effective, of every queue and label, also where the cluster is smaller
 // than absolute amounts.
 //
-// Seen failing when percentages were computed in double precision, and when the weights of siblings were added up in it.
+// Seen failing when percentages of percentages were computed in double precision.
 func TestAmountsAreComputedAsAResourceManagerDoes(t *testing.T) {
 	compared := 0
 	for _, c := range oracle(t) {
@@ -104,7 +104,7 @@ func TestAmountsAreComputedAsAResourceManagerDoes(t *testing.T) {
 // those that a real ResourceManager reports for the same file, at two sizes of the cluster. Absolute amounts that the cluster does not
 // have are reduced in another way, which docs/from-yarn.md describes: then no more counts than was asked for, and than there is.
 //
-// Seen failing when a maximum-capacity of the whole parent was not taken for no limit.
+// Seen failing when the parts that are written were larger by a billionth.
 func TestQueuesHaveWhatAResourceManagerGivesThem(t *testing.T) {
 	equal, reduced := 0, 0
 	for _, c := range oracle(t) {
