@@ -241,6 +241,10 @@ WALKS ?=
 walks: ## Count how often who reads the code comes back to a file he has left (WALKS=lifecycle.lose, WALKS='-v spark.Infer').
 	go run ./test/walks $(WALKS)
 
+.PHONY: vulncheck
+vulncheck: ## Say which known vulnerabilities our programs can reach; fails on those that hack/vulnerabilities does not explain.
+	hack/vulncheck
+
 FUZZ_TIME ?= 60s
 
 .PHONY: fuzz
