@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -75,6 +76,30 @@ func LeftOut(list []Entry, pkg string) []string {
 		}
 	}
 	return patterns
+}
+
+// Unjudged are the tests of a package that no other contains and in which something has not passed that is not listed, in order of their
+// names; never nil.
+func Unjudged(list []Entry, pkg string, with Results) []string {
+	unjudged := []string{}
+	failing := map[string]bool{} // tests in which some other has not passed
+	for _, leaf := range with.Leaves() {
+		listed := slices.ContainsFunc(list, func(entry Entry) bool { return entry.Covers(pkg, leaf) })
+		if with[leaf] == Passed || with[leaf] == Skipped {
+			continue
+		}
+		top, _, _ := strings.Cut(leaf, "/")
+		if failing[top] = true; !listed {
+			unjudged = append(unjudged, top)
+		}
+	}
+	for name, outcome := range with { // a test may end before it has reached all that is in it
+		if !strings.Contains(name, "/") && !failing[name] && outcome != Passed && outcome != Skipped {
+			unjudged = append(unjudged, name)
+		}
+	}
+	slices.Sort(unjudged)
+	return slices.Compact(unjudged)
 }
 
 // Judge compares what was lost with the list. Unlisted tests were lost without being listed; stale entries are those that no longer

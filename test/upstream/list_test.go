@@ -135,11 +135,16 @@ func TestATestIsSelectedByItsWholeName(t *testing.T) {
 	require.Equal(t, `^TestA$/^1\+1_\(x\)$`, upstream.Pattern("TestA/1+1_(x)"))
 }
 
-func TestWithoutRetinueNothingNeedsToBeRunThatPassesWithIt(t *testing.T) {
-	with := upstream.Results{"A": "pass", "A/x": "pass", "B": "fail", "B/x": "fail", "B/y": "pass", "C": "absent", "D": "skip"}
-	require.Equal(t, []string{"B", "C"}, with.Unpassed())
-	require.NotNil(t, upstream.Results{"A": "pass"}.Unpassed(), "nothing is not everything")
+func TestWithoutRetinueNothingNeedsToBeRunThatPassesWithItOrIsListed(t *testing.T) {
+	list := []upstream.Entry{{Package: "misc", Test: "E/x"}}
+	with := upstream.Results{"A": "pass", "A/x": "pass", "B": "fail", "B/x": "fail", "B/y": "pass", "C": "absent", "D": "skip", "E": "fail", "E/x": "fail", "F": "fail", "F/x": "pass"}
+	require.Equal(t, []string{"B", "C", "F"}, upstream.Unjudged(list, "misc", with))
+	require.Equal(t, []string{"B", "C", "E", "F"}, upstream.Unjudged(list, "other", with))
+	require.NotNil(t, upstream.Unjudged(nil, "misc", upstream.Results{"A": "pass"}), "nothing is not everything")
 	without := upstream.Results{"B": "pass", "B/x": "pass", "B/z": "pass", "C": "absent"}
-	require.Equal(t, upstream.Results{"A": "pass", "A/x": "pass", "B": "pass", "B/x": "pass", "B/z": "pass", "C": "absent", "D": "skip"}, without.Besides(with))
-	require.Equal(t, []string{"B/x", "B/z"}, upstream.Lost(without.Besides(with), with))
+	all := without.Besides(with)
+	delete(all, "F")
+	delete(all, "F/x")
+	require.Equal(t, upstream.Results{"A": "pass", "A/x": "pass", "B": "pass", "B/x": "pass", "B/z": "pass", "C": "absent", "D": "skip", "E": "fail", "E/x": "fail"}, all)
+	require.Equal(t, []string{"B/x", "B/z"}, upstream.Lost(all, with))
 }

@@ -94,18 +94,6 @@ func Lost(without, with Results) []string {
 	})
 }
 
-// Unpassed are the tests that no other contains and that have not passed, in order of their names; never nil.
-func (r Results) Unpassed() []string {
-	unpassed := []string{}
-	for name, outcome := range r {
-		if outcome != Passed && outcome != Skipped && !strings.Contains(name, "/") {
-			unpassed = append(unpassed, name)
-		}
-	}
-	slices.Sort(unpassed)
-	return unpassed
-}
-
 // Besides are the results, and those of another run for tests that the results know nothing of, except those within a test that
 // they do know.
 func (r Results) Besides(other Results) Results {

@@ -22,7 +22,7 @@ type settings struct {
 	packages                   *regexp.Regexp
 	run, skip                  string
 	short, build               bool
-	// lost means that only those tests are run without Retinue that do not pass with it.
+	// lost means that only those tests are run without Retinue that do not pass with it and are not listed.
 	lost bool
 	// again is how often a test that was lost is tried once more, by itself: it counts as lost unless it passes every time.
 	again int
@@ -39,7 +39,7 @@ func main() {
 	flag.StringVar(&s.skip, "skip", "", "no tests that match this `pattern`, as for go test -skip")
 	flag.BoolVar(&s.short, "short", false, "only the short selection")
 	flag.IntVar(&s.again, "again", 2, "how often a test that is lost and not listed is tried once more, by itself")
-	flag.BoolVar(&s.lost, "lost", false, "run without Retinue only tests that do not pass with it; the others count as passed without it")
+	flag.BoolVar(&s.lost, "lost", false, "run without Retinue only tests that do not pass with it and are not listed; the others count as they have ended with it")
 	flag.BoolVar(&s.build, "build", false, "build the test binaries and run nothing")
 	flag.Parse()
 	pattern, err := regexp.Compile("^(?:" + *packages + ")$")
@@ -138,7 +138,7 @@ func (s settings) compare(ctx context.Context, tree *tree, list []upstream.Entry
 		return upstream.Row{}, err
 	}
 	if s.lost {
-		one.only = with.Unpassed()
+		one.only = upstream.Unjudged(list, pkg, with)
 		if without, took, err = play("", "without"); err != nil {
 			return upstream.Row{}, err
 		}
