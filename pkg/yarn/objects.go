@@ -177,9 +177,9 @@ func (r around) lifetimePolicies() (all []any) {
 		if byDefault == 0 || maximum > 0 && byDefault > maximum {
 			byDefault = maximum
 		}
-		wanted := fmt.Sprintf("object.spec.?activeDeadlineSeconds.orValue(%d)", byDefault)
+		wanted := fmt.Sprintf("int(object.spec.?activeDeadlineSeconds.orValue(%d))", byDefault)
 		if maximum > 0 {
-			wanted = fmt.Sprintf("[%s, %d].min()", wanted, maximum)
+			wanted = fmt.Sprintf("%s < %d ? %s : %d", wanted, maximum, wanted, maximum)
 		}
 		name := "yarn-lifetime-" + strconv.Itoa(i+1)
 		all = append(all,
