@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	goruntime "runtime"
@@ -46,6 +47,9 @@ func TestMain(m *testing.M) {
 		err = os.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	}
 	if err == nil {
+		err = findSources()
+	}
+	if err == nil {
 		err = schedulerperf.InitTests()
 	}
 	if err == nil && *rounds < 1 {
@@ -59,6 +63,21 @@ func TestMain(m *testing.M) {
 		goruntime.SetMutexProfileFraction(10)
 	}
 	os.Exit(m.Run())
+}
+
+// findSources tells the test server of Kubernetes, which reads files beside its source, where that is: what is built with -trimpath, as
+// make does, knows it only as Bazel would.
+func findSources() error {
+	modules, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOMODCACHE: %w", err)
+	}
+	for name, value := range map[string]string{"TEST_SRCDIR": strings.TrimSpace(string(modules)), "TEST_WORKSPACE": "."} {
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // BenchmarkPerfScheduling runs the workloads of performance-config.yaml that -short and -workloads choose, prints how Retinue
