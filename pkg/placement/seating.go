@@ -15,6 +15,7 @@ type seating struct {
 	row        []int64     // scratch: one row of free
 	sequence   []int       // scratch: roles in another order than active
 	visits     int         // looks at one node for one role, since the load
+	hasty      bool        // one order is tried, and nothing is searched
 	spareSeats []int       // role -> seats in spare
 }
 
@@ -305,6 +306,9 @@ const visitsPerArranging = 20_000
 func (s *seating) arrangeAny(sc *scope, leader int) bool {
 	if r, _ := s.arrange(sc, leader, s.active); r < 0 {
 		return true
+	}
+	if s.hasty {
+		return false
 	}
 	orders := max(2, visitsPerArranging/len(s.scopes)/max(1, len(sc.nodes)*len(s.active)))
 	for i := 1; i < min(orders, len(s.active)); i++ {

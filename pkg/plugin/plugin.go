@@ -38,8 +38,10 @@ type Plugin struct {
 	logger    klog.Logger
 	ledger    *ledger.Ledger
 	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
-	solver  placement.Solver
-	effects *effects
+	solver placement.Solver
+	// spending is what attempts cost.
+	spending spending
+	effects  *effects
 	// reservations are what leaders carry.
 	reservations reservations
 	// arrivals are the order in which pods and groups came.

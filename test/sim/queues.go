@@ -350,7 +350,7 @@ func (r *replica) letIn(pod *v1.Pod) {
 	if len(r.layout.Specs) == 0 || r.told.buried[pod.UID] {
 		return
 	}
-	d := quota.Demand{Amount: resource.OfPod(pod)}
+	d := quota.Demand{Amount: requestsOf(pod)}
 	app := r.world.appOf(pod)
 	switch {
 	case app != nil && pod.UID == app.driver:
