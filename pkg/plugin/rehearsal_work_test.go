@@ -57,5 +57,17 @@ func TestTheWorkOfOneRehearsalIsBounded(t *testing.T) {
 	require.Nil(t, found)
 	t.Logf("%d nodes: %s", asked.nodes, verdict)
 	assert.Greater(t, asked.nodes, 1000, "it is tried in earnest")
-	assert.LessOrEqual(t, asked.nodes, 20_000)
+	assert.LessOrEqual(t, asked.nodes, placement.MostNodes)
+
+	// What the attempt has spent already is not spent again.
+	asked.nodes = 0
+	var work placement.Work
+	work.SpendNodes(placement.MostNodes - 5000)
+	question := s.question(fit)
+	question.Work = &work
+	_, verdict, err = h.plugin.rehearse(h.ctx, framework.NewCycleState(), question)
+	require.NoError(t, err)
+	assert.Contains(t, verdict.Message, "the search ended at its bound")
+	assert.LessOrEqual(t, asked.nodes, 5000)
+	assert.LessOrEqual(t, work.Spent(), placement.MostNodes)
 }
