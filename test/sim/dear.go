@@ -17,9 +17,10 @@ const (
 	// nameOfDear is a filter that takes timeOfDear for every node it is asked about for a pod with the label labelDear.
 	nameOfDear = "Dear"
 	labelDear  = "dear"
-	timeOfDear = time.Millisecond
-	// mostSpent is how much time a namespace may have taken in a minute when it is rehearsed again.
-	mostSpent = time.Minute / 10
+	timeOfDear = 20 * time.Millisecond
+	// mostSpent is how much time a namespace may have taken in the last spentIn when it is rehearsed again.
+	spentIn   = 10 * time.Second
+	mostSpent = spentIn / 10
 )
 
 // spent is the time that the strangers' rehearsals have taken.
@@ -41,14 +42,14 @@ func (d dear) Filter(_ context.Context, _ fwk.CycleState, pod *v1.Pod, _ fwk.Nod
 	return nil
 }
 
-// spend lets time pass. Whoever is rehearsed has had no more than a tenth of the last minute by then.
+// spend lets time pass. Whoever is rehearsed has had no more than a tenth of the time before.
 func (r *replica) spend() {
 	w, s, now := r.world, &r.spent, time.Now()
-	for len(s.at) > 0 && now.Sub(s.at[0]) > time.Minute {
+	for len(s.at) > 0 && now.Sub(s.at[0]) > spentIn {
 		s.at = s.at[1:]
 	}
 	if sum := time.Duration(len(s.at)) * timeOfDear; s.cycle != w.stats.Cycles && sum > mostSpent {
-		w.fail("share", "%s: the strangers are rehearsed again after %s of the last minute", r.name, sum)
+		w.fail("share", "%s: the strangers are rehearsed again after %s of the last %s", r.name, sum, spentIn)
 	}
 	s.cycle, s.at = w.stats.Cycles, append(s.at, now)
 	time.Sleep(timeOfDear)

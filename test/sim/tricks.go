@@ -65,7 +65,7 @@ func (w *World) rehearseDearly(name string) {
 		shape := fmt.Sprintf("%s-%d", name, i)
 		w.stranger(shape, fmt.Sprintf("[{name: executor, count: %d, requests: {cpu: 10m, memory: 1Mi}, labels: {%s: %q}, affinity: {podAntiAffinity: "+
 			"{requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: %s, labelSelector: {matchLabels: {%s: %q}}}]}}}]",
-			pick(w.chance, 1, nodes/2+1, nodes+1), labelDear, shape, v1.LabelHostname, labelDear, shape))
+			pick(w.chance, 1, 1, 1, nodes/2+1, nodes/2+1, nodes+1), labelDear, shape, v1.LabelHostname, labelDear, shape))
 	}
 }
 
