@@ -62,12 +62,12 @@ func TestTheWorkOfOneRehearsalIsBounded(t *testing.T) {
 	// What the attempt has spent already is not spent again.
 	asked.nodes = 0
 	var work placement.Work
-	work.SpendNodes(placement.MostNodes - 5000)
+	work.SpendNodes(placement.MostNodes - 6000)
 	question := s.question(fit)
 	question.Work = &work
 	_, verdict, err = h.plugin.rehearse(h.ctx, framework.NewCycleState(), question)
 	require.NoError(t, err)
 	assert.Contains(t, verdict.Message, "the search ended at its bound")
-	assert.LessOrEqual(t, asked.nodes, 5000)
+	assert.LessOrEqual(t, asked.nodes, 6000)
 	assert.LessOrEqual(t, work.Spent(), placement.MostNodes)
 }

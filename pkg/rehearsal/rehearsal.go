@@ -106,8 +106,9 @@ func Run(ctx context.Context, filters Filters, cluster fwk.MutableSnapshotShared
 		return nil, gang.Verdict{Reason: gang.Constraints, Message: fmt.Sprintf("to place all its pods once, the filters would be asked about %d nodes, more than %d: "+
 			"use fewer roles with rules about other pods, or fewer workers", effort, mostEffort)}, nil
 	}
+	question.Work.SpendNodes(s.preFilterCost()) // to open the snapshot takes a look at every node and its pods as well
 	plan, cost, bounded := s.run()
-	question.Work.SpendNodes(s.preFilterCost() + cost) // opening the snapshot looks at every node and its pods as well
+	question.Work.SpendNodes(cost)
 	klog.FromContext(ctx).V(4).Info("Gang rehearsed", "placed", plan != nil, "cost", cost, "bounded", bounded)
 	switch {
 	case opened.err != nil:
