@@ -55,8 +55,6 @@ func TestRoomThatWasChosenForAnotherDefinitionIsNotTaken(t *testing.T) {
 }
 
 // TestAnAnswerThatCameTooLateHasCostAsMuch: whoever edits the workers as often as they are rehearsed gets no more of a minute than others.
-//
-// Seen failing when only those were counted that were admitted.
 func TestAnAnswerThatCameTooLateHasCostAsMuch(t *testing.T) {
 	c, _, attempt := lonely(t, 2)
 	c.tell(Defined{"app", definition(3, 1)})

@@ -9,7 +9,6 @@ import (
 	"retinue.dev/retinue/pkg/placement"
 )
 
-// Seen failing when the answer that has just ended counted as one before it.
 func TestTheShareOfANamespaceIsOfTheMinuteBeforeItsNextAnswer(t *testing.T) {
 	var s spending
 	at := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)

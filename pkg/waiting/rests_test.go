@@ -81,8 +81,6 @@ func TestOneNamespaceHasATenthOfAllRehearsals(t *testing.T) {
 }
 
 // TestThoseOnTheirWayRestAsWell: as many as start one after another are let through at once, before anybody knows what they cost.
-//
-// Seen failing when those that were let through already were rehearsed: 6.4 s of the minute.
 func TestThoseOnTheirWayRestAsWell(t *testing.T) {
 	const took = 100 * time.Millisecond
 	r := New(quota.New(nil))

@@ -141,8 +141,6 @@ func (w *World) mistake(name string) {
 }
 
 // explode creates a driver with an annotation that says one thing very often. The invariant memory says what reading it costs.
-//
-// Seen failing when aliases were replaced by what they name before anybody counted.
 func (w *World) explode(name string) {
 	w.mistaken[w.stranger(name, "- &x "+strings.Repeat("y", 20_000)+strings.Repeat("\n- *x", 2_000)).UID] = true
 }

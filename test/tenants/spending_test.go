@@ -20,8 +20,6 @@ const share = 0.1
 
 // frugal shows what the scheduler says of itself: no attempt has cost more than it may, and no namespace has had more than its share when
 // it was asked about again.
-//
-// Seen failing when no namespace rested after a rehearsal.
 func frugal(t *testing.T) {
 	t.Helper()
 	config := shared.RESTConfig()
