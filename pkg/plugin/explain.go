@@ -15,10 +15,10 @@ import (
 // explain finds the one reason a user should read for a gang that does not fit: what the empty cluster would lack
 // before what is taken now, as far as the attempt may still ask. A search that ended at its bound proves nothing about the empty cluster.
 func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Shortage) gang.Verdict {
-	if !p.solver.Work.Affords(c.view.Len(), len(asked.Roles)) {
+	if !p.answers.solver.Work.Affords(c.view.Len(), len(asked.Roles)) {
 		return presentShortage(shortage)
 	}
-	if _, never := p.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
+	if _, never := p.answers.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
 		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: " of the empty cluster" + exclusions(c, never)}
 	}
 	return presentShortage(shortage)

@@ -46,7 +46,7 @@ func (c *prechecker) fails(activated ledger.Activate) bool {
 		return false
 	}
 	now := p.clock.Now()
-	p.spending.note(pod.Namespace, c.solver.Work, now, now.Sub(began), false)
+	p.answers.spending.note(pod.Namespace, c.solver.Work, now, now.Sub(began), false)
 	if now.Sub(c.refreshed) >= refreshPeriod {
 		c.refreshed = now
 		return false

@@ -87,7 +87,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	p.effects.add(effects)
 	c := &cycle{namespace: pod.Namespace, request: p.counted.requests(pod), view: attempt.View, demand: attempt.Demand, edition: attempt.Edition, seats: attempt.Seats}
 	state.Write(cycleKey, c)
-	p.solver.Work = &c.work
+	p.answers.solver.Work = &c.work
 	switch {
 	case attempt.Gang && state.IsPodGroupSchedulingCycle():
 		return planGrouped(ctx, p, state, c, pod)
@@ -157,10 +157,10 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		return nil, p.statusOf(c.shortage)
 	}
 	began := p.clock.Now()
-	fit, shortage := p.solver.Fit(c.view, asked)
+	fit, shortage := p.answers.solver.Fit(c.view, asked)
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
-		c.shortage.Message += assumption(&p.solver, c)
+		c.shortage.Message += assumption(&p.answers.solver, c)
 		c.took = p.clock.Since(began)
 		return nil, p.statusOf(c.shortage)
 	}
@@ -193,7 +193,7 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 	})
 	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, !verdict.Passes(), c.took+p.clock.Since(began)
 	if err != nil {
-		p.ends(c)
+		spend(p, c)
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed {
@@ -233,7 +233,7 @@ func (p *Plugin) planUpfront(c *cycle) (*fwk.PreFilterResult, *fwk.Status) {
 	return &fwk.PreFilterResult{NodeNames: c.named}, nil
 }
 
-// ends counts what an attempt has cost.
-func (p *Plugin) ends(c *cycle) {
-	p.spending.note(c.namespace, &c.work, p.clock.Now(), c.took, c.filtered)
+// spend counts what an attempt has cost.
+func spend(p *Plugin, c *cycle) {
+	p.answers.spending.note(c.namespace, &c.work, p.clock.Now(), c.took, c.filtered)
 }

@@ -50,7 +50,7 @@ func TestTheWorkOfOneRehearsalIsBounded(t *testing.T) {
 	h.nodes.MutableSnapshotSharedLister = backend.NewSnapshot(s.existing, s.nodes)
 	asked := &countingFilters{Filters: h.plugin.framework}
 	h.plugin.framework = asked
-	fit, _ := h.plugin.solver.Fit(s.view, s.asked())
+	fit, _ := h.plugin.answers.solver.Fit(s.view, s.asked())
 	require.NotNil(t, fit, "there is room for all of them")
 	found, verdict, err := h.plugin.rehearse(h.ctx, framework.NewCycleState(), s.question(fit))
 	require.NoError(t, err)
