@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/waiting"
 )
 
 // lonely is a cluster of one node with room for a driver and three executors, and a driver that waits there and is being tried.
@@ -51,6 +52,15 @@ func TestRoomThatWasChosenForAnotherDefinitionIsNotTaken(t *testing.T) {
 			assert.Equal(t, gang.Waiting, c.members.gangs["app"].Phase)
 		})
 	}
+}
+
+// TestAnAnswerThatCameTooLateHasCostAsMuch: whoever edits the workers as often as they are rehearsed gets no more of a minute than others.
+func TestAnAnswerThatCameTooLateHasCostAsMuch(t *testing.T) {
+	c, _, attempt := lonely(t, 2)
+	c.tell(Defined{"app", definition(3, 1)})
+	_, err := c.Apply(c.now, Admitted{Leader: "app", Node: "a", Edition: attempt.Edition, Took: time.Second})
+	require.ErrorIs(t, err, ErrNotWaiting)
+	assert.Equal(t, c.now.Add(9*time.Second), waiting.Rests(c.waiting, "ns"))
 }
 
 // TestAPodThatHasComeToLeadAGangIsNotPlacedAlone: its label came while the scheduling cycle had a node for a pod by itself.

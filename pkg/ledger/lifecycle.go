@@ -369,11 +369,11 @@ func (lc *lifecycle) define(leader types.UID, event gang.Event) {
 // admit reserves everything or nothing.
 func (lc *lifecycle) admit(a Admitted) error {
 	e := lc.members.gangs[a.Leader]
+	if e != nil && (e.Definition.Rehearsed || a.Took >= waiting.CostlyAnswer) { // whatever comes of it
+		waiting.Answered(lc.waiting, e.Key.Namespace, a.Took, lc.outcome.now)
+	}
 	if e == nil || lc.members.gangOf(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" || e.edition != a.Edition {
 		return ErrNotWaiting
-	}
-	if e.Definition.Rehearsed || a.Took >= waiting.CostlyAnswer {
-		waiting.Answered(lc.waiting, e.Key.Namespace, a.Took, lc.outcome.now)
 	}
 	if !lc.waits.fits(e.leader.UID, lc.accounts.queueOf(e.Key.Namespace), demandOnQueue(e)).Passes() {
 		return ErrOverQuota

@@ -35,6 +35,7 @@ func (f *Fit) LeaderFits(node int) bool { return f.solver.scopeBeside(node) != n
 // a gang without workers has none.
 func (f *Fit) Plan(leaderNode int) ([]Slots, bool) {
 	s := f.solver
+	defer s.bill()
 	var sc *scope
 	if s.gang.Leader == nil && leaderNode == NoNode {
 		sc = s.bestScope()

@@ -30,6 +30,9 @@ func (j *judgement) judge() {
 	}
 	for i := range j.scopes {
 		sc := &j.scopes[i]
+		if sc.laid = false; j.hasty && i != everywhere && j.gang.Strategy == PreferSingleZone {
+			continue // it would be better, and not necessary
+		}
 		sc.laid = sc.enough && (j.arrangeAny(sc, NoNode) || j.affordable() && j.searchLayout(sc, NoNode))
 		if sc.laid && j.gang.Leader != nil {
 			j.judgeNodes(sc)

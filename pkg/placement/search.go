@@ -20,6 +20,7 @@ type search struct {
 	tried     []int32 // the nodes for which a layout beside the leader was looked for, whatever came of it
 
 	steps    int       // taken by the search under way
+	searched int       // steps taken by all searches since the load
 	main     int       // the role with the most workers; a pattern has as many of it as go in beside the others
 	others   []int     // the other roles
 	patterns []int32   // pattern*(len(others)+1) + index in others -> workers; at the end those of the main role
@@ -52,6 +53,7 @@ func (q *search) searchLayout(sc *scope, leader int) bool {
 		q.gaveUp = true
 	}
 	q.stepsLeft -= q.steps
+	q.searched += q.steps
 	if found {
 		q.seatChosen(sc, leader)
 	}
@@ -170,12 +172,15 @@ func (q *search) seatMissing(r, node, n int) {
 
 // affordable tells whether this Fit may search on, and notes it when not.
 func (q *search) affordable() bool {
-	if q.stepsLeft > 0 {
+	if q.stepsLeft > 0 && !q.hasty {
 		return true
 	}
 	q.gaveUp = true
 	return false
 }
+
+// looks is everything since the load, in looks at one node for one role; a step of a search is one.
+func (q *search) looks() int { return q.visits + q.searched }
 
 // layWorkers finds a layout of all workers beside a leader on a node: role after role, else by search. It gives the
 // same layout each time it is asked.

@@ -15,6 +15,7 @@ type seating struct {
 	row        []int64     // scratch: one row of free
 	sequence   []int       // scratch: roles in another order than active
 	visits     int         // looks at one node for one role, since the load
+	hasty      bool        // one order is tried, and nothing is searched
 	spareSeats []int       // role -> seats in spare
 }
 
@@ -306,6 +307,9 @@ func (s *seating) arrangeAny(sc *scope, leader int) bool {
 	if r, _ := s.arrange(sc, leader, s.active); r < 0 {
 		return true
 	}
+	if s.hasty {
+		return false
+	}
 	orders := max(2, visitsPerArranging/len(s.scopes)/max(1, len(sc.nodes)*len(s.active)))
 	for i := 1; i < min(orders, len(s.active)); i++ {
 		s.sequence = append(append(append(s.sequence[:0], s.active[i]), s.active[:i]...), s.active[i+1:]...)
@@ -317,19 +321,21 @@ func (s *seating) arrangeAny(sc *scope, leader int) bool {
 }
 
 // addSpare finds seats beside the layout for the workers that a leader may push off one node: at most as many per
-// node as the layout has on any, and twice that in all, so that enough remain whichever node the leader takes.
+// node as the layout has on any, and twice that in all, so that enough remain whichever node the leader takes. It stops where looking
+// costs more than it is worth: what is spared on a node is counted role by role.
 func (s *seating) addSpare(sc *scope) {
 	s.spare.empty()
 	s.spareSeats = grow(s.spareSeats, len(s.gang.Roles))
 	clear(s.spareSeats)
 	s.visits += 2 * len(sc.nodes) * len(s.active)
+	enough := s.visits + 4*len(sc.nodes)*len(s.active)
 	for _, r := range s.active {
 		most := 0
 		for _, node := range s.work.touched {
 			most = max(most, int(s.work.workers[r][node]))
 		}
 		for _, node := range sc.nodes {
-			if s.spareSeats[r] >= 2*most {
+			if s.spareSeats[r] >= 2*most || s.visits > enough {
 				break
 			}
 			if limit := min(most, int(s.room[r][node])); limit > 0 {

@@ -8,6 +8,10 @@ package placement
 type Solver struct {
 	ranking
 	fit Fit // handed out by Fit, valid until the next call
+	// Work is what the attempt that asks has spent and may spend; nil means that it has no bound. What an answer costs is added. Where
+	// a search may cost more than is left there is none, and everybody is arranged in one order only.
+	Work   *Work
+	billed int // looks that have been added
 }
 
 // visitsPerPass bounds how many looks at one node for one role a pass over all of them may take.
@@ -22,6 +26,9 @@ func MostRoles(nodes int) int { return max(visitsPerPass/max(nodes, 1), 16) }
 func (s *Solver) Fit(nodes Nodes, gang Gang) (*Fit, *Shortage) {
 	s.load(nodes, gang)
 	s.prepare()
+	s.billed, s.searched = 0, 0
+	s.hasty = !s.Work.thorough(s.nodes, len(s.active))
+	defer s.bill()
 	for i := range s.scopes {
 		sc := &s.scopes[i]
 		sc.enough = sc.allowed && s.enough(sc)
@@ -35,4 +42,10 @@ func (s *Solver) Fit(nodes Nodes, gang Gang) (*Fit, *Shortage) {
 	}
 	s.rank()
 	return &s.fit, nil
+}
+
+// bill adds what has been spent since the last time.
+func (s *Solver) bill() {
+	s.Work.Spend(s.looks() - s.billed)
+	s.billed = s.looks()
 }

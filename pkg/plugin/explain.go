@@ -13,9 +13,12 @@ import (
 )
 
 // explain finds the one reason a user should read for a gang that does not fit: what the empty cluster would lack
-// before what is taken now. A search that ended at its bound proves nothing about the empty cluster.
+// before what is taken now, as far as the attempt may still ask. A search that ended at its bound proves nothing about the empty cluster.
 func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Shortage) gang.Verdict {
-	if _, never := p.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
+	if !p.answers.solver.Work.Affords(c.view.Len(), len(asked.Roles)) {
+		return presentShortage(shortage)
+	}
+	if _, never := p.answers.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
 		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: " of the empty cluster" + exclusions(c, never)}
 	}
 	return presentShortage(shortage)
@@ -46,7 +49,7 @@ func exclusions(c *cycle, never *placement.Shortage) string {
 
 // assumption is what to say of a gang that does not fit, and would without what is assumed of its workers; empty means nothing.
 func assumption(solver *placement.Solver, c *cycle) string {
-	if c.demand.Assumed == "" {
+	if c.demand.Assumed == "" || !solver.Work.Affords(c.view.Len(), len(c.demand.Roles)) {
 		return ""
 	}
 	plain := c.demand.Pods

@@ -123,6 +123,7 @@ func (d *draft) reserve(state fwk.CycleState, role string, pod *v1.Pod, node str
 	p := d.plugin
 	if !d.committed {
 		d.committed = true
+		defer spend(p, d.plan)
 		if d.err = p.apply(ledger.Admitted{Leader: d.plan.demand.Leader, Slots: d.plan.slots, Edition: d.plan.edition, Took: d.plan.took}); d.err == nil {
 			p.logger.V(2).Info("Gang admitted", "gang", klog.KObj(pod), "node", node, "slots", len(d.plan.slots))
 		}
@@ -160,7 +161,7 @@ func (l later) refused(p *Plugin) (refused []ledger.Refused) {
 		one := ledger.Refused{UID: pod.UID, Epoch: c.view.Epoch, Edition: c.edition, Verdict: c.seats.Verdict}
 		if one.Verdict.Passes() {
 			asked := placement.Gang{Leader: &placement.Member{Name: "pod", Request: c.request, Eligible: c.view.Eligible(pod)}}
-			_, shortage := p.solver.Fit(c.view, asked)
+			_, shortage := p.answers.solver.Fit(c.view, asked)
 			if shortage == nil {
 				continue
 			}
@@ -185,6 +186,7 @@ func (p *Plugin) PodGroupPostFilter(_ context.Context, state fwk.PodGroupCycleSt
 		return nil, fwk.NewStatus(fwk.Unschedulable)
 	}
 	c := d.plan
+	defer spend(p, c)
 	refused := ledger.Refused{UID: d.pod, Epoch: c.view.Epoch, Edition: c.edition, Verdict: c.shortage, Rehearsed: c.rehearsed, Took: c.took}
 	if c.shortage.Passes() && !c.withheld {
 		// There is room by the ledger. Either the scheduler's snapshot is behind, or its filters know better.

@@ -37,9 +37,8 @@ type Plugin struct {
 	clock     clock.WithTicker
 	logger    klog.Logger
 	ledger    *ledger.Ledger
-	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
-	solver  placement.Solver
-	effects *effects
+	answers   answers
+	effects   *effects
 	// reservations are what leaders carry.
 	reservations reservations
 	// arrivals are the order in which pods and groups came.
@@ -54,6 +53,13 @@ type Plugin struct {
 	pending *pending
 	// groups are the cluster's PodGroups; nil means that there is no API server to ask.
 	groups *podgroups.PodGroups
+}
+
+// answers are whether gangs fit, and what finding that out costs.
+type answers struct {
+	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
+	solver   placement.Solver
+	spending spending
 }
 
 var (

@@ -24,6 +24,7 @@ var clearNomination = &fwk.PostFilterResult{NominatingInfo: &fwk.NominatingInfo{
 func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.Pod, statuses fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
 	refused := ledger.Refused{UID: pod.UID}
 	if c := cycleOf(state); c != nil {
+		defer spend(p, c)
 		refused.Epoch, refused.Edition, refused.Verdict = c.view.Epoch, c.edition, c.shortage
 		refused.Rehearsed, refused.Took = c.rehearsed, c.took
 		if refused.Verdict.Passes() && !c.withheld {
@@ -103,7 +104,7 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 		return gang.Verdict{}, false, behind || late
 	}
 	asked := placement.Gang{Leader: &placement.Member{Name: "pod", Request: c.request, Eligible: func(node int) bool { return short.Has(c.view.Name(node)) }}}
-	_, shortage := p.solver.Fit(c.view, asked)
+	_, shortage := p.answers.solver.Fit(c.view, asked)
 	switch {
 	case shortage != nil:
 		return p.explain(c, asked, shortage), alone, behind
@@ -134,9 +135,10 @@ func (p *Plugin) lackOnlyRoom(ctx context.Context, state fwk.CycleState, c *cycl
 		if plugin := statuses.Get(name).Plugin(); plugin != Name && plugin != filterOfRoom {
 			continue
 		}
-		if tried++; tried > mostWhatIfs {
+		if tried++; tried > mostWhatIfs || c.work.Left() == 0 {
 			break
 		}
+		c.work.SpendNodes(1)
 		roomy, node := info.Snapshot(), *info.Node()
 		node.Status.Allocatable = withRoomFor(node.Status.Allocatable, c.request)
 		roomy.SetNode(&node)

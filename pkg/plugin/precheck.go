@@ -36,6 +36,7 @@ func (c *prechecker) fails(activated ledger.Activate) bool {
 	if told == "" {
 		return false
 	}
+	c.solver.Work = &placement.Work{}
 	fit, shortage := c.solver.Fit(attempt.View, attempt.Demand.Pods.On(attempt.View))
 	if fit != nil {
 		return false
@@ -45,6 +46,7 @@ func (c *prechecker) fails(activated ledger.Activate) bool {
 		return false
 	}
 	now := p.clock.Now()
+	p.answers.spending.note(pod.Namespace, c.solver.Work, now, now.Sub(began), false)
 	if now.Sub(c.refreshed) >= refreshPeriod {
 		c.refreshed = now
 		return false

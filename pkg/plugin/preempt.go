@@ -37,24 +37,27 @@ func preempt(ctx context.Context, p *Plugin, state fwk.CycleState, c *cycle, pod
 	if !picky && !refusedByRules(infos, statuses) {
 		return nil
 	}
+	left := c.work.Left()
 	began := p.clock.Now()
 	asked, rests := p.ledger.WhatIf(began, pod.UID)
-	if rests {
+	if rests || left == 0 {
 		p.pending.putOff(pod)
 	}
-	if asked == nil {
+	if asked == nil || left == 0 {
 		return nil
 	}
 	slices.SortFunc(infos, func(a, b fwk.NodeInfo) int { return strings.Compare(a.Node().Name, b.Node().Name) }) // they come out of a map
 	state = state.Clone()
 	state.Write(cycleKey, &cycle{view: c.view}) // which asks for nothing: who holds room is taken off below
-	question := &rehearsal.WhatIf{Filters: p.handle, State: state, Pod: pod, Request: c.request, Left: rehearsal.MostFiltered}
+	question := &rehearsal.WhatIf{Filters: p.handle, State: state, Pod: pod, Request: c.request, Left: left}
 	best, err := cheapest(ctx, p, c, question, asked, infos)
 	if err != nil && !errors.Is(err, rehearsal.ErrBound) {
 		p.logger.Error(err, "Filters not asked who would have to go", "pod", klog.KObj(pod))
 	}
-	took := p.clock.Since(began)
-	p.logger.V(4).Info("Filters asked who would have to go", "pod", klog.KObj(pod), "found", best != nil, "cost", rehearsal.MostFiltered-question.Left)
+	took, cost := p.clock.Since(began), left-max(question.Left, 0)
+	c.work.SpendNodes(cost)
+	c.took, c.filtered = c.took+took, true
+	p.logger.V(4).Info("Filters asked who would have to go", "pod", klog.KObj(pod), "found", best != nil, "cost", cost)
 	if best == nil {
 		asked.Ended(p.clock.Now(), took)
 		return nil

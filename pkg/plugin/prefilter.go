@@ -25,8 +25,9 @@ const seatLimit = 4
 
 // cycle is what one scheduling cycle knows; PreFilter writes it, later points read it, several at a time.
 type cycle struct {
-	request resource.Vector
-	view    *inventory.View
+	namespace string
+	request   resource.Vector
+	view      *inventory.View
 	// fit of the gang that the pod is tried for; nil for every other pod, and when the gang does not fit.
 	fit rehearsal.Layout
 	// demand is what that gang asks for; zero for every other pod. edition is the attempt's.
@@ -46,8 +47,11 @@ type cycle struct {
 	named sets.Set[string]
 	// withheld means that PreFilter refused the pod for something that is no business of the ledger.
 	withheld bool
-	// took is how long asking them has taken, or the answer whether the gang fits.
-	took time.Duration
+	// took is how long the attempt's answers have taken, and filtered means that the framework's filters were asked for them.
+	took     time.Duration
+	filtered bool
+	// work is what the attempt has spent of what it may.
+	work placement.Work
 }
 
 const cycleKey fwk.StateKey = Name
@@ -81,8 +85,9 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	}
 	attempt, effects := p.ledger.Attempt(p.clock.Now(), pod.UID, limit)
 	p.effects.add(effects)
-	c := &cycle{request: p.counted.requests(pod), view: attempt.View, demand: attempt.Demand, edition: attempt.Edition, seats: attempt.Seats}
+	c := &cycle{namespace: pod.Namespace, request: p.counted.requests(pod), view: attempt.View, demand: attempt.Demand, edition: attempt.Edition, seats: attempt.Seats}
 	state.Write(cycleKey, c)
+	p.answers.solver.Work = &c.work
 	switch {
 	case attempt.Gang && state.IsPodGroupSchedulingCycle():
 		return planGrouped(ctx, p, state, c, pod)
@@ -152,10 +157,10 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		return nil, p.statusOf(c.shortage)
 	}
 	began := p.clock.Now()
-	fit, shortage := p.solver.Fit(c.view, asked)
+	fit, shortage := p.answers.solver.Fit(c.view, asked)
 	if shortage != nil {
 		c.shortage = p.explain(c, asked, shortage)
-		c.shortage.Message += assumption(&p.solver, c)
+		c.shortage.Message += assumption(&p.answers.solver, c)
 		c.took = p.clock.Since(began)
 		return nil, p.statusOf(c.shortage)
 	}
@@ -182,11 +187,13 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 // node.
 func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cycle, asked placement.Gang, leader *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
 	began := p.clock.Now()
+	c.filtered = true
 	found, verdict, err := p.rehearse(ctx, state, rehearsal.Question{
-		View: c.view, Fit: c.fit, Asked: asked, Leader: leader, Roles: c.demand.Roles, Awaited: p.ledger.Awaited(),
+		View: c.view, Fit: c.fit, Asked: asked, Leader: leader, Roles: c.demand.Roles, Awaited: p.ledger.Awaited(), Work: &c.work,
 	})
-	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, !verdict.Passes(), p.clock.Since(began)
+	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, !verdict.Passes(), c.took+p.clock.Since(began)
 	if err != nil {
+		spend(p, c)
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed {
@@ -224,4 +231,9 @@ func (p *Plugin) planUpfront(c *cycle) (*fwk.PreFilterResult, *fwk.Status) {
 		}
 	}
 	return &fwk.PreFilterResult{NodeNames: c.named}, nil
+}
+
+// spend counts what an attempt has cost.
+func spend(p *Plugin, c *cycle) {
+	p.answers.spending.note(c.namespace, &c.work, p.clock.Now(), c.took, c.filtered)
 }

@@ -63,7 +63,7 @@ func BenchmarkRehearsal(b *testing.B) {
 			s.see()
 			h.nodes.MutableSnapshotSharedLister = backend.NewSnapshot(s.existing, s.nodes)
 			for b.Loop() {
-				fit, _ := h.plugin.solver.Fit(s.view, s.asked())
+				fit, _ := h.plugin.answers.solver.Fit(s.view, s.asked())
 				require.NotNil(b, fit)
 				if test.rule == nil {
 					continue

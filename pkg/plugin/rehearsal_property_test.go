@@ -254,7 +254,7 @@ func (s *scene) question(fit rehearsal.Layout) rehearsal.Question {
 // plan is the plugin's.
 func (s *scene) plan() (*rehearsal.Found, gang.Verdict) {
 	asked := s.asked()
-	fit, shortage := s.plugin.solver.Fit(s.view, asked)
+	fit, shortage := s.plugin.answers.solver.Fit(s.view, asked)
 	if shortage != nil {
 		verdict := gang.Verdict{Reason: gang.ClusterFull, Message: shortage.String()}
 		if !shortage.Proven {

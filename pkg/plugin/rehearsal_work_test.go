@@ -50,12 +50,24 @@ func TestTheWorkOfOneRehearsalIsBounded(t *testing.T) {
 	h.nodes.MutableSnapshotSharedLister = backend.NewSnapshot(s.existing, s.nodes)
 	asked := &countingFilters{Filters: h.plugin.framework}
 	h.plugin.framework = asked
-	fit, _ := h.plugin.solver.Fit(s.view, s.asked())
+	fit, _ := h.plugin.answers.solver.Fit(s.view, s.asked())
 	require.NotNil(t, fit, "there is room for all of them")
 	found, verdict, err := h.plugin.rehearse(h.ctx, framework.NewCycleState(), s.question(fit))
 	require.NoError(t, err)
 	require.Nil(t, found)
 	t.Logf("%d nodes: %s", asked.nodes, verdict)
 	assert.Greater(t, asked.nodes, 1000, "it is tried in earnest")
-	assert.LessOrEqual(t, asked.nodes, 20_000)
+	assert.LessOrEqual(t, asked.nodes, placement.MostNodes)
+
+	// What the attempt has spent already is not spent again.
+	asked.nodes = 0
+	var work placement.Work
+	work.SpendNodes(placement.MostNodes - 6000)
+	question := s.question(fit)
+	question.Work = &work
+	_, verdict, err = h.plugin.rehearse(h.ctx, framework.NewCycleState(), question)
+	require.NoError(t, err)
+	assert.Contains(t, verdict.Message, "the search ended at its bound")
+	assert.LessOrEqual(t, asked.nodes, 6000)
+	assert.LessOrEqual(t, work.Spent(), placement.MostNodes)
 }

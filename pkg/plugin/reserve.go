@@ -45,6 +45,7 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 		state.Delete(cycleKey)
 		return fwk.AsStatus(p.apply(ledger.Placed{UID: pod.UID, Node: node}))
 	}
+	defer spend(p, c)
 	event, err := admission(c, node)
 	event.Took = c.took
 	events := []ledger.Event{event}

@@ -55,6 +55,9 @@ type Question struct {
 	Roles []gang.Role
 	// Awaited are the workers that open slots of all gangs wait for: they are as good as there.
 	Awaited []ledger.Awaited
+	// Work is what the attempt has spent and may spend; nil means that only the bound of a rehearsal holds. Fit adds what its plans cost,
+	// and Run what it asks the filters.
+	Work *placement.Work
 }
 
 // runningKey marks the cycle of a pod that is rehearsed.
@@ -99,7 +102,13 @@ func Run(ctx context.Context, filters Filters, cluster fwk.MutableSnapshotShared
 		return nil, gang.Verdict{}, err
 	}
 	s := newSearch(opened, question)
+	if effort := s.effort(); effort > mostEffort {
+		return nil, gang.Verdict{Reason: gang.Constraints, Message: fmt.Sprintf("to place all its pods once, the filters would be asked about %d nodes, more than %d: "+
+			"use fewer roles with rules about other pods, or fewer workers", effort, mostEffort)}, nil
+	}
+	question.Work.SpendNodes(s.preFilterCost()) // to open the snapshot takes a look at every node and its pods as well
 	plan, cost, bounded := s.run()
+	question.Work.SpendNodes(cost)
 	klog.FromContext(ctx).V(4).Info("Gang rehearsed", "placed", plan != nil, "cost", cost, "bounded", bounded)
 	switch {
 	case opened.err != nil:

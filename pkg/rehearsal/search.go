@@ -27,15 +27,15 @@ const (
 // The bound of a search, counted in filtered nodes, of which each costs a few microseconds; PreFilter, which looks at all
 // nodes and often at their pods, counts as one for every nodesPerStep and podsPerStep of them. With one node of the
 // leader a search may cost attemptFactor times what it takes to place everybody at the first try, and leastSteps in
-// any case; with all its nodes together startFactor times that, and never more than mostSteps, unless to place everybody at the
-// first try costs more.
+// any case; with all its nodes together startFactor times that, and never more than what the attempt may still spend, unless to place
+// everybody at the first try costs more: up to mostEffort.
 const (
 	nodesPerStep  = 16
 	podsPerStep   = 20
 	leastSteps    = 1000
 	attemptFactor = 2
 	startFactor   = 3
-	mostSteps     = 20_000
+	mostEffort    = 10 * placement.MostNodes
 )
 
 // outcome of searching on from an arrangement.
@@ -116,12 +116,14 @@ func (s *search) addMembers(leader *v1.Pod, roles []gang.Role) {
 // search from trying everything, and cost is what was spent.
 func (s *search) run() (found *Found, cost int, bounded bool) {
 	each := leastSteps + attemptFactor*s.effort()
-	most := min(startFactor*each, max(mostSteps, leastSteps+s.effort()))
+	most := min(startFactor*each, max(s.question.Work.Left(), leastSteps+s.effort()))
+	before := s.question.Work.Spent()
 	for _, from := range s.starts() {
-		if cost >= most {
+		left := most - cost - (s.question.Work.Spent() - before) // plans of the fast path cost something as well
+		if left <= 0 {
 			return nil, cost, true
 		}
-		s.budget = min(each, most-cost)
+		s.budget = min(each, left)
 		cost += s.budget
 		result := s.try(from)
 		cost -= max(s.budget, 0)

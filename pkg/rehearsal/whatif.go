@@ -12,9 +12,6 @@ import (
 	"retinue.dev/retinue/pkg/resource"
 )
 
-// MostFiltered bounds how many filtered nodes one answer may cost.
-const MostFiltered = mostSteps
-
 // ErrBound means that a WhatIf has filtered as many nodes as it may.
 var ErrBound = errors.New("no more nodes may be filtered for this answer")
 

@@ -45,7 +45,7 @@ func (r *Room) Failed(w *Waiter, f Failure, now time.Time) {
 		RehearsedInVain(r, w.Turn.Gang.Namespace, f.Took, now)
 	case f.Took >= CostlyAnswer:
 		s.notBefore = now.Add(min(restFactor*f.Took, longestNamespaceRest)) // and nobody else pays for it
-		if w.Costly {
+		if w.Costly || w.Request.Rehearsed {
 			Answered(r, w.Turn.Gang.Namespace, f.Took, now)
 		}
 	default:

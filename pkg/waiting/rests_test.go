@@ -1,6 +1,7 @@
 package waiting
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -77,6 +78,37 @@ func TestOneNamespaceHasATenthOfAllRehearsals(t *testing.T) {
 	assert.LessOrEqual(t, spent, time.Minute/9+took)
 	Answered(r, "other", took, start.Add(time.Hour))
 	assert.Len(t, r.passes.ofNamespace, 1, "whose time is over is forgotten")
+}
+
+// TestThoseOnTheirWayRestAsWell: as many as start one after another are let through at once, before anybody knows what they cost.
+func TestThoseOnTheirWayRestAsWell(t *testing.T) {
+	const took = 100 * time.Millisecond
+	r := New(quota.New(nil))
+	for i := range 200 {
+		r.Put(start, rehearsing(fmt.Sprint(i), "hostile"))
+	}
+	spent := time.Duration(0)
+	var onTheirWay []*Waiter
+	for now := start; now.Before(start.Add(time.Minute)); now = now.Add(took) {
+		for w, _ := r.Next(now, cores(1000)); w != nil; w, _ = r.Next(now, cores(1000)) {
+			r.Began(w, now)
+			onTheirWay = append(onTheirWay, w)
+		}
+		if len(onTheirWay) == 0 {
+			continue
+		}
+		w := onTheirWay[0]
+		onTheirWay = onTheirWay[1:]
+		if r.Entered(w.ID(), 0, now); !w.Trying() {
+			continue // it is turned away
+		}
+		spent += took
+		Answered(r, "hostile", took, now)
+		r.Started(w.ID())
+		require.NoError(t, r.Check(now, cores(1000)))
+	}
+	assert.Positive(t, spent)
+	assert.LessOrEqual(t, spent, time.Minute/9+took)
 }
 
 // TestWhoseAnswerIsCostlyRestsAlone: a gang of many roles that does not fit, and others that fail at little cost.

@@ -199,6 +199,17 @@ func latest(a, b time.Time) time.Time {
 // Answered takes that a gang of a namespace was rehearsed, or laid out at some cost, and how long that took: the namespace rests.
 func Answered(r *Room, namespace string, took time.Duration, now time.Time) {
 	r.passes.restNamespace(namespace, namespaceFactor*took, now)
+	recallResting(r, now)
+}
+
+// recallResting takes back those that were let through before it was known that they have to rest.
+func recallResting(r *Room, now time.Time) {
+	for _, w := range slices.Clone(r.flight.waiters) {
+		if w.ID() != r.flight.cycle && w.deferred.IsZero() && now.Before(r.earliest(w.signature)) {
+			r.land(w)
+			w.through = true
+		}
+	}
 }
 
 // RehearsedInVain takes the same of a gang that failed: then nobody else is rehearsed for a while either.
@@ -206,6 +217,7 @@ func RehearsedInVain(r *Room, namespace string, took time.Duration, now time.Tim
 	if took > 0 {
 		r.passes.rehearsals = latest(r.passes.rehearsals, now.Add(restFactor*took))
 		r.passes.restNamespace(namespace, failedFactor*took, now)
+		recallResting(r, now)
 	}
 }
 

@@ -198,6 +198,9 @@ func (a *api) bind(key string, uid types.UID, node string, annotations map[strin
 			pod.Annotations = merged
 		}
 	})
+	if size := annotationBytes(bound.Annotations); size > maxAnnotations {
+		a.world.fail("annotations", "pod %s was bound with %d bytes of annotations: nobody can update it any more", key, size)
+	}
 	a.world.trace.add("api: pod %s bound to %s by %s", key, node, by)
 	a.world.podBound(bound, by)
 	return nil

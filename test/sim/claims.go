@@ -166,7 +166,7 @@ func (r *replica) couldStart(pod *v1.Pod, free map[string]resource.Vector) bool 
 		if r.told.nodes[node.Name] == nil || len(r.queue.nominated.byNode[node.Name]) > 0 {
 			continue
 		}
-		if admits(node, &pod.Spec) && admits(r.told.nodes[node.Name], &pod.Spec) && resource.OfPod(pod).Fits(free[node.Name]) {
+		if admits(node, &pod.Spec) && admits(r.told.nodes[node.Name], &pod.Spec) && requestsOf(pod).Fits(free[node.Name]) {
 			return true
 		}
 	}
@@ -178,5 +178,5 @@ func (r *replica) asksOf(pod *v1.Pod) quota.Demand {
 	if app := r.world.appOf(pod); app != nil {
 		return app.plan.asks()
 	}
-	return quota.Demand{Amount: resource.OfPod(pod), Gangs: 1}
+	return quota.Demand{Amount: requestsOf(pod), Gangs: 1}
 }

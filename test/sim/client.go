@@ -106,6 +106,7 @@ func (c podClient) Delete(_ context.Context, name string, options metav1.DeleteO
 			return conflict("pods", key, "the UID in the precondition is another one")
 		}
 		w.evicted(c.replica, pod)
+		w.checkGrace(c.replica, pod, options.GracePeriodSeconds)
 		w.deletePod(pod)
 		return nil
 	}})

@@ -94,7 +94,7 @@ func (w *World) pinned(name, node string, asks size, priority int32) *v1.Pod {
 
 // pinnedTo is the node of a pinned pod; empty for every other.
 func pinnedTo(spec *v1.PodSpec) string {
-	if spec.Affinity == nil {
+	if spec.Affinity == nil || spec.Affinity.NodeAffinity == nil {
 		return ""
 	}
 	return spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0].Values[0]

@@ -27,6 +27,9 @@
 //
 // Kubernetes' own PodGroups are not simulated; docs/decisions/0013 says where they are tested.
 //
+// Time stands still while the scheduler thinks, but for one filter, which takes its time over workers of the strangers' gangs that have to be
+// rehearsed: so that it shows what share of a minute they get.
+//
 // Whenever somebody is tried, it is looked who else fits and is allowed: that one has to be tried before anybody is tried twice.
 //
 // After every event the invariants are checked against what the simulation knows to be true, not against what the

@@ -2,6 +2,7 @@ package sim
 
 import (
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/informers/core"
@@ -75,6 +76,24 @@ func (c coreV1Informers) Pods() corev1.TypedPodInformer {
 func (c coreV1Informers) Nodes() corev1.TypedNodeInformer {
 	return corev1.ToTypedNodeInformer(nodeInformer{c.replica})
 }
+
+// Namespaces are those that pods are in; none has labels.
+func (c coreV1Informers) Namespaces() corev1.TypedNamespaceInformer {
+	return corev1.ToTypedNamespaceInformer(namespaceInformer{})
+}
+
+type namespaceInformer struct{ corev1.NamespaceInformer }
+
+func (namespaceInformer) Lister() listers.NamespaceLister { return namespaceLister{} }
+
+type namespaceLister struct{ listers.NamespaceLister }
+
+func (namespaceLister) Get(name string) (*v1.Namespace, error) {
+	return &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, nil
+}
+
+// List selects none: nobody asks for namespaces by their labels.
+func (namespaceLister) List(labels.Selector) ([]*v1.Namespace, error) { return nil, nil }
 
 // Services are not simulated: no driver has one, so the plugin guesses when its ConfigMap is there.
 func (c coreV1Informers) Services() corev1.TypedServiceInformer {

@@ -105,7 +105,7 @@ func (r *replica) haunt(old, pod *v1.Pod) {
 	}
 	if cached, err := r.cache.GetPod(old); err == nil {
 		r.world.trace.add("%s: the scheduler's cache keeps %s (%s) on %s", r.name, keyOf(old), old.UID, cached.Spec.NodeName)
-		r.ghosts[old.UID] = ghost{cached.Spec.NodeName, resource.OfPod(cached)}
+		r.ghosts[old.UID] = ghost{cached.Spec.NodeName, requestsOf(cached)}
 	}
 }
 

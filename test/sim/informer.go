@@ -238,7 +238,7 @@ func (l *listener) deliver(n notification) {
 		r.told.hear(l.informer.kind, n)
 	}
 	r.world.trace.add("%s: %s hears %s", r.name, l.name, describe(l.informer.kind, n))
-	r.call(func() {
+	hears := func() {
 		switch n.what {
 		case watch.Added:
 			l.handler.OnAdd(n.new, n.first)
@@ -247,7 +247,12 @@ func (l *listener) deliver(n notification) {
 		case watch.Deleted:
 			l.handler.OnDelete(n.old)
 		}
-	})
+	}
+	if l.name != "plugin" {
+		r.call(hears)
+		return
+	}
+	r.frugally(n.new, func() { r.call(hears) })
 }
 
 func describe(k kind, n notification) string {

@@ -234,6 +234,9 @@ func (r *replica) reserved(a *attempt, node string, before map[types.UID]map[str
 	undisturbed := r.told.changes == a.seen
 	pod := a.info.Pod
 	r.told.reserve(pod, node)
+	if w.mistaken[pod.UID] {
+		w.fail("mistaken", "%s: %s was given node %s although nobody may ask for what it asks for", r.name, keyOf(pod), node)
+	}
 	if a.orphaned != "" {
 		w.fail("orphan", "%s: %s was given node %s although %s", r.name, keyOf(pod), node, a.orphaned)
 	}
@@ -243,7 +246,7 @@ func (r *replica) reserved(a *attempt, node string, before map[types.UID]map[str
 	if there := r.told.nodes[node]; there != nil && undisturbed && r.caughtUp() {
 		view := r.ledger.View()
 		i, _ := view.Index(node)
-		asks, free := resource.OfPod(pod), resource.OfList(there.Status.Allocatable).Sub(r.told.used[node]).Sub(*view.Held(i))
+		asks, free := requestsOf(pod), resource.OfList(there.Status.Allocatable).Sub(r.told.used[node]).Sub(*view.Held(i))
 		if !asks.Fits(free.Add(asks)) {
 			w.fail("room", "%s: %s was given node %s, which has no room for it: free %s with it", r.name, keyOf(pod), node, free)
 		}
@@ -274,7 +277,7 @@ func (r *replica) refused(a *attempt) {
 			if !tried || r.keepsForOthers(slot.Node) {
 				continue
 			}
-			if slot.Worker == "" && node != nil && !r.haunted(slot.Node) && admits(node, &pod.Spec) && resource.OfPod(pod).Fits(slot.Requests) {
+			if slot.Worker == "" && node != nil && !r.haunted(slot.Node) && admits(node, &pod.Spec) && requestsOf(pod).Fits(slot.Requests) {
 				w.fail("refused", "%s: executor %s was refused although a slot of %s is kept for it on %s: %v", r.name, keyOf(pod), slot.Requests, slot.Node, a.diagnosis.NodeToStatus.Get(slot.Node))
 			}
 		}

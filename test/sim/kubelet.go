@@ -59,10 +59,10 @@ func (w *World) accepts(pod *v1.Pod) bool {
 	if !there {
 		return false
 	}
-	sum := resource.OfPod(pod)
+	sum := requestsOf(pod)
 	for _, other := range w.api.pods.all() {
 		if other.Spec.NodeName == node.Name && other.UID != pod.UID && other.Status.Phase == v1.PodRunning {
-			sum = sum.Add(resource.OfPod(other))
+			sum = sum.Add(requestsOf(other))
 		}
 	}
 	return sum.Fits(resource.OfList(node.Status.Allocatable))
@@ -91,6 +91,19 @@ func (w *World) deletePod(pod *v1.Pod) {
 			w.api.removePod(pod)
 		}
 	})
+}
+
+// longestGrace is the most that whoever has to go may take if its queue says nothing, in seconds.
+const longestGrace = 600
+
+// checkGrace: whoever has to go does not take as long as it likes.
+func (w *World) checkGrace(by *replica, pod *v1.Pod, given *int64) {
+	if given == nil {
+		given = pod.Spec.TerminationGracePeriodSeconds
+	}
+	if given != nil && *given > longestGrace {
+		w.fail("grace", "%s: %s is evicted, and may take %d s to end", by.name, keyOf(pod), *given)
+	}
 }
 
 // leaving is called when a pod has ended or its deletion is asked for.

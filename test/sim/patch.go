@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -41,6 +42,16 @@ func (a *api) patch(key string, data []byte) error {
 	}
 	if patch.Metadata != nil && patch.Metadata.ResourceVersion != "" && patch.Metadata.ResourceVersion != pod.ResourceVersion {
 		return conflict("pods", key, "the object has been modified")
+	}
+	if patch.Metadata != nil {
+		merged := maps.Clone(pod.Annotations)
+		if merged == nil {
+			merged = map[string]string{}
+		}
+		maps.Copy(merged, patch.Metadata.Annotations)
+		if annotationBytes(merged) > maxAnnotations {
+			return apierrors.NewInvalid(v1.SchemeGroupVersion.WithKind("Pod").GroupKind(), key, nil)
+		}
 	}
 	a.changePod(pod, func(pod *v1.Pod) {
 		if patch.Metadata != nil && patch.Metadata.Annotations != nil {

@@ -350,7 +350,7 @@ func (r *replica) letIn(pod *v1.Pod) {
 	if len(r.layout.Specs) == 0 || r.told.buried[pod.UID] {
 		return
 	}
-	d := quota.Demand{Amount: resource.OfPod(pod)}
+	d := quota.Demand{Amount: requestsOf(pod)}
 	app := r.world.appOf(pod)
 	switch {
 	case app != nil && pod.UID == app.driver:
@@ -460,7 +460,7 @@ func (w *World) evicted(by *replica, pod *v1.Pod) {
 	by.checkProtected(pod)
 	w.daemon.goes(pod)
 	w.replace(pod)
-	if w.climate.dryRun {
+	if w.climate.dryRun && !by.amongStrangers(pod) {
 		w.fail("dry run", "%s: %s is evicted although every queue only says what it would take back", by.name, keyOf(pod))
 	}
 	a := w.appOf(pod)
@@ -474,6 +474,13 @@ func (w *World) evicted(by *replica, pod *v1.Pod) {
 			w.fail("driver first", "%s: driver %s is evicted before its executor %s", by.name, keyOf(pod), other.Name)
 		}
 	}
+}
+
+// amongStrangers tells whether a pod of the strangers goes for another of them: they belong to no queue, so none says that nothing is done.
+func (r *replica) amongStrangers(victim *v1.Pod) bool {
+	_, taker := r.ledger.Situation(victim.UID)
+	namespace, known := r.namespaceOf(taker)
+	return victim.Namespace == namespaceOfStrangers && known && namespace == namespaceOfStrangers
 }
 
 // standings are all queues as the ledger sees them, by name.

@@ -21,6 +21,7 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/defaultbinder"
 	plfeature "k8s.io/kubernetes/pkg/scheduler/framework/plugins/feature"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/interpodaffinity"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/names"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodeaffinity"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/noderesources"
@@ -95,6 +96,7 @@ type replica struct {
 	// reduced are leaders whose gangs have fewer slots than their minimum, and how: each has to say so before long.
 	reduced map[types.UID]string
 	passes  passes
+	spent   spent
 }
 
 // start starts a process of the scheduler. It leads at once, or stands by.
@@ -144,8 +146,11 @@ func (r *replica) build() {
 	enabled := plfeature.NewSchedulerFeaturesFromGates(utilfeature.DefaultFeatureGate)
 	registry := frameworkruntime.Registry{
 		plugin.Name: func(_ context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
-			return plugin.Factory(clock.RealClock{}, plugin.Process{})(r.ctx, args, handle)
+			ignores := func(_ string, name v1.ResourceName) bool { return name == resourceIgnored }
+			return plugin.Factory(clock.RealClock{}, plugin.Process{Ignores: ignores})(r.ctx, args, handle)
 		},
+		nameOfDear:              func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) { return dear{r}, nil },
+		names.InterPodAffinity:  frameworkruntime.FactoryAdapter(enabled, interpodaffinity.New),
 		names.NodeResourcesFit:  frameworkruntime.FactoryAdapter(enabled, noderesources.NewFit),
 		names.NodeUnschedulable: frameworkruntime.FactoryAdapter(enabled, nodeunschedulable.New),
 		names.NodeAffinity:      frameworkruntime.FactoryAdapter(enabled, nodeaffinity.New),
@@ -156,12 +161,13 @@ func (r *replica) build() {
 		SchedulerName: schedulerName,
 		Plugins: &config.Plugins{Bind: config.PluginSet{Enabled: []config.Plugin{{Name: plugin.Name}}}, MultiPoint: config.PluginSet{Enabled: []config.Plugin{
 			{Name: names.NodeUnschedulable}, {Name: names.TaintToleration}, {Name: names.NodeAffinity},
-			{Name: names.NodeResourcesFit}, {Name: names.DefaultBinder}, {Name: plugin.Name, Weight: 10},
+			{Name: names.NodeResourcesFit}, {Name: names.InterPodAffinity}, {Name: nameOfDear}, {Name: names.DefaultBinder}, {Name: plugin.Name, Weight: 10},
 		}}},
 		PluginConfig: []config.PluginConfig{
 			{Name: plugin.Name, Args: &runtime.Unknown{Raw: w.climate.args}},
 			{Name: names.NodeAffinity, Args: &config.NodeAffinityArgs{}},
-			{Name: names.NodeResourcesFit, Args: &config.NodeResourcesFitArgs{ScoringStrategy: &config.ScoringStrategy{
+			{Name: names.InterPodAffinity, Args: &config.InterPodAffinityArgs{HardPodAffinityWeight: 1}},
+			{Name: names.NodeResourcesFit, Args: &config.NodeResourcesFitArgs{IgnoredResources: []string{string(resourceIgnored)}, ScoringStrategy: &config.ScoringStrategy{
 				Type:      config.MostAllocated,
 				Resources: []config.ResourceSpec{{Name: string(v1.ResourceCPU), Weight: 1}, {Name: string(v1.ResourceMemory), Weight: 1}},
 			}}},
@@ -171,6 +177,7 @@ func (r *replica) build() {
 		frameworkruntime.WithClientSet(client{replica: r}),
 		frameworkruntime.WithInformerFactory(factory{replica: r}),
 		frameworkruntime.WithSnapshotSharedLister(r.snapshot),
+		frameworkruntime.WithMutableSnapshotLister(r.snapshot),
 		frameworkruntime.WithEventRecorder(recorder{r}),
 		frameworkruntime.WithPodNominator(nominator{r}),
 		frameworkruntime.WithPodActivator(activator{r}),

@@ -179,7 +179,7 @@ func (r *replica) checkWaiting() {
 
 func (w *World) checkLone(r *replica, pod *v1.Pod, free map[string]resource.Vector) {
 	for _, node := range w.api.nodes.all() {
-		if admits(node, &pod.Spec) && resource.OfPod(pod).Fits(free[node.Name]) && r.allows(pod.Namespace, quota.Demand{Amount: resource.OfPod(pod), Gangs: 1}) {
+		if admits(node, &pod.Spec) && requestsOf(pod).Fits(free[node.Name]) && r.allows(pod.Namespace, quota.Demand{Amount: requestsOf(pod), Gangs: 1}) {
 			w.fail("stuck", "%s: at rest, pod %s waits and fits on %s (free %s): %s", r.name, keyOf(pod), node.Name, free[node.Name], r.whereabouts(pod))
 		}
 	}
@@ -211,7 +211,7 @@ func (w *World) fits(p plan, driver *v1.Pod, nodes []*v1.Node, free map[string]r
 	if p.pinned != "" {
 		like.Spec.NodeSelector = nil
 	}
-	executor, leader := p.executor.vector(), resource.OfPod(driver)
+	executor, leader := p.executor.vector(), requestsOf(driver)
 	for _, home := range nodes {
 		if !admits(home, &driver.Spec) || !leader.Fits(free[home.Name]) {
 			continue
@@ -257,7 +257,7 @@ func (w *World) checkExecutor(r *replica, app *application, pod *v1.Pod, free ma
 	}
 	for _, node := range w.api.nodes.all() {
 		room := free[node.Name].Add(own[node.Name])
-		if admits(node, &pod.Spec) && resource.OfPod(pod).Fits(room) && (claims || r.allows(pod.Namespace, quota.Demand{Amount: resource.OfPod(pod)})) {
+		if admits(node, &pod.Spec) && requestsOf(pod).Fits(room) && (claims || r.allows(pod.Namespace, quota.Demand{Amount: requestsOf(pod)})) {
 			w.fail("stuck", "%s: at rest, executor %s waits and fits on %s (room %s): %s", r.name, keyOf(pod), node.Name, room, r.whereabouts(pod))
 		}
 	}

@@ -38,7 +38,7 @@ func (w *World) bindAsRival(key string, uid types.UID) {
 	}
 	var nodes []string
 	for _, node := range w.api.nodes.all() {
-		if admits(node, &pod.Spec) && resource.OfPod(pod).Fits(w.freeOf(node)) {
+		if admits(node, &pod.Spec) && requestsOf(pod).Fits(w.freeOf(node)) {
 			nodes = append(nodes, node.Name)
 		}
 	}
@@ -91,7 +91,7 @@ func (w *World) freeOf(node *v1.Node) resource.Vector {
 	free := resource.OfList(node.Status.Allocatable)
 	for _, pod := range w.api.pods.all() {
 		if pod.Spec.NodeName == node.Name && !ended(pod) {
-			free = free.Sub(resource.OfPod(pod))
+			free = free.Sub(requestsOf(pod))
 		}
 	}
 	return free

@@ -23,17 +23,21 @@ var (
 	workers   = flag.Int("sim.workers", 2, "how many seeds to play at a time")
 	most      = flag.Int("sim.violations", 1, "stop after so many seeds with violations")
 	spared    = flag.String("sim.without", "", "faults that do not happen, separated by commas")
+	only      = flag.String("sim.tricks", "", "what strangers try, separated by commas; everything if empty")
 	ignore    = flag.String("sim.ignore", "", "invariants that may be broken, separated by commas")
 	budget    = flag.Duration("sim.time", 0, "start no seed after this time; 0 means no limit")
 	report    = flag.Bool("sim.report", false, "print what was tried")
 )
 
 func optionsOf(t *testing.T) Options {
-	options := Options{Without: map[Fault]bool{}, Ignore: map[string]bool{}}
+	options := Options{Without: map[Fault]bool{}, Tricks: map[string]bool{}, Ignore: map[string]bool{}}
 	for _, name := range split(*spared) {
 		f, err := FaultNamed(name)
 		require.NoError(t, err)
 		options.Without[f] = true
+	}
+	for _, name := range split(*only) {
+		options.Tricks[name] = true
 	}
 	for _, name := range split(*ignore) {
 		options.Ignore[name] = true

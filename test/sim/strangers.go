@@ -19,49 +19,73 @@ const namespaceOfStrangers = "black"
 
 // trick is one thing that a stranger tries.
 func (w *World) trick() {
+	trick := pick(w.chance, tricks...)
+	for len(w.options.Tricks) > 0 && !w.options.Tricks[trick.name] {
+		trick = pick(w.chance, tricks...)
+	}
+	w.trace.add("a stranger tries %s", trick.name)
+	trick.play(w, fmt.Sprintf("stranger-%d", w.api.serial))
+}
+
+// editRoles changes what a driver asks for, to what nobody could have and to what is wrong.
+func (w *World) editRoles(name string) {
 	c := w.chance
-	switch name := fmt.Sprintf("stranger-%d", w.api.serial); c.IntN(11) {
-	case 0:
-		w.forge(name)
-	case 1:
-		w.edit(w.stranger(name, roles(c.number(1, 8), 500)), roles(100_000, 1000), roles(1<<31-1, 1), "[]", roles(c.number(0, 3), 250))
-	case 2: // its image does not exist
-		w.unready[w.stranger(name, roles(c.number(1, 4), 500)).UID] = true
-	case 3:
-		w.holdOn(w.stranger(name, roles(2, 100_000)))
-	case 4:
-		var selecting []string
-		for i := range 16 {
-			selecting = append(selecting, fmt.Sprintf("{name: r%d, count: 1, requests: {cpu: 100m}, selector: {%s-%d: x}}", i, name, i))
-		}
-		w.edit(w.stranger(name, "["+strings.Join(selecting, ", ")+"]"), roles(1, 100))
-	case 5: // it leads a gang, and does not, and does
-		pod := w.stranger(name, roles(c.number(1, 4), 1000))
-		for _, role := range []string{"none", spark.RoleDriver, "none", spark.RoleDriver} {
-			w.strangely(pod, func(pod *v1.Pod) {
-				pod.Labels = map[string]string{spark.LabelRole: role, spark.LabelApp: pod.Name}
-			})
-		}
-	case 6:
-		w.grow(w.stranger(name, roles(c.number(1, 8), 100)))
-	case 7: // it has no workers, so that nothing is written on it, until its user does
-		pod := w.stranger(name, "[]")
+	w.edit(w.stranger(name, roles(c.number(1, 8), 500)), roles(100_000, 1000), roles(1<<31-1, 1), "[]", roles(c.number(0, 3), 250))
+}
+
+// neverReady creates a driver whose image does not exist.
+func (w *World) neverReady(name string) {
+	w.unready[w.stranger(name, roles(w.chance.number(1, 4), 500)).UID] = true
+}
+
+// held deletes a driver that waits, and which a finalizer holds back.
+func (w *World) held(name string) { w.holdOn(w.stranger(name, roles(2, 100_000))) }
+
+// selecting creates a driver with as many roles as there may be, each with a selector of its own.
+func (w *World) selecting(name string) {
+	var selecting []string
+	for i := range 16 {
+		selecting = append(selecting, fmt.Sprintf("{name: r%d, count: 1, requests: {cpu: 100m}, selector: {%s-%d: x}}", i, name, i))
+	}
+	w.edit(w.stranger(name, "["+strings.Join(selecting, ", ")+"]"), roles(1, 100))
+}
+
+// leadAndNot creates a pod that leads a gang, and does not, and does.
+func (w *World) leadAndNot(name string) {
+	pod := w.stranger(name, roles(w.chance.number(1, 4), 1000))
+	for _, role := range []string{"none", spark.RoleDriver, "none", spark.RoleDriver} {
 		w.strangely(pod, func(pod *v1.Pod) {
-			pod.Annotations = map[string]string{spark.AnnotationRoles: "[]", plugin.AnnotationReservation: forged(c.number(1, 1000), "1", "nowhere")}
+			pod.Labels = map[string]string{spark.LabelRole: role, spark.LabelApp: pod.Name}
 		})
-	case 8: // its ConfigMap never comes
-		w.stranger(name, "", func(pod *v1.Pod) {
-			pod.Annotations = nil
-			pod.Spec.Volumes = []v1.Volume{{Name: "spark-conf-volume-driver", VolumeSource: v1.VolumeSource{
-				ConfigMap: &v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: name + mapSuffix}},
-			}}}
-		})
-	case 9:
-		w.miscount(name, c.number(2, 4))
-	case 10: // pods of one name, one after another, that ask for something else each time
-		w.again(w.stranger(name, roles(2, 100_000)), 3)
 	}
 }
+
+// growing creates a driver whose executors are larger than it says.
+func (w *World) growing(name string) { w.grow(w.stranger(name, roles(w.chance.number(1, 8), 100))) }
+
+// forgeLater creates a driver without workers, so that nothing is written on it, until its user does.
+func (w *World) forgeLater(name string) {
+	pod := w.stranger(name, "[]")
+	w.strangely(pod, func(pod *v1.Pod) {
+		pod.Annotations = map[string]string{spark.AnnotationRoles: "[]", plugin.AnnotationReservation: forged(w.chance.number(1, 1000), "1", "nowhere")}
+	})
+}
+
+// silent creates a driver whose ConfigMap never comes.
+func (w *World) silent(name string) {
+	w.stranger(name, "", func(pod *v1.Pod) {
+		pod.Annotations = nil
+		pod.Spec.Volumes = []v1.Volume{{Name: "spark-conf-volume-driver", VolumeSource: v1.VolumeSource{
+			ConfigMap: &v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: name + mapSuffix}},
+		}}}
+	})
+}
+
+// miscounted creates two to four pods that start together, and miscounts them.
+func (w *World) miscounted(name string) { w.miscount(name, w.chance.number(2, 4)) }
+
+// oneName creates pods of one name, one after another, that ask for something else each time.
+func (w *World) oneName(name string) { w.again(w.stranger(name, roles(2, 100_000)), 3) }
 
 // roles is what an annotation says of so many executors of so many millicores.
 func roles(count int, cpu int64) string {
@@ -84,13 +108,18 @@ func (w *World) stranger(name, annotation string, change ...func(*v1.Pod)) *v1.P
 	}
 	pod = w.api.createPod(pod)
 	w.strangers[pod.UID] = true
+	w.removeLater(pod, w.chance.delay(30*time.Second, 4*time.Minute))
+	return pod
+}
+
+// removeLater lets the user of a pod delete it after a while.
+func (w *World) removeLater(pod *v1.Pod, lifetime time.Duration) {
 	key, uid := keyOf(pod), pod.UID
-	w.after(w.chance.delay(30*time.Second, 4*time.Minute), func() {
+	w.after(lifetime, func() {
 		if pod := w.api.pod(key, uid); pod != nil {
 			w.deletePod(pod)
 		}
 	})
-	return pod
 }
 
 // forge creates a driver with a node and a reservation that nobody has granted.

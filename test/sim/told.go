@@ -59,7 +59,7 @@ func (t *told) hear(k kind, n notification) {
 	pod := n.new.(*v1.Pod)
 	m := t.member(pod.UID)
 	m.pod, m.last = pod, pod
-	t.count(m, resource.OfPod(pod))
+	t.count(m, requestsOf(pod))
 }
 
 func last(old any) object {
@@ -100,7 +100,7 @@ func (t *told) reserve(pod *v1.Pod, node string) {
 		pod = m.pod
 	}
 	m.last = pod
-	t.count(m, resource.OfPod(pod))
+	t.count(m, requestsOf(pod))
 }
 
 // count puts a pod into the sum of the node where it is: bound there, or else reserved.

@@ -47,6 +47,8 @@ type World struct {
 	usurped map[types.UID]bool
 	// strangers are pods of somebody who may hurt nobody but itself, and unready those of them that never become ready.
 	strangers, unready map[types.UID]bool
+	// mistaken are those of them that ask for what nobody may.
+	mistaken map[types.UID]bool
 	// dead are nodes whose kubelet does not run.
 	dead map[string]bool
 
@@ -72,6 +74,8 @@ const (
 type Options struct {
 	// Without are faults that do not happen.
 	Without map[Fault]bool
+	// Tricks are what strangers try; empty means everything.
+	Tricks map[string]bool
 	// Ignore are invariants that may be broken.
 	Ignore map[string]bool
 	// Trace is given every line; nil means that nobody reads them.
@@ -95,7 +99,7 @@ func newWorld(seed uint64, options Options, quiesce func()) *World {
 	w := &World{
 		seed: seed, options: options, quiesce: quiesce,
 		chance: newChance(seed), desk: newDesk(), main: goroutine(),
-		owners: map[types.UID]*application{}, members: map[types.UID]*crew{}, dead: map[string]bool{}, released: map[types.UID]bool{}, usurped: map[types.UID]bool{}, jobs: map[types.UID]size{}, strangers: map[types.UID]bool{}, unready: map[types.UID]bool{},
+		owners: map[types.UID]*application{}, members: map[types.UID]*crew{}, dead: map[string]bool{}, released: map[types.UID]bool{}, usurped: map[types.UID]bool{}, jobs: map[types.UID]size{}, strangers: map[types.UID]bool{}, unready: map[types.UID]bool{}, mistaken: map[types.UID]bool{},
 	}
 	w.timer = time.NewTimer(time.Hour)
 	w.trace = newTrace(time.Now(), options.Trace)

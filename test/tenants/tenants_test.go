@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +26,7 @@ import (
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/test/cluster"
 	"retinue.dev/retinue/test/sparksim"
+	"retinue.dev/retinue/test/tenants/hostile"
 )
 
 var realClock = clock.RealClock{}
@@ -54,8 +54,8 @@ func TestNoTenantStopsRobsOrBlindsAnother(t *testing.T) {
 `, limit), "good", "hostile")
 	good := namespace(t, "good", "alice")
 	installPodGroups(t)
-	m := &tenant{t: t, client: namespace(t, "hostile", "mallory", rbacv1.PolicyRule{APIGroups: []string{"scheduling.x-k8s.io"}, Resources: []string{"podgroups"},
-		Verbs: []string{"get", "list", "create", "patch", "delete"}}), namespace: "hostile", kinds: map[string]bool{}, chance: rand.New(rand.NewPCG(*seed, 0))}
+	m := hostile.New(namespace(t, "hostile", "mallory", rbacv1.PolicyRule{APIGroups: []string{"scheduling.x-k8s.io"}, Resources: []string{"podgroups"},
+		Verbs: []string{"get", "list", "create", "patch", "delete"}}), "hostile", *seed, func(err error) { t.Error(err) })
 	simulate(t, "good")
 
 	work := sparksim.Submitter{Client: good, Clock: realClock, NoService: true}
@@ -77,7 +77,7 @@ func TestNoTenantStopsRobsOrBlindsAnother(t *testing.T) {
 		return time.Since(began)
 	}
 	var alone, beside []time.Duration // until applications started, without the hostile tenant and with it
-	names := slices.Sorted(maps.Keys(tricks))
+	names := hostile.Tricks()
 	for range len(names) + *objects/50 {
 		alone = append(alone, submit())
 	}
@@ -85,41 +85,43 @@ func TestNoTenantStopsRobsOrBlindsAnother(t *testing.T) {
 	before := resident(t, c)
 
 	for _, name := range names {
-		tricks[name](m)
+		m.Play(name)
 		beside = append(beside, submit())
 	}
 	ended(t, ordinary)
 	within(t)
+	frugal(t)
 	restart(t) // what is forged is read when it starts
-	for batch := 0; m.made < *objects; batch++ {
+	for batch := 0; m.Made < *objects; batch++ {
 		for range 50 {
-			tricks[names[m.chance.IntN(len(names))]](m)
+			m.PlayAny()
 		}
 		beside = append(beside, submit())
 		if batch%8 == 7 {
-			clear(t, m.namespace) // pods come and go
+			clear(t, m.Namespace) // pods come and go
 		}
 	}
 	ended(t, ordinary)
 	within(t)
+	frugal(t)
 	after := resident(t, c)
-	t.Logf("%d hostile objects of %d KiB, %d refused by the API server; the scheduler has used %d MiB at most, and %d before them", m.made, m.bytes>>10, m.refused, after>>20, before>>20)
+	t.Logf("%d hostile objects of %d KiB, %d refused by the API server; the scheduler has used %d MiB at most, and %d before them", m.Made, m.Bytes>>10, m.Refused, after>>20, before>>20)
 	t.Logf("%d applications started after %v in the median and %v in the 99th percentile without the hostile tenant, %d after %v and %v beside it",
 		len(alone), percentile(alone, 50), percentile(alone, 99), len(beside), percentile(beside, 50), percentile(beside, 99))
-	assert.LessOrEqual(t, after-before, memory+8*m.bytes)
+	assert.LessOrEqual(t, after-before, memory+8*m.Bytes)
 	assert.LessOrEqual(t, percentile(beside, 50), percentile(alone, 50)+later)
 	if len(beside) >= 50 { // as in make tenants; of fewer it is the slowest
 		assert.LessOrEqual(t, percentile(beside, 99), percentile(alone, 99)+later)
 	}
-	namesNobody(t, "good", `hostile|mallory|\b(`+strings.Join(slices.Sorted(maps.Keys(m.kinds)), "|")+`)-\d`)
-	namesNobody(t, m.namespace, `\bgood\b|alice|\bapp-\d`)
+	namesNobody(t, "good", `hostile|mallory|\b(`+strings.Join(slices.Sorted(maps.Keys(m.Kinds)), "|")+`)-\d`)
+	namesNobody(t, m.Namespace, `\bgood\b|alice|\bapp-\d`)
 	for driver, failed := range failedAttempts(t, "good") {
 		assert.LessOrEqual(t, failed, failures, "attempts of %s that failed", driver)
 	}
 
 	deleteGroups(t)
 	// When they have gone, nothing is left: the sums are those of nothing, and a pod as large as a node fits on every node.
-	clear(t, m.namespace)
+	clear(t, m.Namespace)
 	clear(t, "good")
 	for _, queue := range []string{"good", "hostile"} {
 		awaitQueue(t, queue, func(status v1alpha1.QueueStatus) bool {

@@ -4,7 +4,8 @@
 // Drivers are submitted all at once, and the executors of each are created when it is bound, as Spark does. Retinue and the
 // default scheduler take turns on the same cluster; the default scheduler knows no gangs. Measured are the time until all are
 // bound, the processor time that the scheduler's process takes, and its memory. In a burst the drivers are those of Spark, whose
-// ConfigMap comes after them, and what is asked of the API server is counted. Both schedulers have the same limits of requests.
+// ConfigMap comes after them, and what is asked of the API server is counted. Both schedulers have the same limits of requests. Of tenants
+// the time is measured until an ordinary application has its nodes, alone and beside a namespace whose user plays every trick of test/tenants.
 package main
 
 import (
@@ -47,7 +48,7 @@ var (
 func main() {
 	rounds := flag.Int("rounds", 3, "how often every shape is run by every scheduler; at least 1")
 	nodes := flag.String("nodes", "100,5000", "numbers of nodes, separated by commas")
-	only := flag.String("only", "starts,burst,waiting,restart", "what is measured")
+	only := flag.String("only", "starts,burst,waiting,restart,tenants", "what is measured")
 	applications := flag.Int("burst", burst.applications, "how many applications a burst has")
 	limit := flag.Int("shapes", len(shapes), "how many of the shapes are run, the smallest first")
 	record := flag.Bool("record", false, "write the figures into "+document)
@@ -102,6 +103,15 @@ func measure(ctx context.Context, rounds int, nodes string, parts []string, shap
 	if slices.Contains(parts, "restart") {
 		if err := onCluster(ctx, restartNodes, func(s *stage) error {
 			section, err := s.restart(ctx, rounds)
+			sections = append(sections, section)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(parts, "tenants") {
+		if err := onCluster(ctx, tenantsNodes, func(s *stage) error {
+			section, err := s.tenants(ctx)
 			sections = append(sections, section)
 			return err
 		}); err != nil {
