@@ -38,6 +38,7 @@ type Ledger struct {
 	upfronts    *upfronts        // gangs without a leader
 	gate        *gate            // who may be tried now
 	reclaims    *reclaims        // who takes something back
+	scaleUps    *scaleUps        // what the autoscaler is asked for
 }
 
 // New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement; empty
@@ -52,13 +53,15 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 	acc := &accounts{strategy: strategy, queues: queues, members: m, victims: vs}
 	sl := &slots{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, degraded: map[*entry]bool{}, unsettled: map[*entry]struct{}{}}
 	ws := &waits{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, seniority: seniority{}}
+	su := &scaleUps{members: m, outcome: o, accounts: acc, waits: ws, waiting: room, gangs: map[types.UID]*waiting.Waiter{}, singles: map[types.UID]*waiting.Waiter{}, reasons: map[types.UID]*waiting.Waiter{}}
+	ws.scaleUps = su
 	us := &upfronts{nodes: nodes, members: m, outcome: o, victims: vs, slots: sl, waits: ws, groups: map[gang.Key]Group{}, shared: map[gang.Key]int{}, barred: map[*entry]struct{}{}, resting: map[*entry]struct{}{}, returning: map[*entry]struct{}{}}
-	lc := &lifecycle{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, upfronts: us}
+	lc := &lifecycle{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, upfronts: us, scaleUps: su}
 	us.lifecycle = lc
-	g := &gate{nodes: nodes, members: m, outcome: o, accounts: acc, waits: ws, waiting: room, upfronts: us}
+	g := &gate{nodes: nodes, members: m, outcome: o, accounts: acc, waits: ws, waiting: room, upfronts: us, scaleUps: su}
 	rs := &reclaims{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, collections: kept}
 	return &Ledger{
-		nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, waits: ws, lifecycle: lc, upfronts: us, gate: g, reclaims: rs,
+		nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, waits: ws, lifecycle: lc, upfronts: us, gate: g, reclaims: rs, scaleUps: su,
 	}
 }
 
@@ -175,6 +178,10 @@ func (l *Ledger) applyLocked(event Event) error {
 	case sweep:
 		l.tickLocked(e.Tick)
 		l.waits.tickCollection(e.collectors)
+	case Elastic:
+		l.scaleUps.set(e.Limits)
+	case ScaleUpAnswered:
+		l.scaleUps.answered(e.Leader, e.Answer)
 	case Synced:
 		l.openLocked()
 	default:
@@ -234,6 +241,7 @@ func (l *Ledger) settleLocked() {
 			l.waits.callNext("")
 		}
 	}
+	l.scaleUps.settle()
 	l.nodes.Settle()
 	clear(l.slots.unsettled)
 }
@@ -313,6 +321,7 @@ func selectorsOf(queues *quota.Tree) (selectors []labels.Selector) {
 func (l *Ledger) tickLocked(tick Tick) {
 	l.victims.early = 0
 	l.upfronts.tickBarriers()
+	l.scaleUps.tick()
 	l.gate.tellMembers()
 	if tick.Unclaimed > 0 || tick.Unready > 0 {
 		l.lifecycle.restoreAll()
