@@ -133,7 +133,7 @@ func (s *scaleUps) choose(failing *waiting.Waiter) {
 	if !s.requests.AnyDue(s.outcome.now) {
 		return
 	}
-	firsts := s.accounts.queues.Firsts(func(asks quota.Waiter) bool { return s.requests.Due(s.outcome.now, asks.ID) })
+	firsts := slices.Collect(s.accounts.queues.Firsts(quota.Groups(s.accounts.queues), func(asks quota.Waiter) bool { return s.requests.Due(s.outcome.now, asks.ID) }))
 	var chosen []*waiting.Waiter
 	for asks := range quota.InTurn(s.accounts.queues, firsts) {
 		w := s.waiting.Of(asks.ID)

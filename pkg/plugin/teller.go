@@ -5,6 +5,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // Teller is what the plugin says of pods that kube-scheduler has failed to schedule. The zero Teller, without a plugin, says nothing.
@@ -42,7 +43,7 @@ func (t Teller) NoNodes(pod *v1.Pod) (gang.Reason, string) {
 	}
 	p.tell(ledger.Refused{UID: pod.UID, Epoch: attempt.View.Epoch, Edition: attempt.Edition, Verdict: verdict})
 	p.pending.failed(pod, p.ledger.Waits(pod.UID))
-	if !leads(pod) {
+	if !spark.Leads(pod) {
 		return "", ""
 	}
 	return verdict.Reason, verdict.Say(p.names())
