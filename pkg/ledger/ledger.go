@@ -229,7 +229,7 @@ func (l *Ledger) settleLocked() {
 		}
 		l.slots.rehome()
 		l.collections.collect(l.outcome.now)
-		l.callLocked()
+		l.slots.call()
 		left, still := l.nodes.Gained()
 		switch {
 		case l.nodes.Changed():
@@ -244,31 +244,6 @@ func (l *Ledger) settleLocked() {
 	l.scaleUps.settle()
 	l.nodes.Settle()
 	clear(l.slots.unsettled)
-}
-
-// callLocked sends workers that wait through the Gate again when their own gang has slots that the event has opened:
-// to everybody else that room is as taken as before, so no epoch begins. As many are called as there are slots, the
-// oldest first.
-func (l *Ledger) callLocked() {
-	for _, e := range slices.SortedFunc(maps.Keys(l.slots.unsettled), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
-		if _, open := e.Counts(); open == 0 || l.members.apps[e.Key] == nil {
-			continue
-		}
-		waiting := map[types.UID]*pod{}
-		for uid, p := range l.members.apps[e.Key].workers {
-			if p.placed == "" && l.members.gangOf(p) == e {
-				waiting[uid] = p
-			}
-		}
-		called := map[string]int{} // role -> workers
-		for _, p := range sorted(waiting) {
-			if called[p.Role] < e.Open(p.Role) {
-				called[p.Role]++
-				p.roams = false
-				l.outcome.revise(p)
-			}
-		}
-	}
 }
 
 // arrangement is QueuesSeen, with the tree of those queues.
