@@ -131,6 +131,7 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 	go vet ./...
 	go vet -tags e2e ./test/e2e/...
 	go vet -tags perf ./test/perf
+	go vet -tags autoscaler ./test/autoscaler
 	hack/build kubectl controller-gen
 	@fresh="$$(mktemp -d)"; trap 'rm -rf "$$fresh"' EXIT; \
 	$(call generate,"$$fresh","$$fresh/crd"); \
@@ -167,6 +168,17 @@ e2e: e2e-deps e2e-build spark-image ## Run real Spark on two real nodes; needs r
 .PHONY: e2e-capture
 e2e-capture: ## Write the objects real Spark makes to pkg/spark/testdata/real (SPARK_VERSION=4.1.4).
 	$(MAKE) e2e E2E_FLAGS='-test.run "TestSparkPi|TestTheDriver" -capture pkg/spark/testdata/real'
+
+# A real autoscaler on fake nodes. Karpenter has a module, and a version of Go, of its own.
+KARPENTER_GO := go1.27.3
+.PHONY: e2e-autoscaler
+e2e-autoscaler: ## Run Retinue with a real Karpenter that buys fake nodes, from zero: a quarter of an hour (builds Karpenter once).
+	hack/build $(CONTROL_PLANE) scheduler
+	cd test/autoscaler/karpenter && GOTOOLCHAIN=$(KARPENTER_GO) ../../../hack/download go mod download && \
+	  GOTOOLCHAIN=$(KARPENTER_GO) go build -ldflags '-s -w' -o '$(CURDIR)/$(BIN)/karpenter-kwok' sigs.k8s.io/karpenter/kwok && \
+	  module="$$(GOTOOLCHAIN=$(KARPENTER_GO) go list -m -f '{{.Dir}}' sigs.k8s.io/karpenter)" && \
+	  for file in "$$module"/pkg/apis/crds/*.yaml "$$module"/kwok/apis/crds/*.yaml; do echo ---; cat "$$file"; done >'$(CURDIR)/$(BIN)/karpenter-crds.yaml'
+	go test -tags autoscaler -count=1 -v -timeout 1h ./test/autoscaler
 
 .PHONY: perf
 perf: ## Run the benchmarks of the pure parts: ns, bytes and allocations per operation, and what ten times the work costs.

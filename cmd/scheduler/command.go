@@ -22,8 +22,8 @@ import (
 )
 
 // newCommand is kube-scheduler's command with its options. It is built here because kube-scheduler's own gives nobody the scheduler that
-// it sets up, and tellInOwnWords needs it.
-func newCommand(plugins ...app.Option) *cobra.Command {
+// it sets up, and tellInOwnWords needs it. teller is asked when the plugins have been made.
+func newCommand(teller teller, plugins ...app.Option) *cobra.Command {
 	opts := options.NewOptions()
 	command := &cobra.Command{
 		Use:  "kube-scheduler",
@@ -32,7 +32,7 @@ func newCommand(plugins ...app.Option) *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return opts.ComponentGlobalsRegistry.Set() // feature gates hold before anybody asks for one
 		},
-		RunE: func(command *cobra.Command, _ []string) error { return run(command, opts, plugins) },
+		RunE: func(command *cobra.Command, _ []string) error { return run(command, opts, teller, plugins) },
 	}
 	verflag.AddFlags(opts.Flags.FlagSet("global"))
 	globalflag.AddGlobalFlags(opts.Flags.FlagSet("global"), command.Name(), logs.SkipLoggingConfigurationFlags())
@@ -45,7 +45,7 @@ func newCommand(plugins ...app.Option) *cobra.Command {
 }
 
 // run works until a signal ends it. A second signal ends the process at once.
-func run(command *cobra.Command, opts *options.Options, plugins []app.Option) error {
+func run(command *cobra.Command, opts *options.Options, teller teller, plugins []app.Option) error {
 	verflag.PrintAndExitIfRequested()
 	gates := opts.ComponentGlobalsRegistry.FeatureGateFor(basecompatibility.DefaultKubeComponent)
 	if err := logsapi.ValidateAndApply(opts.Logs, gates); err != nil {
@@ -67,7 +67,7 @@ func run(command *cobra.Command, opts *options.Options, plugins []app.Option) er
 	if err != nil {
 		return err
 	}
-	tellInOwnWords(sched)
+	tellInOwnWords(sched, teller)
 	if mutable, able := gates.(featuregate.MutableFeatureGate); able {
 		mutable.AddMetrics()
 	}

@@ -31,7 +31,9 @@ func main() {
 		}
 		return c
 	})
+	told := &plugin.Teller{} // of the profile that has the plugin, once that has been made
 	process := plugin.Process{
+		Made: func(teller plugin.Teller) { *told = teller },
 		Serves: func(schedulerName string) bool {
 			c := read()
 			return c == nil || slices.Contains(c.profiles, schedulerName)
@@ -42,7 +44,7 @@ func main() {
 		},
 		BindsOtherwise: bindsOtherwise,
 	}
-	command = newCommand(app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, process)))
+	command = newCommand(told, app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, process)))
 	os.Exit(cli.Run(command))
 }
 

@@ -25,17 +25,28 @@ const longestNote = 1024
 
 // tellInOwnWords makes kube-scheduler's failure handler say what the plugin says of a pod that was tried: the condition and the event
 // begin with the reason, and the condition says Unschedulable only where nodes would help. It would say so of every pod that a plugin
-// has refused, and autoscalers would buy nodes for gangs that wait for their queue.
-func tellInOwnWords(sched *scheduler.Scheduler) {
+// has refused, and autoscalers would buy nodes for gangs that wait for their queue. A plugin is asked about no pod while there are no
+// nodes, and hears of it here.
+func tellInOwnWords(sched *scheduler.Scheduler, teller teller) {
 	handle := sched.FailureHandler
 	sched.FailureHandler = func(
 		ctx context.Context, profile framework.Framework, pod *framework.QueuedPodInfo, status *fwk.Status, nominating *fwk.NominatingInfo, start time.Time,
 	) {
-		if reason, text := verdictIn(status); reason != "" {
-			profile = profileInOwnWords{Framework: profile, ctx: ctx, reason: reason, text: text}
+		reason, text := verdictIn(status)
+		if errors.Is(status.AsError(), scheduler.ErrNoNodesAvailable) {
+			reason, text = teller.NoNodes(pod.Pod)
+		}
+		if condition := teller.Condition(pod.Pod, reason); reason != "" || condition != v1.PodReasonUnschedulable {
+			profile = profileInOwnWords{Framework: profile, ctx: ctx, condition: condition, text: text}
 		}
 		handle(ctx, profile, pod, status, nominating, start)
 	}
+}
+
+// teller is the plugin.
+type teller interface {
+	Condition(*v1.Pod, gang.Reason) string
+	NoNodes(*v1.Pod) (gang.Reason, string)
 }
 
 // verdictIn is what the plugin has said when it refused a pod for all nodes or for the chosen one; the reason is empty when the pod has
@@ -66,13 +77,18 @@ func verdictIn(status *fwk.Status) (gang.Reason, string) {
 // profileInOwnWords is a profile as the failure handler sees it for one pod.
 type profileInOwnWords struct {
 	framework.Framework
-	ctx    context.Context
-	reason gang.Reason
-	text   string
+	ctx context.Context
+	// condition is the reason of the condition, instead of Unschedulable.
+	condition string
+	// text is what is said; empty means kube-scheduler's own words.
+	text string
 }
 
 // EventRecorder gives the event its text.
 func (p profileInOwnWords) EventRecorder() events.EventRecorderLogger {
+	if p.text == "" {
+		return p.Framework.EventRecorder()
+	}
 	return recorderInOwnWords{p.Framework.EventRecorder(), p.text}
 }
 
@@ -112,8 +128,13 @@ type cacherInOwnWords struct {
 // PatchPodStatus writes the condition PodScheduled with the reason and the text.
 func (c cacherInOwnWords) PatchPodStatus(pod *v1.Pod, conditions []*v1.PodCondition, nominating *fwk.NominatingInfo) (<-chan error, error) {
 	for _, condition := range conditions {
-		if condition.Type == v1.PodScheduled {
-			condition.Reason, condition.Message = c.profile.reason.Condition(), c.profile.text
+		if condition.Type != v1.PodScheduled {
+			continue
+		}
+		if c.profile.text != "" {
+			condition.Reason, condition.Message = c.profile.condition, c.profile.text
+		} else if condition.Reason == v1.PodReasonUnschedulable { // and no error
+			condition.Reason = c.profile.condition
 		}
 	}
 	if c.APICacher != nil {

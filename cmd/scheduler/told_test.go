@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -60,11 +59,28 @@ type profile struct {
 	framework.Framework
 	client   kubernetes.Interface
 	recorder *recorder
+	waits    bool
 }
 
 func (p profile) ClientSet() kubernetes.Interface           { return p.client }
 func (p profile) EventRecorder() events.EventRecorderLogger { return p.recorder }
 func (p profile) APICacher() fwk.APICacher                  { return nil }
+
+// Condition is that of a cluster without an autoscaler, but for a driver that waits for something else than room.
+func (p profile) Condition(_ *v1.Pod, reason gang.Reason) string {
+	switch {
+	case reason == "" && p.waits:
+		return gang.WaitingForTurn
+	case reason == "":
+		return v1.PodReasonUnschedulable
+	default:
+		return reason.Condition()
+	}
+}
+
+func (p profile) NoNodes(*v1.Pod) (gang.Reason, string) {
+	return gang.NeverFitsCluster, "NeverFitsCluster: the cluster has no nodes"
+}
 
 type recorder struct {
 	*events.FakeRecorder
@@ -77,14 +93,19 @@ func TestAFailedAttemptIsToldInThePluginsWords(t *testing.T) {
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "driver"}, Status: v1.PodStatus{NominatedNodeName: "old"}}
 	for name, test := range map[string]struct {
 		said, reason, message string
+		waits                 bool  // nothing was said, and no nodes are asked for
+		failed                error // instead of a refusal
 	}{
-		"a queue":         {"QueueLimit: queue etl holds 100%d", "WaitingForTurn", "QueueLimit: queue etl holds 100%d"},
-		"room":            {"Fragmented: 0 of 3", "Unschedulable", "Fragmented: 0 of 3"},
-		"somebody else's": {"no volume", "Unschedulable", "0/4 nodes are available: no volume."},
+		"a queue":         {said: "QueueLimit: queue etl holds 100%d", reason: "WaitingForTurn", message: "QueueLimit: queue etl holds 100%d"},
+		"room":            {said: "Fragmented: 0 of 3", reason: "Unschedulable", message: "Fragmented: 0 of 3"},
+		"somebody else's": {said: "no volume", message: "0/4 nodes are available: no volume."},
+		// A driver whose volume is not there: an autoscaler would buy a node for it alone.
+		"somebody else's where nodes are asked for": {said: "no volume", reason: "WaitingForTurn", message: "0/4 nodes are available: no volume.", waits: true},
+		"no nodes": {failed: scheduler.ErrNoNodesAvailable, reason: "Unschedulable", message: "NeverFitsCluster: the cluster has no nodes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := fake.NewClientset(pod.DeepCopy())
-			told := profile{client: client, recorder: &recorder{events.NewFakeRecorder(1)}}
+			told := profile{client: client, recorder: &recorder{events.NewFakeRecorder(1)}, waits: test.waits}
 			sched := &scheduler.Scheduler{FailureHandler: func(
 				_ context.Context, profile framework.Framework, info *framework.QueuedPodInfo, status *fwk.Status, nominating *fwk.NominatingInfo, _ time.Time,
 			) { // as kube-scheduler does it
@@ -95,15 +116,19 @@ func TestAFailedAttemptIsToldInThePluginsWords(t *testing.T) {
 					require.NoError(t, err)
 				}
 			}}
-			tellInOwnWords(sched)
+			tellInOwnWords(sched, told)
 			info, err := framework.NewPodInfo(pod)
 			require.NoError(t, err)
-			sched.FailureHandler(t.Context(), told, &framework.QueuedPodInfo{PodInfo: info}, unfit(4, test.said, nil), &fwk.NominatingInfo{NominatingMode: fwk.ModeOverride}, time.Now())
+			status := unfit(4, test.said, nil)
+			if test.failed != nil {
+				status = fwk.AsStatus(test.failed)
+			}
+			sched.FailureHandler(t.Context(), told, &framework.QueuedPodInfo{PodInfo: info}, status, &fwk.NominatingInfo{NominatingMode: fwk.ModeOverride}, time.Now())
 
 			require.Contains(t, <-told.recorder.Events, test.message)
 			written, err := client.CoreV1().Pods("ns").Get(t.Context(), "driver", metav1.GetOptions{})
 			require.NoError(t, err)
-			if strings.HasPrefix(test.message, "0/4") {
+			if test.reason == "" {
 				require.Empty(t, written.Status.Conditions, "kube-scheduler writes by itself")
 				return
 			}

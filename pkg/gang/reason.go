@@ -18,6 +18,8 @@ const (
 	Fragmented          Reason = "Fragmented"
 	Constraints         Reason = "Constraints"
 	BehindOthers        Reason = "BehindOthers"
+	ScaleUpRefused      Reason = "ScaleUpRefused"
+	ScaleUpRequested    Reason = "ScaleUpRequested"
 	GangIncomplete      Reason = "GangIncomplete"
 	GangTimeout         Reason = "GangTimeout"
 	Collecting          Reason = "Collecting"
@@ -61,6 +63,8 @@ type Trait struct {
 	OfQueue bool
 	// OfRoom means that nothing but room is missing, which may come back.
 	OfRoom bool
+	// Nodes means that more nodes would help.
+	Nodes bool
 	// Warns means that its event is a warning.
 	Warns bool
 	// Condition is the reason of the condition PodScheduled of a pod that waits for it.
@@ -71,13 +75,14 @@ type Trait struct {
 
 // Reasons is the table of all reasons; docs/reasons.md shows it.
 var Reasons = []Trait{
-	{Reason: ClusterFull, Waits: true, OfRoom: true, Condition: v1.PodReasonUnschedulable, Meaning: "Less is free, in all, than the gang needs."},
-	{Reason: Fragmented, Waits: true, OfRoom: true, Condition: v1.PodReasonUnschedulable, Meaning: "Enough is free in all, but not in pieces that hold the gang."},
-	{Reason: Constraints, Waits: true, Condition: v1.PodReasonUnschedulable, Meaning: "Affinity, taints, labels, or rules about other pods, ports and volumes leave no node to the gang, whatever is free."},
-	{Reason: NeverFitsNode, Waits: true, Permanent: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "One pod of the gang is larger than every node."},
-	{Reason: NeverFitsCluster, Waits: true, Permanent: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "The gang does not fit even the empty cluster."},
+	{Reason: ClusterFull, Waits: true, OfRoom: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Meaning: "Less is free, in all, than the gang needs."},
+	{Reason: Fragmented, Waits: true, OfRoom: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Meaning: "Enough is free in all, but not in pieces that hold the gang."},
+	{Reason: Constraints, Waits: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Meaning: "Affinity, taints, labels, or rules about other pods, ports and volumes leave no node to the gang, whatever is free."},
+	{Reason: NeverFitsNode, Waits: true, Permanent: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "One pod of the gang is larger than every node."},
+	{Reason: NeverFitsCluster, Waits: true, Permanent: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "The gang does not fit even the empty cluster."},
 	{Reason: BehindOthers, Waits: true, Condition: v1.PodReasonUnschedulable, Meaning: "A gang that asks for the same waits already and goes first, or others are next in their queues."},
 	{Reason: Collecting, Waits: true, Condition: v1.PodReasonUnschedulable, Meaning: "It has waited so long that room is kept for it until all it needs is there."},
+	{Reason: ScaleUpRefused, Waits: true, Warns: true, Condition: WaitingForTurn, Meaning: "The autoscaler was asked for nodes, and those that came do not hold the gang; it is asked again later."},
 	{Reason: Reclaiming, Waits: true, Condition: WaitingForTurn, Meaning: "Others have to give back what it waits for, and do."},
 	{Reason: QueueLimit, Waits: true, OfQueue: true, Condition: WaitingForTurn, Meaning: "Its queue or one above it would exceed its limit."},
 	{Reason: QueueMaxGangs, Waits: true, OfQueue: true, Condition: WaitingForTurn, Meaning: "Its queue runs as many gangs as it may."},
@@ -94,6 +99,7 @@ var Reasons = []Trait{
 	{Reason: Terminating, Waits: true, Condition: OfItself, Meaning: "The pod is being deleted before it has a node."},
 	{Reason: WouldReclaim, Meaning: "Others would have to give back what it waits for if its queue did more than say so."},
 	{Reason: Reclaimed, Meaning: "The pod was taken back for another gang."},
+	{Reason: ScaleUpRequested, Meaning: "The autoscaler is asked for the nodes that the gang lacks."},
 	{Reason: GangAdmitted, Meaning: "The leader and all workers of the start have room."},
 	{Reason: GangGuessed, Meaning: "Something about the gang could not be taken at its word."},
 	{Reason: PredictionCorrected, Meaning: "The first real worker differs from the predicted one."},

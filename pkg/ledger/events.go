@@ -7,10 +7,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/reclaim"
 	"retinue.dev/retinue/pkg/resource"
+	"retinue.dev/retinue/pkg/scaleup"
 )
 
 // Kind is a pod's part in its gang.
@@ -235,6 +237,13 @@ type (
 		// begins this time.
 		Collect time.Duration
 	}
+	// Elastic: there is an autoscaler, and how much it is asked for. nil Limits mean that there is none.
+	Elastic struct{ Limits *scaleup.Limits }
+	// ScaleUpAnswered: the autoscaler says something of what it was asked for a leader's gang.
+	ScaleUpAnswered struct {
+		Leader types.UID
+		Answer scaleup.Answer
+	}
 	// Synced: everything that existed at the start has been told; from now on gangs may be admitted.
 	Synced struct{}
 )
@@ -258,6 +267,9 @@ func (Refused) ledgerEvent()        {}
 func (EvictionFailed) ledgerEvent() {}
 func (Tick) ledgerEvent()           {}
 func (Synced) ledgerEvent()         {}
+
+func (Elastic) ledgerEvent()         {}
+func (ScaleUpAnswered) ledgerEvent() {}
 
 // Effect is something the caller of Apply has to do, in order, after Apply has returned.
 type Effect interface{ ledgerEffect() }
@@ -289,6 +301,16 @@ type (
 	}
 	// Unnominate takes back what was nominated for a pod while others were to leave for it: they do not any more.
 	Unnominate struct{ Pod *v1.Pod }
+	// ScaleUp asks the autoscaler for nodes on which these pods have room besides the leader, a pending pod that it counts by itself, and
+	// besides what nodes hold already. It holds until ScaleUpEnded.
+	ScaleUp struct {
+		Leader *v1.Pod
+		Pods   []inventory.Pods
+		// Strategy is how they are to be laid out.
+		Strategy placement.Strategy
+	}
+	// ScaleUpEnded takes back what was asked for a leader's gang; where nothing was it means nothing.
+	ScaleUpEnded struct{ Leader types.UID }
 	// Look asks for Ledger.Look: it takes too long for whoever has caused it.
 	Look struct{}
 	// Tell lets the user of a pod know what became of it.
@@ -307,3 +329,6 @@ func (Evict) ledgerEffect()      {}
 func (Unnominate) ledgerEffect() {}
 func (Look) ledgerEffect()       {}
 func (Tell) ledgerEffect()       {}
+
+func (ScaleUp) ledgerEffect()      {}
+func (ScaleUpEnded) ledgerEffect() {}

@@ -23,6 +23,7 @@ type gate struct {
 	waits    *waits
 	waiting  *waiting.Room
 	upfronts *upfronts
+	scaleUps *scaleUps
 }
 
 // Gate tells whether a pod may be tried now; the zero Verdict lets it through. A pod that is refused is activated when
@@ -244,7 +245,7 @@ func (g *gate) tellMembersOf(e *entry, counting bool, left int) int {
 			continue
 		}
 		verdict := g.member(e, p)
-		heard := string(verdict.Reason)
+		heard := string(verdict.Reason) + " " + g.scaleUps.condition(p, verdict.Reason)
 		if counting {
 			heard = verdict.String()
 		}

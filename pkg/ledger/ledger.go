@@ -38,6 +38,7 @@ type Ledger struct {
 	upfronts    *upfronts        // gangs without a leader
 	gate        *gate            // who may be tried now
 	reclaims    *reclaims        // who takes something back
+	scaleUps    *scaleUps        // what the autoscaler is asked for
 }
 
 // New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement; empty
@@ -52,13 +53,15 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 	acc := &accounts{strategy: strategy, queues: queues, members: m, victims: vs}
 	sl := &slots{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, degraded: map[*entry]bool{}, unsettled: map[*entry]struct{}{}}
 	ws := &waits{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, seniority: seniority{}}
+	su := &scaleUps{members: m, outcome: o, accounts: acc, waits: ws, waiting: room, gangs: map[types.UID]*waiting.Waiter{}, singles: map[types.UID]*waiting.Waiter{}, reasons: map[types.UID]*waiting.Waiter{}}
+	ws.scaleUps = su
 	us := &upfronts{nodes: nodes, members: m, outcome: o, victims: vs, slots: sl, waits: ws, groups: map[gang.Key]Group{}, shared: map[gang.Key]int{}, barred: map[*entry]struct{}{}, resting: map[*entry]struct{}{}, returning: map[*entry]struct{}{}}
-	lc := &lifecycle{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, upfronts: us}
+	lc := &lifecycle{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, upfronts: us, scaleUps: su}
 	us.lifecycle = lc
-	g := &gate{nodes: nodes, members: m, outcome: o, accounts: acc, waits: ws, waiting: room, upfronts: us}
+	g := &gate{nodes: nodes, members: m, outcome: o, accounts: acc, waits: ws, waiting: room, upfronts: us, scaleUps: su}
 	rs := &reclaims{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, collections: kept}
 	return &Ledger{
-		nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, waits: ws, lifecycle: lc, upfronts: us, gate: g, reclaims: rs,
+		nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, waits: ws, lifecycle: lc, upfronts: us, gate: g, reclaims: rs, scaleUps: su,
 	}
 }
 
@@ -175,6 +178,10 @@ func (l *Ledger) applyLocked(event Event) error {
 	case sweep:
 		l.tickLocked(e.Tick)
 		l.waits.tickCollection(e.collectors)
+	case Elastic:
+		l.scaleUps.set(e.Limits)
+	case ScaleUpAnswered:
+		l.scaleUps.answered(e.Leader, e.Answer)
 	case Synced:
 		l.openLocked()
 	default:
@@ -222,7 +229,7 @@ func (l *Ledger) settleLocked() {
 		}
 		l.slots.rehome()
 		l.collections.collect(l.outcome.now)
-		l.callLocked()
+		l.slots.call()
 		left, still := l.nodes.Gained()
 		switch {
 		case l.nodes.Changed():
@@ -234,33 +241,9 @@ func (l *Ledger) settleLocked() {
 			l.waits.callNext("")
 		}
 	}
+	l.scaleUps.settle()
 	l.nodes.Settle()
 	clear(l.slots.unsettled)
-}
-
-// callLocked sends workers that wait through the Gate again when their own gang has slots that the event has opened:
-// to everybody else that room is as taken as before, so no epoch begins. As many are called as there are slots, the
-// oldest first.
-func (l *Ledger) callLocked() {
-	for _, e := range slices.SortedFunc(maps.Keys(l.slots.unsettled), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
-		if _, open := e.Counts(); open == 0 || l.members.apps[e.Key] == nil {
-			continue
-		}
-		waiting := map[types.UID]*pod{}
-		for uid, p := range l.members.apps[e.Key].workers {
-			if p.placed == "" && l.members.gangOf(p) == e {
-				waiting[uid] = p
-			}
-		}
-		called := map[string]int{} // role -> workers
-		for _, p := range sorted(waiting) {
-			if called[p.Role] < e.Open(p.Role) {
-				called[p.Role]++
-				p.roams = false
-				l.outcome.revise(p)
-			}
-		}
-	}
 }
 
 // arrangement is QueuesSeen, with the tree of those queues.
@@ -313,6 +296,7 @@ func selectorsOf(queues *quota.Tree) (selectors []labels.Selector) {
 func (l *Ledger) tickLocked(tick Tick) {
 	l.victims.early = 0
 	l.upfronts.tickBarriers()
+	l.scaleUps.tick()
 	l.gate.tellMembers()
 	if tick.Unclaimed > 0 || tick.Unready > 0 {
 		l.lifecycle.restoreAll()

@@ -452,6 +452,9 @@ func sizes(e *entry) (sizes []resource.Vector) {
 func TestTheSameEventsHaveTheSameEffects(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
+		if rapid.Bool().Draw(t, "elastic") {
+			w.elastic()
+		}
 		_ = w.apply(Synced{})
 		for range w.drawEvents(t) {
 			w.step(t)

@@ -24,6 +24,7 @@ type lifecycle struct {
 	waits    *waits
 	waiting  *waiting.Room
 	upfronts *upfronts
+	scaleUps *scaleUps
 }
 
 // see takes a pod's new state. One that is being deleted before it has a node will never run, whoever holds up its
@@ -467,6 +468,7 @@ func (lc *lifecycle) refuse(r Refused) {
 		w.Hears(r.Verdict.Reason, true) // kube-scheduler tells of an attempt that has failed
 	}
 	lc.waiting.Failed(w, waiting.Failure{Epoch: r.Epoch, Verdict: r.Verdict, Alone: r.Alone || r.Behind, Rehearsed: r.Rehearsed, Took: r.Took}, lc.outcome.now)
+	lc.scaleUps.lacks(w, r)
 	switch {
 	case r.Verdict.Reason == gang.BehindOthers: // nothing was tried
 	case r.Verdict.OfQueue() && lc.waits.reclaims(w.ID()):

@@ -33,8 +33,8 @@ type pod struct {
 	roams bool
 	// atGate is what the Gate knows of it.
 	atGate atGate
-	// heard is what it was told last as a pod of an up-front gang: the reason, and where numbers matter those; empty when nothing, or by
-	// kube-scheduler.
+	// heard is what it was told last as a pod of an up-front gang: the reason with that of the condition, or where numbers matter those;
+	// empty when nothing, or by kube-scheduler.
 	heard string
 	// charged is what its queue was charged for it.
 	charged charge

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -212,5 +213,30 @@ func (sl *slots) release(tick Tick) {
 			message = fmt.Sprintf("the leader has not been ready for %s: the room of %d of %d slots is free for others until it is", tick.Unready, open, claimed+open)
 		}
 		sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: message}})
+	}
+}
+
+// call sends workers that wait through the Gate again when their own gang has slots that the event has opened:
+// to everybody else that room is as taken as before, so no epoch begins. As many are called as there are slots, the
+// oldest first.
+func (sl *slots) call() {
+	for _, e := range slices.SortedFunc(maps.Keys(sl.unsettled), func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) }) {
+		if _, open := e.Counts(); open == 0 || sl.members.apps[e.Key] == nil {
+			continue
+		}
+		waiting := map[types.UID]*pod{}
+		for uid, p := range sl.members.apps[e.Key].workers {
+			if p.placed == "" && sl.members.gangOf(p) == e {
+				waiting[uid] = p
+			}
+		}
+		called := map[string]int{} // role -> workers
+		for _, p := range sorted(waiting) {
+			if called[p.Role] < e.Open(p.Role) {
+				called[p.Role]++
+				p.roams = false
+				sl.outcome.revise(p)
+			}
+		}
 	}
 }

@@ -27,6 +27,7 @@ const toldAtOnce = 100
 type waits struct {
 	waiting     *waiting.Room
 	collections *collections
+	scaleUps    *scaleUps
 	seniority   seniority
 
 	nodes    *inventory.Nodes
@@ -91,6 +92,11 @@ func (ws *waits) reason(w *waiting.Waiter) gang.Reason {
 	if ws.reclaims(w.ID()) {
 		return gang.Reclaiming
 	}
+	if _, kept := ws.waiting.KeptBy(w); !kept {
+		if refused, rests := ws.scaleUps.refused(w); rests {
+			return refused.Reason
+		}
+	}
 	return ws.waiting.Reason(w)
 }
 
@@ -101,6 +107,9 @@ func (ws *waits) verdict(w *waiting.Waiter) gang.Verdict {
 	}
 	if v, kept := ws.waiting.KeptBy(w); kept {
 		return ws.withProtection(w, verdictOf(v))
+	}
+	if refused, rests := ws.scaleUps.refused(w); rests {
+		return refused
 	}
 	why := ws.withProtection(w, ws.waiting.Why(w, ws.outcome.now))
 	if why.Text(true) == "" && why.Reason == gang.BehindOthers {

@@ -50,13 +50,15 @@ type world struct {
 	effects []Effect
 	// planned is an attempt that has found room and not taken it yet; nil means none.
 	planned *plannedGang
+	// asked is what the autoscaler is asked for: leader -> the effect.
+	asked map[types.UID]ScaleUp
 	// log is everything the ledger was told, for telling it again.
 	log []func(*Ledger) string
 }
 
 func newWorld() *world {
 	return &world{happens: happened, namespace: "ns", Ledger: New("label", placement.Pack), clock: start, pods: map[types.UID]Pod{}, assumed: map[types.UID]string{}, written: map[types.UID]*Reservation{}, defined: map[types.UID]Event{}, nodes: map[string]*v1.Node{},
-		groups: map[gang.Key]Group{}, barred: map[types.UID]bool{}, rejected: map[types.UID]bool{}}
+		asked: map[types.UID]ScaleUp{}, groups: map[gang.Key]Group{}, barred: map[types.UID]bool{}, rejected: map[types.UID]bool{}}
 }
 
 func (w *world) apply(event Event) error {
@@ -103,6 +105,7 @@ func (w *world) attempt(uid types.UID) Attempt {
 func (w *world) save(effects []Effect) {
 	w.effects = effects
 	for _, effect := range effects {
+		w.hear(effect)
 		switch effect := effect.(type) {
 		case Save:
 			w.write(effect.Leader.UID)
@@ -157,6 +160,12 @@ func show(effects []Effect) []string {
 			lines = append(lines, fmt.Sprintf("tell %s: %s", effect.Pod.Name, effect.Verdict.Say(true)))
 		case Allow:
 			lines = append(lines, fmt.Sprint("allow ", effect.Pods))
+		case ScaleUp:
+			for _, pods := range effect.Pods {
+				lines = append(lines, fmt.Sprintf("scale up for %s: %d × %s of %s", effect.Leader.Name, pods.Count, pods.Name, pods.Requests))
+			}
+		case ScaleUpEnded:
+			lines = append(lines, fmt.Sprintf("scale-up ended for %s", effect.Leader))
 		case Reject:
 			lines = append(lines, fmt.Sprint("reject ", effect.Pods, ": ", effect.Verdict.Say(true)))
 		}
@@ -446,6 +455,13 @@ func (w *world) step(t *rapid.T) {
 		}
 	case "queues":
 		w.arrange(t)
+	case "want":
+		p := w.newPod(Leader, fmt.Sprint("app ", w.serial), cpu(2))
+		w.see(p)
+		w.answer(p.UID, Defined{p.UID, definition(rapid.IntRange(0, 4).Draw(t, "count"), cpu(4))})
+		w.schedule(t, p)
+	case "autoscaler":
+		w.autoscale(t)
 	case "tick":
 		w.clock = w.clock.Add(time.Minute)
 		_ = w.apply(Tick{Unclaimed: time.Minute, Unready: 3 * time.Minute, Collect: time.Minute})

@@ -173,7 +173,7 @@ func (e *effects) patchCondition(ctx context.Context, current *v1.Pod, verdict g
 	change := map[string]any{"conditions": []v1.PodCondition{{
 		Type:               v1.PodScheduled,
 		Status:             v1.ConditionFalse,
-		Reason:             verdict.Reason.Condition(),
+		Reason:             e.plugin.ledger.Condition(current.UID, verdict.Reason),
 		Message:            verdict.Say(e.plugin.names()),
 		LastTransitionTime: metav1.NewTime(e.plugin.clock.Now()),
 	}}}

@@ -10,6 +10,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/plugin/autoscaler"
 )
 
 // effects performs what the ledger asks for on a goroutine of its own: events are applied in places, such as
@@ -20,6 +21,8 @@ type effects struct {
 	pods   pods
 	// prechecker keeps those from being tried who would fail again.
 	prechecker prechecker
+	// autoscaler is asked for nodes; nil means that there is no API server.
+	autoscaler *autoscaler.Autoscaler
 
 	// preBinding is the pod that is about to be bound under a UID; nil if there is none.
 	preBinding func(types.UID) fwk.PodInPreBind
@@ -144,6 +147,8 @@ func (e *effects) wake(batch []ledger.Effect) {
 			}
 		case ledger.Look:
 			signal(e.looks)
+		case ledger.ScaleUp, ledger.ScaleUpEnded:
+			e.autoscaler.Perform(effect)
 		case ledger.Define:
 			e.plugin.definer.add(effect.Leader)
 		}

@@ -19,7 +19,11 @@ func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Sho
 		return presentShortage(shortage)
 	}
 	if _, never := p.answers.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
-		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: " of the empty cluster" + exclusions(c, never)}
+		message := " of the empty cluster"
+		if p.effects.autoscaler.Elastic() { // other nodes may come
+			message = " of the cluster as it is"
+		}
+		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: message + exclusions(c, never)}
 	}
 	return presentShortage(shortage)
 }

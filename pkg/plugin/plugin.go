@@ -17,6 +17,7 @@ import (
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/plugin/autoscaler"
 	"retinue.dev/retinue/pkg/plugin/crd"
 	"retinue.dev/retinue/pkg/plugin/namespaces"
 	"retinue.dev/retinue/pkg/plugin/podgroups"
@@ -90,6 +91,8 @@ type Process struct {
 	// BindsOtherwise tells whether the profile of a handle has a Bind plugin between this one and kube-scheduler's own. It is asked once, when
 	// the first pod is bound.
 	BindsOtherwise func(handle fwk.Handle) bool
+	// Made is told what the plugin says of pods that fail when it has been made; nil means that nobody asks.
+	Made func(Teller)
 }
 
 // Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context. One profile may have the
@@ -173,12 +176,20 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			if err != nil {
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)
 			}
+			p.effects.autoscaler = autoscaler.New(autoscaler.Outside{
+				Buffers: outside.Optional(autoscaler.Resource), Dynamic: outside.Dynamic, Client: client, Clock: clock, Logger: p.logger,
+				After: outside.After, Tell: p.tell, Args: args.ScaleUp, DomainKey: args.TopologyKey,
+			})
 			go p.namespaces.Run(ctx, outside.After...)
 			synced = append(synced, p.groups.Known, followed.Known, p.namespaces.Known)
 			go p.groups.Run(ctx)
 			go followed.Run(ctx)
+			go p.effects.autoscaler.Run(ctx)
 		}
 		owner = handle.ProfileName()
+		if process.Made != nil {
+			process.Made(Teller{p})
+		}
 		go p.effects.run(ctx)
 		go p.definer.run(ctx)
 		go p.openWhenSynced(ctx, synced)

@@ -63,6 +63,15 @@ func (g *Group) First() (Waiter, bool) {
 	return g.waiters[0].Waiter, true
 }
 
+// Each goes through those that are not being tried, in no order, until f returns false.
+func (g *Group) Each(f func(types.UID) bool) {
+	for _, w := range g.waiters {
+		if !f(w.ID) {
+			return
+		}
+	}
+}
+
 // Parked tells whether the group is passed over.
 func (g *Group) Parked() bool { return g.parked }
 

@@ -270,6 +270,19 @@ func (r *Room) move(w *Waiter, key string) *signature {
 // own is the signature of a waiter that shares none.
 func (w *Waiter) own() string { return fmt.Sprintf("%s of %s alone", w.Request.Asks.Signature, w.ID()) }
 
+// Siblings are at most so many waiters besides one that are not being tried and that a verdict on it, by nodes and by its queue, speaks
+// for.
+func Siblings(r *Room, w *Waiter, most int) []*Waiter {
+	var siblings []*Waiter
+	w.group.Each(func(id types.UID) bool {
+		if id != w.ID() && len(siblings) < most {
+			siblings = append(siblings, r.waiters[id])
+		}
+		return len(siblings) < most
+	})
+	return siblings
+}
+
 // Arrange takes another tree, which succeeds the former: everybody waits in it, in the queue that queueOf says, and whoever a
 // queue kept is looked at again. Who is being tried goes on. A nil queueOf means that nobody moves to another queue, and that the new tree
 // keeps all in which somebody waits.

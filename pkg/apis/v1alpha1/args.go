@@ -76,6 +76,8 @@ type RetinueArgs struct {
 	// DefaultLimit is the limit of every namespace that belongs to no queue, each by itself. With it there are queues: see
 	// docs/queues.md. Absent by default: no limit.
 	DefaultLimit v1.ResourceList `json:"defaultLimit,omitempty"`
+	// ScaleUp is how an autoscaler is asked for the nodes that a gang lacks: see docs/autoscaling.md.
+	ScaleUp ScaleUp `json:"scaleUp,omitempty"`
 }
 
 // DecodeArgs reads arguments strictly, sets defaults and validates. raw is JSON or YAML; empty means all defaults.
@@ -141,6 +143,7 @@ func (a *RetinueArgs) setDefaults() {
 	if a.CollectAfter == nil {
 		a.CollectAfter = &metav1.Duration{Duration: 5 * time.Minute}
 	}
+	a.ScaleUp.setDefaults()
 }
 
 // How much is told of others.
@@ -181,6 +184,7 @@ func (a *RetinueArgs) Validate() field.ErrorList {
 	errs = append(errs, positive("unclaimedSlotTimeout", a.UnclaimedSlotTimeout)...)
 	errs = append(errs, positive("leaderReadyTimeout", a.LeaderReadyTimeout)...)
 	errs = append(errs, positive("collectAfter", a.CollectAfter)...)
+	errs = append(errs, a.ScaleUp.validate(field.NewPath("scaleUp"))...)
 	return errs
 }
 

@@ -52,6 +52,10 @@ func TestWrongArgumentsAreNamedWithTheirValue(t *testing.T) {
 		"another kind":             {`{"kind":"NodeResourcesFitArgs"}`, []string{"kind", `"NodeResourcesFitArgs"`}},
 		"another version":          {`{"apiVersion":"retinue.dev/v9"}`, []string{"apiVersion", `"retinue.dev/v9"`}},
 		"several at once":          {`{"placement":"X","definitionTimeout":"-1s"}`, []string{`"X"`, `"-1s"`}},
+		"another scale-up":         {`{"scaleUp":{"mode":"Placeholders"}}`, []string{"scaleUp.mode", `"Placeholders"`, `"CapacityBuffer"`}},
+		"no time to scale up":      {`{"scaleUp":{"timeout":"0s"}}`, []string{"scaleUp.timeout", `"0s"`}},
+		"no gang to scale up for":  {`{"scaleUp":{"gangs":0,"gangsPerQueue":1001}}`, []string{"scaleUp.gangs: Invalid value: 0", "scaleUp.gangsPerQueue: Invalid value: 1001"}},
+		"a field of scale-up":      {`{"scaleUp":{"delay":"1s"}}`, []string{"delay"}},
 		"no object":                {`[1]`, []string{"RetinueArgs"}},
 	}
 	for name, test := range tests {

@@ -87,6 +87,9 @@ func (o Outside) Optional(resource schema.GroupVersionResource) *OptionalResourc
 // Known tells whether the followers know all that existed at the start, or nobody waits for that any more.
 func (r *OptionalResource) Known() bool { return r.known.Load() }
 
+// Served tells whether the cluster has the kind, as far as it was looked.
+func (r *OptionalResource) Served() bool { return r.lister.Load() != nil }
+
 // Follow calls seen with every object that is there, comes or changes, together with what it was before or nil, and gone
 // with the last known state of those that are deleted, until the context ends.
 func (r *OptionalResource) Follow(ctx context.Context, seen func(before, object *unstructured.Unstructured), gone func(*unstructured.Unstructured)) {

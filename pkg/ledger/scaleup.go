@@ -1,0 +1,382 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/scaleup"
+	"retinue.dev/retinue/pkg/waiting"
+)
+
+const (
+	// singlesAtOnce bounds how many pods by themselves are followed that lack room, and siblingsAtOnce how many of those that ask for the
+	// same are a reason to buy nodes at the same time.
+	singlesAtOnce  = 1000
+	siblingsAtOnce = 100
+	// longestWords bounds what is repeated of an autoscaler's words, in bytes.
+	longestWords = 256
+)
+
+// scaleUps is what an autoscaler is asked for. A request is open only for a gang that waits, that its queue lets in, and that the nodes as
+// they are cannot hold; it ends with the wait. Nothing is asked for while the cluster is not elastic.
+type scaleUps struct {
+	members  *members
+	outcome  *outcome
+	accounts *accounts
+	waits    *waits
+	waiting  *waiting.Room
+
+	// requests is nil while the cluster is not elastic.
+	requests *scaleup.Requests
+	// gangs are those for which a request is open: leader -> as it waited then.
+	gangs map[types.UID]*waiting.Waiter
+	// singles are pods by themselves that nodes have refused, and reasons those that are a reason to buy nodes; nobody asks for them, as they
+	// exist. Both only where there are queues: elsewhere everybody is tried, and is one.
+	singles, reasons map[types.UID]*waiting.Waiter
+}
+
+// elastic tells whether there is an autoscaler to ask.
+func (s *scaleUps) elastic() bool { return s.requests != nil }
+
+// set makes the cluster elastic, or with nil ends that.
+func (s *scaleUps) set(limits *scaleup.Limits) {
+	if s.elastic() {
+		for _, id := range s.requests.Listed() {
+			s.end(id)
+		}
+	}
+	clear(s.singles)
+	clear(s.reasons)
+	s.requests = nil
+	if limits == nil {
+		return
+	}
+	s.requests = scaleup.New(*limits)
+	for w := range s.waiting.All() { // in no order: nothing is asked for yet
+		if s.waiting.Reason(w).Trait().Nodes {
+			s.enter(w, w.Verdict().OfRoom() || w.Rehearsed())
+		}
+	}
+	s.choose(nil)
+}
+
+// lacks takes that nodes have refused a waiter. A gang that nothing but more nodes can help asks at once.
+func (s *scaleUps) lacks(w *waiting.Waiter, r Refused) {
+	if !s.elastic() {
+		return
+	}
+	if !r.Verdict.Reason.Trait().Nodes || r.Behind {
+		if s.members.gangs[w.ID()] != nil && r.Verdict.OfQueue() {
+			s.over(w.ID())
+		}
+		return
+	}
+	s.enter(w, r.Verdict.OfRoom() || r.Rehearsed)
+	s.choose(w)
+}
+
+// enter notes that a waiter lacks room on nodes; frees means that the end of others could make it.
+func (s *scaleUps) enter(w *waiting.Waiter, frees bool) {
+	e := s.members.gangs[w.ID()]
+	if e == nil {
+		if s.accounts.queued() && len(s.singles) < singlesAtOnce {
+			s.singles[w.ID()] = w
+		}
+		return
+	}
+	if s.gangs[w.ID()] != w {
+		s.end(w.ID()) // it asked for something else then
+	}
+	s.requests.Lacks(w.ID(), scaleup.Need{Queue: s.queueOf(e), Since: s.outcome.now, Frees: frees})
+}
+
+// queueOf is what the requests of a gang are counted by: its queue, or its namespace where that belongs to none.
+func (s *scaleUps) queueOf(e *entry) string {
+	if queue := s.accounts.queueOf(e.Key.Namespace); queue != quota.Unassigned {
+		return "queue " + queue
+	}
+	return "namespace " + e.Key.Namespace
+}
+
+// may tells whether a gang waits for nothing but nodes: its queue lets it in besides these others for which nodes are asked for already,
+// and nobody leaves for it.
+func (s *scaleUps) may(w *waiting.Waiter, others []types.UID) bool {
+	if s.waits.reclaims(w.ID()) {
+		return false
+	}
+	defer s.accounts.queues.Simulate(s.started(others))()
+	return s.accounts.queues.FitsAlone(w.Asks.Queue, w.Asks.Demand).Passes()
+}
+
+// started is what becomes of queues when those have started that wait.
+func (s *scaleUps) started(waiters []types.UID) []quota.Change {
+	var started []quota.Change
+	for _, id := range waiters {
+		if w := s.waiting.Of(id); w != nil {
+			started = append(started, quota.Change{Queue: w.Asks.Queue, Demand: w.Asks.Demand, Charged: 1})
+		}
+	}
+	return started
+}
+
+// choose opens requests for those who are due, in the order of their queues. kube-scheduler is writing the condition of failing, whose
+// attempt has just failed; nil means nobody.
+func (s *scaleUps) choose(failing *waiting.Waiter) {
+	if !s.requests.AnyDue(s.outcome.now) {
+		return
+	}
+	firsts := slices.Collect(s.accounts.queues.Firsts(quota.Groups(s.accounts.queues), func(asks quota.Waiter) bool { return s.requests.Due(s.outcome.now, asks.ID) }))
+	var chosen []*waiting.Waiter
+	for asks := range quota.InTurn(s.accounts.queues, firsts) {
+		w := s.waiting.Of(asks.ID)
+		if w == nil || s.members.gangs[asks.ID] == nil || !w.Verdict().Reason.Trait().Nodes {
+			s.requests.End(asks.ID) // it asks for something else now, and is yet to be tried
+			continue
+		}
+		if !s.requests.Due(s.outcome.now, asks.ID) || !s.may(w, s.requests.Listed()) {
+			continue // others have been chosen meanwhile, or it waits for its queue
+		}
+		s.requests.Open(s.outcome.now, w.ID())
+		chosen = append(chosen, w)
+	}
+	for _, w := range chosen {
+		if s.ask(w); w != failing {
+			s.refresh(w)
+		}
+	}
+}
+
+// ask asks for the nodes that a gang lacks.
+func (s *scaleUps) ask(w *waiting.Waiter) {
+	e := s.members.gangs[w.ID()]
+	s.gangs[w.ID()] = w
+	s.members.spread(w.ID())
+	asks := s.waits.asks(w.ID())
+	var missing []inventory.Pods
+	if e.upfront == nil {
+		missing = scaleup.Missing(asks)
+	}
+	if len(missing) > 0 {
+		s.outcome.effects = append(s.outcome.effects, ScaleUp{Leader: e.leader.Object, Pods: missing, Strategy: asks.Strategy})
+	}
+	s.outcome.effects = append(s.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.ScaleUpRequested, Message: asked(e, missing)}})
+}
+
+// asked says what is asked for.
+func asked(e *entry, missing []inventory.Pods) string {
+	if e.upfront != nil {
+		return "the autoscaler is asked for room for its pods"
+	}
+	var parts []string
+	for _, pods := range missing {
+		parts = append(parts, fmt.Sprintf("%d × %s of %s", pods.Count, pods.Name, pods.Requests))
+	}
+	if len(parts) == 0 {
+		return "the autoscaler is asked for room for the leader"
+	}
+	return "the autoscaler is asked for room for the leader and " + strings.Join(parts, ", ")
+}
+
+// refresh lets the condition of a waiter that is not being tried say what is true now: whether it is a reason to buy nodes.
+func (s *scaleUps) refresh(w *waiting.Waiter) {
+	s.members.spread(w.ID())
+	if w.Failed() && !w.Trying() {
+		s.outcome.effects = append(s.outcome.effects, Tell{s.members.object(w.ID()), s.waits.verdict(w)})
+	}
+}
+
+// end ends a request, and tells whether one was open.
+func (s *scaleUps) end(id types.UID) bool {
+	w := s.gangs[id]
+	if w == nil {
+		return false
+	}
+	s.requests.End(id)
+	delete(s.gangs, id)
+	s.outcome.effects = append(s.outcome.effects, ScaleUpEnded{Leader: id})
+	return true
+}
+
+// over ends what is asked for a gang that still waits, for something else than nodes.
+func (s *scaleUps) over(id types.UID) {
+	if s.end(id) {
+		s.refresh(s.waiting.Of(id))
+	} else {
+		s.requests.End(id)
+	}
+}
+
+// settle ends the requests of those who do not wait any more, or ask for something else.
+func (s *scaleUps) settle() {
+	if len(s.gangs) == 0 {
+		return
+	}
+	for _, id := range s.requests.Listed() {
+		if s.waiting.Of(id) != s.gangs[id] {
+			s.end(id)
+		}
+	}
+}
+
+// tick opens requests that have become due, and ends those that nothing has come of.
+func (s *scaleUps) tick() {
+	if !s.elastic() {
+		return
+	}
+	s.requests.Keep(func(id types.UID) bool {
+		e := s.members.gangs[id]
+		return e != nil && e.Phase == gang.Waiting
+	})
+	open := s.requests.Listed()
+	for i, id := range open {
+		switch w := s.waiting.Of(id); {
+		case w == nil: // settle ends it
+		case !s.may(w, open[:i]):
+			s.over(id)
+		case s.requests.Expired(s.outcome.now, id):
+			s.refuse(w)
+		}
+	}
+	s.choose(nil)
+	s.tickSingles()
+}
+
+// refuse ends a request in vain: others go on, and it is tried again later.
+func (s *scaleUps) refuse(w *waiting.Waiter) {
+	s.requests.Refuse(s.outcome.now, w.ID())
+	delete(s.gangs, w.ID())
+	s.outcome.effects = append(s.outcome.effects, ScaleUpEnded{Leader: w.ID()})
+	s.members.spread(w.ID())
+	verdict, _ := s.refused(w)
+	w.Hears(verdict.Reason, true)
+	s.outcome.effects = append(s.outcome.effects, Tell{s.members.object(w.ID()), verdict})
+}
+
+// refused is the verdict on a waiter whose request was refused, while it rests.
+func (s *scaleUps) refused(w *waiting.Waiter) (gang.Verdict, bool) {
+	if !s.elastic() {
+		return gang.Verdict{}, false
+	}
+	refusal, rests := s.requests.Refused(s.outcome.now, w.ID())
+	if !rests {
+		return gang.Verdict{}, false
+	}
+	message := fmt.Sprintf("no nodes that hold it have come in %s", refusal.Waited.Round(time.Second))
+	if refusal.Words != "" {
+		message += "; the autoscaler says: " + refusal.Words
+	}
+	// It stays the same until the next attempt: it is written down once.
+	message += fmt.Sprintf("; that was attempt %d, the next is at %s", refusal.Times, refusal.Until.UTC().Format(time.TimeOnly))
+	return gang.Verdict{Reason: gang.ScaleUpRefused, Message: message}, true
+}
+
+// answered notes what the autoscaler says of a gang's request.
+func (s *scaleUps) answered(id types.UID, answer scaleup.Answer) {
+	if s.elastic() {
+		if len(answer.Words) > longestWords {
+			answer.Words = strings.ToValidUTF8(answer.Words[:longestWords], "") + "…"
+		}
+		s.requests.Answered(s.outcome.now, id, answer)
+	}
+}
+
+// tickSingles finds out which pods by themselves are a reason to buy nodes: those that nodes have refused, and those that ask for the same,
+// which are not tried before it has room, so that an autoscaler would hear of one after the other. All of them together are within the
+// limits of their queues, besides the gangs for which nodes are asked for.
+func (s *scaleUps) tickSingles() {
+	former := s.reasons
+	if len(s.singles)+len(former) == 0 {
+		return
+	}
+	s.reasons = map[types.UID]*waiting.Waiter{}
+	undo := []func(){s.accounts.queues.Simulate(s.started(s.requests.Listed()))}
+	takes := func(w *waiting.Waiter) bool {
+		if !s.accounts.queues.FitsAlone(w.Asks.Queue, w.Asks.Demand).Passes() {
+			return false
+		}
+		undo = append(undo, s.accounts.queues.Simulate([]quota.Change{{Queue: w.Asks.Queue, Demand: w.Asks.Demand, Charged: 1}}))
+		s.reasons[w.ID()] = w
+		return true
+	}
+	var alike []*waiting.Waiter // singles that may start
+	for _, w := range sortedWaiters(s.singles) {
+		if s.waiting.Of(w.ID()) != w {
+			delete(s.singles, w.ID())
+		} else if takes(w) {
+			alike = append(alike, w)
+		}
+	}
+	left := siblingsAtOnce
+	for _, w := range alike {
+		siblings := waiting.Siblings(s.waiting, w, left)
+		left -= len(siblings)
+		for _, sibling := range siblings {
+			if s.reasons[sibling.ID()] == nil && !takes(sibling) {
+				break
+			}
+		}
+	}
+	for _, undo := range slices.Backward(undo) {
+		undo()
+	}
+	for _, w := range sortedWaiters(s.reasons) {
+		if former[w.ID()] != w {
+			s.refresh(w)
+		}
+	}
+	for _, w := range sortedWaiters(former) {
+		if s.reasons[w.ID()] != w && s.waiting.Of(w.ID()) == w {
+			s.refresh(w)
+		}
+	}
+}
+
+func sortedWaiters(waiters map[types.UID]*waiting.Waiter) []*waiting.Waiter {
+	list := make([]*waiting.Waiter, 0, len(waiters))
+	for _, w := range waiters {
+		list = append(list, w)
+	}
+	slices.SortFunc(list, func(a, b *waiting.Waiter) int { return a.Turn.Compare(b.Turn) })
+	return list
+}
+
+// condition is the reason of the condition PodScheduled of a pod that waits for a reason; empty means that kube-scheduler found its own
+// words. In an elastic cluster a gang is a reason to buy nodes only while its own request is open: otherwise an autoscaler would buy
+// for a lone leader, or again and again for those who wait for their queue.
+func (s *scaleUps) condition(p *pod, reason gang.Reason) string {
+	usual := v1.PodReasonUnschedulable
+	if reason != "" {
+		usual = reason.Condition()
+	}
+	if !s.elastic() || p == nil || usual != v1.PodReasonUnschedulable {
+		return usual
+	}
+	open := false
+	switch e := s.members.gangOf(p); {
+	case p.Kind == Leader && e == nil: // another leads its application
+	case e != nil && !e.Phase.Admitted() && (p.Kind == Leader || e.upfront != nil):
+		open = s.gangs[e.leader.UID] != nil
+	default:
+		open = !s.accounts.queued() || s.waiting.Of(p.UID) == nil || s.reasons[p.UID] != nil
+	}
+	if open {
+		return usual
+	}
+	return gang.WaitingForTurn
+}
+
+// Condition is the reason that the condition PodScheduled of a pod gets that waits for a reason; empty means that it is
+// kube-scheduler that says why.
+func (l *Ledger) Condition(uid types.UID, reason gang.Reason) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.scaleUps.condition(l.members.pods[uid], reason)
+}

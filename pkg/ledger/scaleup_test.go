@@ -1,0 +1,149 @@
+package ledger
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/quota"
+	"retinue.dev/retinue/pkg/scaleup"
+)
+
+// elasticWorld has a node of four CPUs and an autoscaler.
+func elasticWorld(limits scaleup.Limits) *world {
+	w := newWorld()
+	_ = w.apply(NodeSeen{newNode("a", 4)})
+	_ = w.apply(Elastic{Limits: &limits})
+	_ = w.apply(Synced{})
+	return w
+}
+
+// lacking lets a driver of one CPU and so many executors wait, after nodes have refused it for a reason.
+func (w *world) lacking(app string, executors int, cpu int64, reason gang.Reason) types.UID {
+	driver := w.newPod(Leader, app, 1)
+	w.see(driver)
+	_ = w.apply(Defined{driver.UID, definition(executors, cpu)})
+	w.gate(driver)
+	attempt := w.attempt(driver.UID)
+	_ = w.apply(Refused{UID: driver.UID, Epoch: attempt.View.Epoch, Edition: attempt.Edition, Verdict: gang.Verdict{Reason: reason}})
+	return driver.UID
+}
+
+// later lets time pass.
+func (w *world) later(d time.Duration) {
+	w.clock = w.clock.Add(d)
+	_ = w.apply(Tick{})
+}
+
+func TestAGangThatNoEndOfOthersHelpsAsksAtOnce(t *testing.T) {
+	w := elasticWorld(scaleup.Limits{After: time.Minute, Timeout: time.Hour, PerQueue: 1, Total: 1})
+	driver := w.lacking("x", 8, 4, gang.NeverFitsCluster)
+	require.Len(t, w.asked[driver].Pods, 1)
+	require.Equal(t, 8, w.asked[driver].Pods[0].Count)
+	require.Equal(t, v1.PodReasonUnschedulable, w.Condition(driver, gang.NeverFitsCluster))
+}
+
+func TestAGangThatWaitsForTheEndOfOthersAsksLater(t *testing.T) {
+	w := elasticWorld(scaleup.Limits{After: time.Minute, Timeout: time.Hour, PerQueue: 1, Total: 1})
+	driver := w.lacking("x", 3, 1, gang.ClusterFull)
+	require.Empty(t, w.asked)
+	require.Equal(t, gang.WaitingForTurn, w.Condition(driver, gang.ClusterFull))
+	w.later(30 * time.Second)
+	require.Empty(t, w.asked)
+	w.later(30 * time.Second)
+	require.Contains(t, w.asked, driver)
+	require.Equal(t, v1.PodReasonUnschedulable, w.Condition(driver, gang.ClusterFull))
+	require.Contains(t, show(w.effects), "tell pod-001: ScaleUpRequested: the autoscaler is asked for room for the leader and 3 × executor of cpu 1")
+}
+
+// Seen failing with Karpenter, whose definitions were installed after the gang had begun to wait.
+func TestAnAutoscalerThatComesLaterIsAskedForThoseWhoWait(t *testing.T) {
+	w := newWorld()
+	_ = w.apply(NodeSeen{newNode("a", 4)})
+	_ = w.apply(Synced{})
+	driver := w.lacking("x", 8, 4, gang.NeverFitsCluster)
+	require.Equal(t, v1.PodReasonUnschedulable, w.Condition(driver, gang.NeverFitsCluster), "as in every cluster that is not elastic")
+	_ = w.apply(Elastic{Limits: &scaleup.Limits{Timeout: time.Hour, PerQueue: 1, Total: 1}})
+	require.Contains(t, w.asked, driver)
+	_ = w.apply(Elastic{})
+	require.Empty(t, w.asked, "nobody is left to ask")
+}
+
+func TestOneGangOfANamespaceAsksAtATimeAndARefusalLetsTheNextAsk(t *testing.T) {
+	w := elasticWorld(scaleup.Limits{Timeout: 5 * time.Minute, PerQueue: 1, Total: 5})
+	first := w.lacking("x", 8, 4, gang.NeverFitsCluster)
+	second := w.lacking("y", 9, 4, gang.NeverFitsCluster)
+	require.Contains(t, w.asked, first)
+	require.NotContains(t, w.asked, second)
+	require.Equal(t, gang.WaitingForTurn, w.Condition(second, gang.NeverFitsCluster))
+
+	_ = w.apply(ScaleUpAnswered{first, scaleup.Answer{Words: "R: 11/20 required new capacity, 9 failed", Failing: true}})
+	w.later(20 * time.Second)
+	require.Contains(t, w.asked, first)
+	w.later(10 * time.Second)
+	require.NotContains(t, w.asked, first)
+	require.Contains(t, w.asked, second)
+	told := show(w.effects)
+	require.Contains(t, strings.Join(told, "\n"), "tell pod-001: ScaleUpRefused: no nodes that hold it have come in 36s; the autoscaler says: R: 11/20 required new capacity, 9 failed; that was attempt 1, the next is at ")
+	require.Equal(t, gang.WaitingForTurn, w.Condition(first, gang.ScaleUpRefused))
+	require.Equal(t, gang.ScaleUpRefused, w.whyWaits(first))
+
+	w.end(second)
+	require.NotContains(t, w.asked, second)
+	w.later(time.Minute)
+	require.Contains(t, w.asked, first, "its pause is over")
+}
+
+// whyWaits is the reason for which a gang waits.
+func (w *world) whyWaits(leader types.UID) gang.Reason {
+	return w.Ledger.waits.reason(w.waiting.Of(leader))
+}
+
+func TestTheNodesThatAreAskedForAreWithinTheLimitOfTheQueues(t *testing.T) {
+	w := newWorld()
+	_ = w.apply(QueuesSeen{Queues{
+		Specs: []quota.Spec{{Name: "top", Limit: cpu(60)}, {Name: "q", Parent: "top"}, {Name: "r", Parent: "top"}}, Namespaces: map[string]string{"ns": "q", "nt": "r"},
+	}})
+	_ = w.apply(NodeSeen{newNode("a", 4)})
+	_ = w.apply(Elastic{Limits: &scaleup.Limits{Timeout: time.Hour, PerQueue: 1, Total: 5}})
+	_ = w.apply(Synced{})
+	first := w.lacking("x", 8, 4, gang.NeverFitsCluster)
+	w.namespace = "nt"
+	second := w.lacking("y", 8, 4, gang.NeverFitsCluster)
+	require.Contains(t, w.asked, first)
+	require.NotContains(t, w.asked, second, "33 and 33 are more than 60")
+}
+
+func TestPodsThatMayStartBesideOneAreReasonsToBuyNodesAsWell(t *testing.T) {
+	w := newWorld()
+	_ = w.apply(QueuesSeen{Queues{
+		Specs: []quota.Spec{{Name: "q", Limit: cpu(24)}}, Namespaces: map[string]string{"ns": "q"},
+	}})
+	_ = w.apply(NodeSeen{newNode("a", 4)})
+	_ = w.apply(Elastic{Limits: &scaleup.Limits{Timeout: time.Hour, PerQueue: 1, Total: 5}})
+	_ = w.apply(Synced{})
+	var pods []types.UID
+	for range 5 {
+		pod := w.newPod(Lone, "", 8)
+		pods = append(pods, pod.UID)
+		w.see(pod)
+		if verdict := w.gate(pod); verdict.Passes() {
+			attempt := w.attempt(pod.UID)
+			_ = w.apply(Refused{UID: pod.UID, Epoch: attempt.View.Epoch, Edition: attempt.Edition, Verdict: gang.Verdict{Reason: gang.NeverFitsNode}})
+		}
+	}
+	w.later(time.Second)
+	reasons := 0
+	for _, uid := range pods {
+		if w.waiting.Of(uid) != nil && w.Condition(uid, w.whyWaits(uid)) == v1.PodReasonUnschedulable {
+			reasons++
+		}
+	}
+	require.Equal(t, 3, reasons, "24 CPUs are three of them")
+	require.Empty(t, w.asked, "they exist")
+}
