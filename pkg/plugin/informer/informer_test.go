@@ -43,8 +43,8 @@ func TestWhoIsWaitedForIsAskedUntilItIsSyncedAndNotAgain(t *testing.T) {
 		first := func() bool { asked++; return time.Since(began) >= 12*time.Millisecond }
 		second := func() bool { return time.Since(began) >= time.Second }
 		require.True(t, Wait(t.Context(), first, second))
-		require.Equal(t, time.Second, time.Since(began))
-		require.Equal(t, 4, asked)
+		require.Less(t, time.Since(began), 1100*time.Millisecond)
+		require.Equal(t, 3, asked, "at first it looks soon again")
 
 		ended, end := context.WithCancel(t.Context())
 		end()
