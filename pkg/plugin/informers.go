@@ -119,7 +119,7 @@ func (p *Plugin) tell(event ledger.Event) {
 
 // openWhenSynced lets gangs be admitted once everything that exists has been told.
 func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSynced) {
-	if cache.WaitForCacheSync(ctx.Done(), synced...) {
+	if informer.Wait(ctx, synced...) {
 		p.arrivals.start()
 		p.tell(ledger.Synced{})
 		p.logger.V(2).Info("Ledger knows the cluster, gangs may be admitted")

@@ -93,7 +93,7 @@ func (r *OptionalResource) Served() bool { return r.lister.Load() != nil }
 // Follow calls seen with every object that is there, comes or changes, together with what it was before or nil, and gone
 // with the last known state of those that are deleted, until the context ends.
 func (r *OptionalResource) Follow(ctx context.Context, seen func(before, object *unstructured.Unstructured), gone func(*unstructured.Unstructured)) {
-	if !cache.WaitForCacheSync(ctx.Done(), r.outside.After...) {
+	if !informer.Wait(ctx, r.outside.After...) {
 		return
 	}
 	go r.stopWaiting(ctx)
@@ -131,7 +131,7 @@ func (r *OptionalResource) Follow(ctx context.Context, seen func(before, object 
 	lister := followed.Lister()
 	r.lister.Store(&lister)
 	factory.Start(ctx.Done())
-	if cache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
+	if informer.Wait(ctx, handler.HasSynced) {
 		r.succeeds()
 		r.logger.V(2).Info("All objects of the kind are known")
 	}

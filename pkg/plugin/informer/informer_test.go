@@ -1,7 +1,10 @@
 package informer
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
@@ -31,4 +34,21 @@ func TestWhatAnObjectWasBeforeIsToldOnlyOfThoseThatChange(t *testing.T) {
 	handlers.OnAdd(is, true)
 	handlers.OnUpdate(was, is)
 	require.Equal(t, [][2]*v1.Pod{{nil, is}, {was, is}}, told)
+}
+
+func TestWhoIsWaitedForIsAskedUntilItIsSyncedAndNotAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		asked := 0
+		first := func() bool { asked++; return time.Since(began) >= 12*time.Millisecond }
+		second := func() bool { return time.Since(began) >= time.Second }
+		require.True(t, Wait(t.Context(), first, second))
+		require.Less(t, time.Since(began), 1100*time.Millisecond)
+		require.Equal(t, 3, asked, "at first it looks soon again")
+
+		ended, end := context.WithCancel(t.Context())
+		end()
+		require.False(t, Wait(ended, func() bool { return false }))
+		require.True(t, Wait(t.Context()))
+	})
 }

@@ -161,7 +161,7 @@ func (n *Namespaces) Known() bool { return n.ranges.known() && n.quotas.known() 
 
 // Run follows until the context ends. Nothing is read before after is synced: a replica that waits for the lease reads nothing.
 func (n *Namespaces) Run(ctx context.Context, after ...cache.InformerSynced) {
-	if !cache.WaitForCacheSync(ctx.Done(), after...) {
+	if !informer.Wait(ctx, after...) {
 		return
 	}
 	n.factory.Start(ctx.Done())
@@ -169,7 +169,7 @@ func (n *Namespaces) Run(ctx context.Context, after ...cache.InformerSynced) {
 	patience := n.outside.Clock.After(patience)
 	for _, k := range []*kind{n.ranges, n.quotas} {
 		go func() {
-			if cache.WaitForCacheSync(ctx.Done(), k.synced) {
+			if informer.Wait(ctx, k.synced) {
 				crd.Unlisted(k.name, false)
 				k.logger.V(2).Info("All objects of the kind are known")
 			}

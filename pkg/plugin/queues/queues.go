@@ -133,7 +133,7 @@ func (q *Queues) Run(ctx context.Context) {
 	gone := func(*unstructured.Unstructured) { q.changed() }
 	go q.outside.Queues.Follow(ctx, seen, gone)
 	go q.outside.Elastic.Follow(ctx, seen, gone)
-	if !cache.WaitForCacheSync(ctx.Done(), q.namespacesSynced, q.outside.Queues.Known, q.outside.Elastic.Known) {
+	if !informer.Wait(ctx, q.namespacesSynced, q.outside.Queues.Known, q.outside.Elastic.Known) {
 		return
 	}
 	q.read()

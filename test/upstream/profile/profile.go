@@ -158,7 +158,7 @@ func (s *shipped) under(profile config.KubeSchedulerProfile) config.KubeSchedule
 	}
 	multi.Enabled = slices.DeleteFunc(multi.Enabled, func(p config.Plugin) bool { return off(p.Name) })
 	result.PluginConfig = slices.DeleteFunc(result.PluginConfig, func(set config.PluginConfig) bool {
-		return off(set.Name) && reflect.DeepEqual(set.Args, s.defaults[set.Name])
+		return off(set.Name) && !enabled(result.Plugins, set.Name) && reflect.DeepEqual(set.Args, s.defaults[set.Name])
 	})
 	multi.Enabled = append(multi.Enabled, internal(s.plugins.MultiPoint.Enabled)...)
 	// With a queue sort of its own the test wants no other, and there can be only one.
@@ -179,6 +179,18 @@ func (s *shipped) under(profile config.KubeSchedulerProfile) config.KubeSchedule
 		}
 	}
 	return result
+}
+
+// enabled tells whether a test enables a plugin by itself at any point; it needs its arguments then.
+func enabled(plugins *config.Plugins, name string) bool {
+	points := reflect.ValueOf(*plugins)
+	for i := range points.NumField() {
+		set, ok := points.Field(i).Interface().(config.PluginSet)
+		if ok && slices.ContainsFunc(set.Enabled, func(p config.Plugin) bool { return p.Name == name }) {
+			return true
+		}
+	}
+	return false
 }
 
 func internal(plugins []configv1.Plugin) []config.Plugin {

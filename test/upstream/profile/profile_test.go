@@ -75,3 +75,18 @@ func TestWhatATestAsksForStands(t *testing.T) {
 	require.Equal(t, []string{plugin.Name, "binder"}, namesOf(profiles[0].Plugins.Bind.Enabled))
 	require.Contains(t, registry, "own")
 }
+
+// Seen failing when the arguments of what the shipped profile turns off were always taken away: kube-scheduler did not start.
+func TestWhatIsOffAndATestEnablesByItselfKeepsItsArguments(t *testing.T) {
+	t.Setenv(upstream.ProfileFile, shippedFile)
+	for name, point := range map[string]*configv1.Plugins{
+		"by itself": {PostFilter: configv1.PluginSet{Enabled: []configv1.Plugin{{Name: "DefaultPreemption"}}}},
+		"not":       nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			profiles, registry := asked(t, point), frameworkruntime.Registry(nil)
+			require.NoError(t, Apply(&profiles, &registry, nil, clock.RealClock{}))
+			require.Equal(t, point != nil, argsOf(&profiles[0], "DefaultPreemption") != nil)
+		})
+	}
+}
