@@ -205,11 +205,12 @@ func TestAMistakeIsToldOnceAndHurtsNobodyElse(t *testing.T) {
 func TestWhatALeaderSaysIsNotInferred(t *testing.T) {
 	for name, test := range map[string]struct {
 		roles string
-		want  string // the event
+		want  []string // the events
+		slots string   // of the reservation
 	}{
-		"right": {"[{name: executor, count: 3, requests: {cpu: 1}}]", "Normal GangAdmitted the leader and 3 workers have room on 1 nodes"},
+		"right": {"[{name: executor, count: 3, requests: {cpu: 1}}]", nil, `"slots":[{"role":0,"node":"a","count":3}]`},
 		"wrong": {"[{name: executor, count: -3, requests: {cpu: 1}}]",
-			`Warning InvalidGang annotation retinue.dev/roles="[{name: executor, count: -3, requests: {cpu: 1}}]": [0].count=-3: want 0 to 100000`},
+			[]string{`Warning InvalidGang annotation retinue.dev/roles="[{name: executor, count: -3, requests: {cpu: 1}}]": [0].count=-3: want 0 to 100000`}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, "", nodes(4, "a"), func(h *harness) {
@@ -218,7 +219,8 @@ func TestWhatALeaderSaysIsNotInferred(t *testing.T) {
 				h.create(properties(pod, executors(1, 1)...), pod)
 				h.after(time.Second)
 				h.schedule("app")
-				assert.Equal(t, []string{test.want}, h.told())
+				assert.Equal(t, test.want, h.told())
+				assert.Contains(t, h.pod("app").Annotations[AnnotationReservation], test.slots)
 				assert.Zero(t, h.fetches())
 			})
 		})
@@ -255,7 +257,7 @@ func TestAMendedAnnotationIsReadAgain(t *testing.T) {
 				assert.Contains(t, h.woken(), "leader")
 				a := h.schedule("leader")
 				require.True(t, a.status.IsSuccess(), "%s: %v", a.point, a.status)
-				assert.Equal(t, []string{"Normal GangAdmitted the leader and 1 workers have room on 1 nodes"}, h.told())
+				assert.Contains(t, h.pod("leader").Annotations[AnnotationReservation], `"slots":[{"role":0,"node":"a","count":1}]`)
 			})
 		})
 	}

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
@@ -11,7 +12,8 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 )
 
-// PostBind tells the user of a leader that its whole gang has room.
+// PostBind tells the user of a leader who has read why it waits that its whole gang has room now. Of one that starts at once
+// kube-scheduler's own event Scheduled says enough: another would cost every small application a call to the API server.
 func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, node string) {
 	leader := admittedOf(state)
 	if leader == nil {
@@ -20,6 +22,9 @@ func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, 
 	if !leader.written {
 		// Somebody else has bound the leader: an extender, or another plugin that a configuration puts before this one.
 		p.effects.add([]ledger.Effect{ledger.Save{Leader: pod}})
+	}
+	if !toldToWait(pod) {
+		return
 	}
 	reservation, admitted := p.ledger.Reservation(pod.UID)
 	if !admitted {
@@ -33,4 +38,11 @@ func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, 
 		Reason:  gang.GangAdmitted,
 		Message: fmt.Sprintf("the leader and %d workers have room on %d nodes", leader.workers, len(nodes)),
 	}}})
+}
+
+// toldToWait tells whether a pod's condition has said why it is not scheduled, as far as the scheduling cycle knows.
+func toldToWait(pod *v1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(condition v1.PodCondition) bool {
+		return condition.Type == v1.PodScheduled && condition.Status == v1.ConditionFalse
+	})
 }
