@@ -238,6 +238,9 @@ func (r *replica) informer(k kind) *informer {
 func (r *replica) stop() {
 	w := r.world
 	w.trace.add("%s: killed", r.name)
+	for leader := range r.reduced { // what its gang has was written down first, and who was to be told of it has not been: seed 9000204
+		w.released[leader] = true
+	}
 	r.stopped.Store(true)
 	w.replicas = slices.DeleteFunc(w.replicas, func(other *replica) bool { return other == r })
 	r.cancel()
