@@ -35,6 +35,8 @@ type passes struct {
 	rehearsals time.Time
 	// ofNamespace is until when nobody of a namespace is: namespace -> time.
 	ofNamespace map[string]time.Time
+	// timed is how many signatures are due again although nothing happens: namespace -> number, only those with some.
+	timed map[string]int
 }
 
 // flight is those that are being tried.

@@ -37,8 +37,12 @@ func (r *Room) Failed(w *Waiter, f Failure, now time.Time) {
 	w.failed = true
 	s.tried, s.verdict, s.failed, s.pass = max(s.tried, f.Epoch), f.Verdict, now, r.passes.number
 	s.rehearsed, s.notBefore, s.retry = f.Rehearsed, time.Time{}, time.Time{}
+	timed := ""
 	if f.Rehearsed || f.Alone {
-		s.retry = now.Add(retryPeriod + s.jitter())
+		timed = w.Turn.Gang.Namespace
+	}
+	if pause := r.passes.retryIn(s, timed); pause > 0 {
+		s.retry = now.Add(pause)
 	}
 	switch {
 	case f.Rehearsed:

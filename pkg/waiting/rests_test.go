@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/quota"
@@ -182,4 +183,44 @@ func TestOneNamespaceHasATenthOfAllCostlyAnswers(t *testing.T) {
 			assert.Equal(t, int(time.Minute/took), others, "who costs next to nothing does not rest")
 		})
 	}
+}
+
+// TestManyWhomFiltersRefuseAreTriedAgainTheMoreSeldom: nothing that happens wakes them but time.
+//
+// Seen failing when each was tried again after 10 to 15 seconds, however many there were: 5,000 pods that another's anti-affinity refuses
+// took 400 scheduling cycles a second.
+func TestManyWhomFiltersRefuseAreTriedAgainTheMoreSeldom(t *testing.T) {
+	r := New(quota.New(nil))
+	free := cores(1000)
+	const many = 1000
+	put := func(id, namespace string) {
+		asked := asking(id, "", 1, 1, 0)
+		asked.Turn.Gang = gang.Key{Namespace: namespace, Name: id}
+		r.Put(start, asked)
+	}
+	for i := range many {
+		put(fmt.Sprint("pod ", i), "crowded")
+	}
+	put("another", "other")
+	tried, others := 0, 0
+	for second := range 600 {
+		now := start.Add(time.Duration(second) * time.Second)
+		for w, _ := r.Next(now, free); w != nil; w, _ = r.Next(now, free) {
+			if r.Began(w, now); w.Turn.Gang.Namespace == "other" {
+				others++
+			} else {
+				tried++
+			}
+			r.Failed(w, Failure{Epoch: r.Epoch(), Verdict: gang.Verdict{Reason: gang.Constraints}, Alone: true}, now)
+		}
+		require.NoError(t, r.Check(now, free))
+	}
+	assert.LessOrEqual(t, tried, many+600*10, "once, and ten in a second")
+	assert.Greater(t, tried, many+600*5)
+	assert.Greater(t, others, 600/15-2, "nobody else waits for them")
+	for i := range many {
+		r.Drop(types.UID(fmt.Sprint("pod ", i)))
+	}
+	r.Drop("another")
+	require.Empty(t, r.passes.timed)
 }

@@ -157,7 +157,7 @@ func New(tree *quota.Tree) *Room {
 		tree: tree, waiters: map[types.UID]*Waiter{}, signatures: map[string]*signature{}, priorities: quota.Priorities{},
 		parked: map[*quota.Group]*place{}, blocked: map[string]*list{},
 		shelves: shelves{later: &pile{}, former: &pile{}}, work: work{most: mostMoved, queued: map[string]bool{}},
-		passes: passes{number: 1, ofNamespace: map[string]time.Time{}}, flight: flight{window: 1}, stirred: true,
+		passes: passes{number: 1, ofNamespace: map[string]time.Time{}, timed: map[string]int{}}, flight: flight{window: 1}, stirred: true,
 	}
 }
 
@@ -247,6 +247,7 @@ func (r *Room) leave(w *Waiter) {
 	s := w.signature
 	if s.waiters--; s.waiters == 0 {
 		delete(r.signatures, s.key)
+		r.passes.retryIn(s, "")
 		r.shelves.drop(s)
 	}
 }

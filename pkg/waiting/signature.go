@@ -14,6 +14,8 @@ const (
 	// framework's filters have refused it: pods come and go, claims, volumes and namespaces change, and the scheduler's snapshot
 	// may not have known yet what the ledger knew. Up to half as long again is added, so that not all are due at once.
 	retryPeriod = 10 * time.Second
+	// timedRetries is how many signatures of one namespace that may be true of: of more, each is due as much later.
+	timedRetries = 100
 	// restFactor is how many times as long as a rehearsal took nobody who waits is rehearsed after it: those who fail again
 	// and again keep the scheduler from everybody else for a twentieth of the time at most.
 	restFactor = 19
@@ -59,6 +61,8 @@ type signature struct {
 
 // cost is what answers for a signature may cost others.
 type cost struct {
+	// timedIn is the namespace among whose signatures it counts that are due again although nothing happens; empty means that it does not.
+	timedIn string
 	// rehearses means that its waiters have to be rehearsed, and costlyIn is their namespace if that, or laying them out, may take long;
 	// else empty.
 	rehearses bool
@@ -94,6 +98,25 @@ func (s *signature) jitter() time.Duration {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(s.key))
 	return time.Duration(hash.Sum32()) % (retryPeriod / 2)
+}
+
+// retryIn counts a signature among those of a namespace that are due again although nothing happens, or with the empty namespace not any
+// more, and is after how long it is: one namespace has ten attempts a second for that at most, whatever it has waiting. Zero means never.
+func (p *passes) retryIn(s *signature, namespace string) time.Duration {
+	if s.timedIn != namespace {
+		if s.timedIn != "" {
+			if p.timed[s.timedIn]--; p.timed[s.timedIn] == 0 {
+				delete(p.timed, s.timedIn)
+			}
+		}
+		if s.timedIn = namespace; namespace != "" {
+			p.timed[namespace]++
+		}
+	}
+	if namespace == "" {
+		return 0
+	}
+	return (retryPeriod + s.jitter()) * time.Duration(max(timedRetries, p.timed[namespace])) / timedRetries
 }
 
 // Change is what has happened.
