@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/resource"
@@ -40,4 +41,26 @@ func TestNamespacesWithoutAQueueHaveTheDefaultLimit(t *testing.T) {
 	without := written()
 	without.addDefaults(nil, namespaces)
 	require.Equal(t, written().queues, without.queues, "absent by default")
+}
+
+// TestTheLedgerIsToldOfTheDefaultLimit of namespaces that have no queue.
+//
+// Seen failing when what was read of queues was told without it.
+func TestTheLedgerIsToldOfTheDefaultLimit(t *testing.T) {
+	s := newServed(Resource)
+	s.create(t, Resource, queue(t, "etl", "{namespaces: [etl-prod]}"))
+	bubble(t, []runtime.Object{namespace("etl-prod", ""), namespace("free", "")}, s, func(h *harness) {
+		require.Len(t, h.readings, 1)
+		limits := map[string]quota.Amounts{} // namespace -> that of its queue
+		for _, spec := range h.readings[0].Specs {
+			for namespace, queue := range h.readings[0].Namespaces {
+				if queue == spec.Name {
+					limits[namespace] = spec.Limit
+				}
+			}
+		}
+		require.Equal(t, map[string]quota.Amounts{"etl-prod": nil, "free": {{Name: v1.ResourceCPU, Value: 10_000}}}, limits)
+	}, func(outside *Outside) {
+		outside.DefaultLimit = v1.ResourceList{v1.ResourceCPU: apiresource.MustParse("10")}
+	})
 }

@@ -238,7 +238,7 @@ type harness struct {
 }
 
 // bubble runs a test of queues in a cluster with these namespaces and kinds.
-func bubble(t *testing.T, namespaces []runtime.Object, s *served, test func(*harness)) {
+func bubble(t *testing.T, namespaces []runtime.Object, s *served, test func(*harness), set ...func(*Outside)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		h := &harness{t: t, ctx: ctx, client: fake.NewClientset(namespaces...), served: s, events: events.NewFakeRecorder(100)}
@@ -246,14 +246,18 @@ func bubble(t *testing.T, namespaces []runtime.Object, s *served, test func(*har
 		outside := crd.Outside{Dynamic: s.dynamic, Discovery: &fakediscovery.FakeDiscovery{Fake: s.known}, Recorder: h.events, Clock: clock.RealClock{}, Logger: klog.Background()}
 		known := ledger.New(v1.LabelTopologyZone, placement.Pack)
 		var err error
-		h.queues, err = New(Outside{
+		with := Outside{
 			Queues: outside.Optional(Resource), Elastic: outside.Optional(ElasticResource), Informers: factory, Recorder: h.events,
 			Clock: clock.RealClock{}, Logger: klog.Background(), Ledger: known, Tell: func(event ledger.Event) {
 				_, err := known.Apply(time.Now(), event)
 				require.NoError(t, err)
 				h.readings = append(h.readings, event.(ledger.QueuesSeen).Queues)
 			},
-		})
+		}
+		for _, change := range set {
+			change(&with)
+		}
+		h.queues, err = New(with)
 		require.NoError(t, err)
 		factory.Start(ctx.Done())
 		go h.queues.Run(ctx)
