@@ -74,13 +74,14 @@ func (s *stage) tenants(ctx context.Context) (section, error) {
 			}
 		}
 	}
-	result := section{name: "cluster-tenants", rows: [][]string{{"3 executors, 100 nodes", "p50", "p99"}}}
+	rows := [][]string{{"3 executors, 100 nodes", "p50", "p99"}}
 	for _, of := range []struct {
 		title string
 		each  []time.Duration
 	}{{"alone", alone}, {fmt.Sprintf("beside a namespace with %d hostile objects", player.Made), beside}} {
-		result.rows = append(result.rows, []string{of.title, fmt.Sprintf("%.2f s", figures.Percentile(of.each, 0.5).Seconds()), fmt.Sprintf("%.2f s", figures.Percentile(of.each, 0.99).Seconds())})
+		rows = append(rows, []string{of.title, fmt.Sprintf("%.2f s", figures.Percentile(of.each, 0.5).Seconds()), fmt.Sprintf("%.2f s", figures.Percentile(of.each, 0.99).Seconds())})
 	}
+	result := section{name: "cluster-tenants", tables: [][][]string{rows}}
 	for _, part := range []float64{0.5, 0.99} {
 		if more := figures.Percentile(beside, part) - figures.Percentile(alone, part); more > mostLater {
 			result.print()
