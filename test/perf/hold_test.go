@@ -16,14 +16,16 @@ import (
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 	"sigs.k8s.io/yaml"
+
+	"retinue.dev/retinue/pkg/plugin"
 )
 
 // holdName is the plugin's name in the configurations that withHold makes.
 const holdName = "Hold"
 
 // hold keeps all pods that are measured out of the scheduling queue until every one of them is there, and then lets them in at once:
-// what is measured then is how fast the scheduler takes them, and not how fast the test creates them. It is asked before any other
-// plugin that is not kube-scheduler's own, so that Retinue is not asked about a pod either. The zero hold keeps nobody.
+// what is measured then is how fast the scheduler takes them, and not how fast the test creates them. Retinue is not asked about a pod
+// either (before). The zero hold keeps nobody.
 type hold struct {
 	count int           // of pods that are kept
 	all   chan struct{} // closed when they are all there
@@ -64,6 +66,30 @@ func (h *hold) PreEnqueue(_ context.Context, pod *v1.Pod) *fwk.Status {
 		close(h.all)
 	}
 	return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "not all pods are there yet")
+}
+
+// before is Retinue's plugin with the hold asked first: kube-scheduler asks the plugins of PreEnqueue in no order, and Retinue would keep most
+// pods from the hold.
+func (h *hold) before(made fwk.Plugin) fwk.Plugin {
+	retinue, is := made.(*plugin.Plugin)
+	if !is || h.open {
+		return made
+	}
+	return heldRetinue{retinue, h}
+}
+
+// heldRetinue is Retinue's plugin, which hears of no pod in PreEnqueue that is kept.
+type heldRetinue struct {
+	*plugin.Plugin
+	hold *hold
+}
+
+// PreEnqueue asks the hold, and then Retinue.
+func (r heldRetinue) PreEnqueue(ctx context.Context, pod *v1.Pod) *fwk.Status {
+	if status := r.hold.PreEnqueue(ctx, pod); !status.IsSuccess() {
+		return status
+	}
+	return r.Plugin.PreEnqueue(ctx, pod)
 }
 
 // release lets all pods in, in one step of the scheduling queue.

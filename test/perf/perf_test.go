@@ -117,8 +117,13 @@ func BenchmarkPerfScheduling(b *testing.B) {
 func compete(b *testing.B, e entrant, done func(run)) {
 	var current shape
 	var held *hold
+	retinue := plugin.Factory(clock.RealClock{}, plugin.Process{})
 	registry := frameworkruntime.Registry{
-		plugin.Name: plugin.Factory(clock.RealClock{}, plugin.Process{}), ceilingName: newCeiling,
+		ceilingName: newCeiling,
+		plugin.Name: func(ctx context.Context, arguments runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
+			made, err := retinue(ctx, arguments, handle)
+			return held.before(made), err
+		},
 		holdName: func(ctx context.Context, arguments runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
 			return held.factory(ctx, arguments, handle)
 		},
