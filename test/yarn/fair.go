@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"compress/gzip"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 )
 
 // fairTrees are how many files of a FairScheduler are generated. Each is a run of fs2cs.
@@ -57,36 +52,15 @@ type FairCase struct {
 	Converted string `json:"converted"`
 }
 
-// recordFair puts what fs2cs has written into one compressed file, one case a line.
+// recordFair packs what fs2cs has written.
 func recordFair(dir, converted, file string) error {
-	files, err := filepath.Glob(filepath.Join(dir, "*.xml"))
-	if err != nil {
-		return err
-	}
-	slices.Sort(files)
-	var out bytes.Buffer
-	zip, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err != nil {
-		return err
-	}
-	encoder := json.NewEncoder(zip)
-	for _, path := range files {
-		name := strings.TrimSuffix(filepath.Base(path), ".xml")
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
+	cases, size, err := pack(dir, file, func(name, text string) (any, error) {
 		became, err := os.ReadFile(filepath.Join(converted, name, "capacity-scheduler.xml"))
-		if err != nil {
-			return err
-		}
-		if err := encoder.Encode(FairCase{Name: name, XML: string(text), Converted: string(became)}); err != nil {
-			return err
-		}
-	}
-	if err := zip.Close(); err != nil {
+		return FairCase{Name: name, XML: text, Converted: string(became)}, err
+	})
+	if err != nil {
 		return err
 	}
-	fmt.Printf("%d files of a FairScheduler: %d bytes\n", len(files), out.Len())
-	return os.WriteFile(file, out.Bytes(), 0o644)
+	fmt.Printf("%d files of a FairScheduler: %d bytes\n", cases, size)
+	return nil
 }

@@ -81,56 +81,69 @@ type amount struct {
 	VCores int64 `json:"vCores"`
 }
 
-// record puts the answers of a directory into one compressed file, one case a line.
-func record(dir, answers, file string) error {
+// pack puts one case for every file of a directory into one compressed file, one case a line, and returns how many and how many bytes
+// that is.
+func pack(dir, file string, caseOf func(name, text string) (any, error)) (cases, size int, err error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.xml"))
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	slices.Sort(files)
 	var out bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	encoder := json.NewEncoder(zip)
-	counted, refused := 0, 0
 	for _, path := range files {
-		name := strings.TrimSuffix(filepath.Base(path), ".xml")
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
-		c := Case{Name: name, XML: string(text)}
-		why, err := os.ReadFile(filepath.Join(answers, name+".refused"))
-		if err == nil {
-			c.Refused = string(why)
-			refused++
-		} else {
-			for _, step := range []string{".1.json", ".2.json"} {
-				body, err := os.ReadFile(filepath.Join(answers, name+step))
-				if err != nil {
-					return err
-				}
-				var parsed scheduler
-				if err := json.Unmarshal(body, &parsed); err != nil {
-					return fmt.Errorf("%s%s: %w", name, step, err)
-				}
-				answer := Answer{Queues: map[string]map[string][4]int64{}}
-				answer.add("", parsed.Scheduler.Info)
-				c.Answers = append(c.Answers, answer)
-			}
-			counted++
+		c, err := caseOf(strings.TrimSuffix(filepath.Base(path), ".xml"), string(text))
+		if err != nil {
+			return 0, 0, err
 		}
 		if err := encoder.Encode(c); err != nil {
-			return err
+			return 0, 0, err
 		}
 	}
 	if err := zip.Close(); err != nil {
+		return 0, 0, err
+	}
+	return len(files), out.Len(), os.WriteFile(file, out.Bytes(), 0o644)
+}
+
+// record packs the answers of a directory.
+func record(dir, answers, file string) error {
+	refused := 0
+	cases, size, err := pack(dir, file, func(name, text string) (any, error) {
+		c := Case{Name: name, XML: text}
+		if why, err := os.ReadFile(filepath.Join(answers, name+".refused")); err == nil {
+			c.Refused = string(why)
+			refused++
+			return c, nil
+		}
+		for _, step := range []string{".1.json", ".2.json"} {
+			body, err := os.ReadFile(filepath.Join(answers, name+step))
+			if err != nil {
+				return nil, err
+			}
+			var parsed scheduler
+			if err := json.Unmarshal(body, &parsed); err != nil {
+				return nil, fmt.Errorf("%s%s: %w", name, step, err)
+			}
+			answer := Answer{Queues: map[string]map[string][4]int64{}}
+			answer.add("", parsed.Scheduler.Info)
+			c.Answers = append(c.Answers, answer)
+		}
+		return c, nil
+	})
+	if err != nil {
 		return err
 	}
-	fmt.Printf("%d trees at two sizes, and %d that are refused: %d bytes\n", counted, refused, out.Len())
-	return os.WriteFile(file, out.Bytes(), 0o644)
+	fmt.Printf("%d trees at two sizes, and %d that are refused: %d bytes\n", cases-refused, refused, size)
+	return nil
 }
 
 func (a Answer) add(above string, q queue) {
