@@ -51,6 +51,18 @@ func (l *Ledger) Gate(now time.Time, seen Pod) (verdict gang.Verdict, number uin
 	return verdict, number, effects
 }
 
+// heard takes that the informer has told of a pod: it is not kept any longer for having come to the Gate before.
+func (g *gate) heard(uid types.UID) {
+	p := g.members.pods[uid]
+	if p == nil {
+		return
+	}
+	if p.atGate.waits {
+		g.outcome.revise(p)
+	}
+	p.atGate.ahead, p.atGate.waits = false, false
+}
+
 // Waits tells whether a pod waits for its turn: then nobody but the Gate lets it through.
 func (l *Ledger) Waits(uid types.UID) bool {
 	l.mu.Lock()

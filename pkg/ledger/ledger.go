@@ -119,12 +119,7 @@ func (l *Ledger) applyLocked(event Event) error {
 		l.nodes.Uncount(e.Resources)
 	case PodSeen:
 		l.lifecycle.see(e.Pod)
-		if p := l.members.pods[e.Pod.UID]; p != nil && p.atGate.ahead {
-			if p.atGate.waits {
-				l.outcome.revise(p)
-			}
-			p.atGate.ahead, p.atGate.waits = false, false
-		}
+		l.gate.heard(e.Pod.UID)
 	case PodGone:
 		l.lifecycle.lose(e.UID)
 	case GroupSeen:
