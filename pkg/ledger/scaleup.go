@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -340,12 +341,7 @@ func (s *scaleUps) tickSingles() {
 }
 
 func sortedWaiters(waiters map[types.UID]*waiting.Waiter) []*waiting.Waiter {
-	list := make([]*waiting.Waiter, 0, len(waiters))
-	for _, w := range waiters {
-		list = append(list, w)
-	}
-	slices.SortFunc(list, func(a, b *waiting.Waiter) int { return a.Turn.Compare(b.Turn) })
-	return list
+	return slices.SortedFunc(maps.Values(waiters), func(a, b *waiting.Waiter) int { return a.Turn.Compare(b.Turn) })
 }
 
 // condition is the reason of the condition PodScheduled of a pod that waits for a reason; empty means that kube-scheduler found its own

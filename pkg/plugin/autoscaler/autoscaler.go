@@ -24,6 +24,7 @@ import (
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/plugin/crd"
+	"retinue.dev/retinue/pkg/plugin/informer"
 	"retinue.dev/retinue/pkg/scaleup"
 )
 
@@ -112,7 +113,7 @@ func (a *Autoscaler) Run(ctx context.Context) {
 		a.Logger.Info("No autoscaler is asked for nodes", "mode", a.Args.Mode)
 		return
 	}
-	if !cache.WaitForCacheSync(ctx.Done(), a.After...) {
+	if !informer.Wait(ctx, a.After...) {
 		return
 	}
 	go a.Buffers.Follow(ctx, func(_, buffer *unstructured.Unstructured) { a.seen(buffer) }, a.gone)
