@@ -215,8 +215,9 @@ type (
 		// something else, or may. nil means that its Signature does.
 		Only map[string]bool
 		// Rehearsed means that the framework's filters were asked about the whole gang: another answer may come of things
-		// that the ledger does not hear of.
-		Rehearsed bool
+		// that the ledger does not hear of. Cut means that they were not asked everything: they are at the next attempt, and
+		// nothing else is done about the gang before.
+		Rehearsed, Cut bool
 		// Took is how long that, or an answer before the attempt, has kept others waiting; zero means next to nothing.
 		Took time.Duration
 		// Behind means that nodes refused the pod that would take it by that View: the scheduler's snapshot and the ledger have

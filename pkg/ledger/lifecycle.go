@@ -467,7 +467,10 @@ func (lc *lifecycle) refuse(r Refused) {
 	} else {
 		w.Hears(r.Verdict.Reason, true) // kube-scheduler tells of an attempt that has failed
 	}
-	lc.waiting.Failed(w, waiting.Failure{Epoch: r.Epoch, Verdict: r.Verdict, Alone: r.Alone || r.Behind, Rehearsed: r.Rehearsed, Took: r.Took}, lc.outcome.now)
+	lc.waiting.Failed(w, waiting.Failure{Epoch: r.Epoch, Verdict: r.Verdict, Alone: r.Alone || r.Behind, Rehearsed: r.Rehearsed, Cut: r.Cut, Took: r.Took}, lc.outcome.now)
+	if r.Cut {
+		return // what it lacks, if anything, is not known yet
+	}
 	lc.scaleUps.lacks(w, r)
 	switch {
 	case r.Verdict.Reason == gang.BehindOthers: // nothing was tried

@@ -40,6 +40,27 @@ func Open(node *v1.Node) bool {
 	return node != nil && !node.Spec.Unschedulable && !slices.ContainsFunc(node.Spec.Taints, func(taint v1.Taint) bool { return forbids(&taint) })
 }
 
+// MostRules is how many Rules a pod of a gang may have about nodes: as many take about as long for one node as the framework's filters.
+const MostRules = 256
+
+// valuesPerRule are compared in the time of any other rule.
+const valuesPerRule = 16
+
+// Rules are how many things Eligibility has to compare with one node.
+func Rules(pod *v1.Pod) int {
+	rules := len(pod.Spec.NodeSelector) + len(pod.Spec.Tolerations)
+	if pod.Spec.Affinity == nil || pod.Spec.Affinity.NodeAffinity == nil || pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return rules
+	}
+	for _, term := range pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+		rules++
+		for _, requirement := range slices.Concat(term.MatchExpressions, term.MatchFields) {
+			rules += 1 + len(requirement.Values)/valuesPerRule
+		}
+	}
+	return rules
+}
+
 func tolerates(pod *v1.Pod, node *v1.Node) bool { return untolerated(pod, node) == nil }
 
 // untolerated is the first taint, or unschedulable, that keeps a pod from a node; nil means that none does.

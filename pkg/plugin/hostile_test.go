@@ -11,6 +11,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 	"retinue.dev/retinue/test/property"
@@ -105,6 +106,40 @@ func TestADriverThatCannotCarryItsReservationIsRefused(t *testing.T) {
 		h.create(lone("other", 4), lone("another", 4))
 		assert.True(t, h.schedule("other").status.IsSuccess(), "nothing is kept for it")
 		assert.True(t, h.schedule("another").status.IsSuccess())
+	})
+}
+
+// TestWhatAGangSaysAboutNodesIsBounded: every node is compared with all of it, several times in an attempt.
+//
+// Seen failing before anybody counted: with 20,000 terms, which fit into a pod, one look at 15,000 nodes took seconds.
+func TestWhatAGangSaysAboutNodesIsBounded(t *testing.T) {
+	long := func(terms int) *v1.Affinity {
+		selector := &v1.NodeSelector{}
+		for i := range terms {
+			selector.NodeSelectorTerms = append(selector.NodeSelectorTerms, v1.NodeSelectorTerm{
+				MatchExpressions: []v1.NodeSelectorRequirement{{Key: fmt.Sprint("key-", i), Operator: v1.NodeSelectorOpDoesNotExist}},
+			})
+		}
+		return &v1.Affinity{NodeAffinity: &v1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: selector}}
+	}
+	bubble(t, "", nodes(4, "a", "b"), func(h *harness) {
+		leader := func(name string, terms int) *v1.Pod {
+			pod := lone(name, 1)
+			pod.Annotations = map[string]string{spark.AnnotationRoles: `[{name: worker, count: 2, requests: {cpu: 1}, selector: {role: worker}}]`}
+			pod.Spec.Affinity = long(terms)
+			return pod
+		}
+		h.create(leader("long", placement.MostRules), leader("short", placement.MostRules/2))
+		a := h.schedule("long")
+		assert.Equal(t, "PreEnqueue", a.point)
+		assert.Contains(t, a.status.Message(), "InvalidGang: it says too much about nodes: spec.nodeSelector, spec.tolerations and spec.affinity.nodeAffinity have 512 terms and expressions, more than 256")
+		assert.True(t, h.schedule("short").status.IsSuccess())
+		member := lone("member", 1)
+		member.Annotations = map[string]string{spark.AnnotationWorkers: "1"}
+		member.Labels = map[string]string{spark.LabelGang: "members"}
+		member.Spec.Affinity = long(placement.MostRules)
+		h.create(member)
+		assert.Contains(t, h.schedule("member").status.Message(), "InvalidGang: it says too much about nodes")
 	})
 }
 

@@ -59,8 +59,9 @@ type Plugin struct {
 // answers are whether gangs fit, and what finding that out costs.
 type answers struct {
 	// solver works for one scheduling cycle at a time, as the cycles of a scheduler follow one another.
-	solver   placement.Solver
-	spending spending
+	solver     placement.Solver
+	unfinished unfinished
+	spending   spending
 }
 
 var (
@@ -135,6 +136,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			arrivals:  newArrivals(clock.Now),
 			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
+			answers:   answers{unfinished: newUnfinished()},
 		}
 		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock, names: p.names()}, logger: p.logger}
 		p.effects = newEffects(p, preBinding.GetPodInPreBind)

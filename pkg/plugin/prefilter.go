@@ -41,8 +41,9 @@ type cycle struct {
 	shortage gang.Verdict
 	// draft is the gang that the pod is tried with in the cycle of its native PodGroup; nil for every other.
 	draft *draft
-	// rehearsed means that shortage is the framework's filters' word.
-	rehearsed bool
+	// rehearsed means that shortage is the framework's filters' word, and cut that it is not their last: the rehearsal goes on at the next
+	// attempt.
+	rehearsed, cut bool
 	// named are the nodes that PreFilter has named as those that may hold the pod; nil means all.
 	named sets.Set[string]
 	// withheld means that PreFilter refused the pod for something that is no business of the ledger.
@@ -181,37 +182,6 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		return p.planUpfront(c)
 	}
 	return seat, nil
-}
-
-// planRehearsed replaces the layout of the fast path by one that the framework's filters accept, and names the leader's
-// node.
-func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cycle, asked placement.Gang, leader *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
-	began := p.clock.Now()
-	c.filtered = true
-	found, verdict, err := p.rehearse(ctx, state, rehearsal.Question{
-		View: c.view, Fit: c.fit, Asked: asked, Leader: leader, Roles: c.demand.Roles, Awaited: p.ledger.Awaited(), Work: &c.work,
-	})
-	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, !verdict.Passes(), c.took+p.clock.Since(began)
-	if err != nil {
-		spend(p, c)
-		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
-	}
-	if c.rehearsed {
-		return nil, p.statusOf(verdict)
-	}
-	c.fit = found
-	if leader == nil {
-		return nil, nil
-	}
-	c.named = sets.New(c.view.Name(found.Leader))
-	return &fwk.PreFilterResult{NodeNames: c.named}, nil
-}
-
-// rehearse runs a rehearsal of a gang in the scheduling cycle of a pod.
-func (p *Plugin) rehearse(ctx context.Context, state fwk.CycleState, question rehearsal.Question) (*rehearsal.Found, gang.Verdict, error) {
-	blank := state.Clone()
-	blank.Delete(cycleKey)
-	return rehearsal.Run(ctx, p.framework, p.handle.MutableSnapshotSharedLister(), blank, question)
 }
 
 // planUpfront chooses all slots of an up-front gang. The pod that is tried for it goes to one of its own role.

@@ -13,6 +13,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/limits"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/rehearsal"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -74,6 +75,14 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 		return gang.Definition{}, invalid{errors.New(problem)}
 	}
 	if leader.Spec.NodeName == "" {
+		if problem := longRules(leader, "it"); problem != "" {
+			return gang.Definition{}, invalid{errors.New(problem)}
+		}
+		for _, role := range definition.Roles {
+			if problem := longRules(role.Pod, role.Name); problem != "" {
+				return gang.Definition{}, invalid{errors.New(problem)}
+			}
+		}
 		if err := r.classes(ctx, leader, definition.Roles); err != nil {
 			return gang.Definition{}, err
 		}
@@ -90,6 +99,14 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 		definition.Roles[0].Signature += " " + gangSignature(leader, definition.Roles)
 	}
 	return definition, nil
+}
+
+// longRules says that a pod of a gang says more about nodes than it may; empty means that it does not. Whose name is before it.
+func longRules(pod *v1.Pod, name string) string {
+	if rules := placement.Rules(pod); rules > placement.MostRules {
+		return fmt.Sprintf("%s says too much about nodes: spec.nodeSelector, spec.tolerations and spec.affinity.nodeAffinity have %d terms and expressions, more than %d", name, rules, placement.MostRules)
+	}
+	return ""
 }
 
 // infer reads the ConfigMaps that spark-submit made for a driver.

@@ -251,11 +251,23 @@ func (s *scene) question(fit rehearsal.Layout) rehearsal.Question {
 	return rehearsal.Question{View: s.view, Fit: fit, Asked: s.asked(), Leader: s.leader, Roles: s.roles}
 }
 
-// plan is the plugin's.
-func (s *scene) plan() (*rehearsal.Found, gang.Verdict) {
-	asked := s.asked()
-	fit, shortage := s.plugin.answers.solver.Fit(s.view, asked)
+// plan is the plugin's, of attempts of which none asks the filters about more than so many nodes; cuts is how many were not the last.
+// between happens between two.
+func (s *scene) plan(most int, between func()) (found *rehearsal.Found, verdict gang.Verdict, cuts int) {
+	progress := &rehearsal.Progress{}
+	for ; ; cuts++ {
+		if found, verdict = s.attempt(most, progress); !progress.Cut() {
+			return found, verdict, cuts
+		}
+		require.Less(s.t, cuts, 10*placement.MostNodes, "it comes to an end")
+		between()
+	}
+}
+
+func (s *scene) attempt(most int, progress *rehearsal.Progress) (*rehearsal.Found, gang.Verdict) {
+	fit, shortage := s.plugin.answers.solver.Fit(s.view, s.asked())
 	if shortage != nil {
+		*progress = rehearsal.Progress{}
 		verdict := gang.Verdict{Reason: gang.ClusterFull, Message: shortage.String()}
 		if !shortage.Proven {
 			verdict.Message += " bound"
@@ -267,8 +279,17 @@ func (s *scene) plan() (*rehearsal.Found, gang.Verdict) {
 	before, err := cluster.NodeInfos().List()
 	require.NoError(s.t, err)
 	texts := fmt.Sprint(before)
-	found, verdict, err := s.plugin.rehearse(s.ctx, framework.NewCycleState(), s.question(fit))
+	filters := s.plugin.framework
+	defer func() { s.plugin.framework = filters }()
+	asked := &countingFilters{Filters: filters}
+	s.plugin.framework = asked
+	question := s.question(fit)
+	question.Progress, question.Work = progress, &placement.Work{}
+	question.Work.SpendNodes(placement.MostNodes - most)
+	found, verdict, err := s.plugin.rehearse(s.ctx, framework.NewCycleState(), question)
 	require.NoError(s.t, err)
+	require.LessOrEqual(s.t, asked.nodes, most)
+	require.LessOrEqual(s.t, question.Work.Spent(), placement.MostNodes)
 	after, err := cluster.NodeInfos().List()
 	require.NoError(s.t, err)
 	require.Equal(s.t, texts, fmt.Sprint(after), "the snapshot is as it was")
@@ -323,24 +344,43 @@ func (s *scene) arrive(t *rapid.T, found *rehearsal.Found) {
 }
 
 // TestARehearsalIsRight: who is admitted can be placed by the framework in whatever order the workers come, and for who
-// is refused there is no way at all, unless the search says that it ended at its bound.
+// is refused there is no way at all, unless the search says that it ended at its bound. So it is when one attempt may not ask everything,
+// and the next goes on.
 //
 // Seen failing when PodTopologySpread was told of pods one by one instead of being asked anew, when roles were not tried
 // in every order, when a node's refusal was kept although company could turn it, when of several roles the second took
 // whatever domain the first had failed in for a dead end, and when several roles were not asked once more in another
-// order than they were placed in.
+// order than they were placed in; and, of attempts, when a pod was
+// seated where it had sat without being asked about, and when the arrangements of one zone were taken for those of another.
 func TestARehearsalIsRight(t *testing.T) {
 	filtered(t, "", nil, func(h *harness) {
 		outcomes := map[string]int{}
 		rapid.Check(struct{ testing.TB }{h.t}, func(t *rapid.T) { // rapid asks a *testing.T for its deadline, which a bubble forbids
 			s := drawScene(t, h)
-			found, verdict := s.plan()
+			most := rapid.SampledFrom([]int{placement.MostNodes, 80, 60, 40, 30, 20, 10}).Draw(t, "most")
+			changes := rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "changes") // somebody else comes between attempts
+			changed := false
+			found, verdict, cuts := s.plan(most, func() {
+				if changes > 0 {
+					changes--
+					changed = true
+					pod := on(rapid.SampledFrom(s.nodes).Draw(t, "node").Name, lone(fmt.Sprint("came-", changes), rapid.IntRange(0, 1).Draw(t, "cpu")))
+					pod.Labels = map[string]string{"part": rapid.SampledFrom([]string{"worker", "other"}).Draw(t, "part")}
+					drawRules(t, pod)
+					s.existing = append(s.existing, pod)
+					s.see()
+				}
+			})
+			if cuts > 0 {
+				outcomes["cut"]++
+			}
 			switch {
 			case found != nil:
 				outcomes["admitted"]++
 				s.arrive(t, found)
-			case strings.Contains(verdict.Text(true), "bound"):
+			case strings.Contains(verdict.Text(true), "bound"), most < placement.MostNodes && strings.Contains(verdict.Text(true), "at once"):
 				outcomes["bounded"]++
+			case changed: // there may have been none before
 			default:
 				outcomes[string(verdict.Reason)]++
 				require.False(t, s.possible(), "refused although there is a way: %s", verdict)

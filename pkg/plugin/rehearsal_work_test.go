@@ -59,15 +59,68 @@ func TestTheWorkOfOneRehearsalIsBounded(t *testing.T) {
 	assert.Greater(t, asked.nodes, 1000, "it is tried in earnest")
 	assert.LessOrEqual(t, asked.nodes, placement.MostNodes)
 
-	// What the attempt has spent already is not spent again.
-	asked.nodes = 0
-	var work placement.Work
-	work.SpendNodes(placement.MostNodes - 6000)
+	// What the attempt has spent already is not spent again: the next goes on, to the same end.
 	question := s.question(fit)
-	question.Work = &work
-	_, verdict, err = h.plugin.rehearse(h.ctx, framework.NewCycleState(), question)
-	require.NoError(t, err)
+	question.Progress = &rehearsal.Progress{}
+	attempts := 0
+	for cut := true; cut; cut = question.Progress.Cut() {
+		asked.nodes, attempts = 0, attempts+1
+		var work placement.Work
+		work.SpendNodes(placement.MostNodes - 3000)
+		question.Work = &work
+		found, verdict, err = h.plugin.rehearse(h.ctx, framework.NewCycleState(), question)
+		require.NoError(t, err)
+		require.Nil(t, found)
+		require.LessOrEqual(t, asked.nodes, 3000)
+		require.LessOrEqual(t, work.Spent(), placement.MostNodes)
+		require.Less(t, attempts, 100)
+	}
+	t.Logf("%d attempts: %s", attempts, verdict)
+	assert.Greater(t, attempts, 2)
 	assert.Contains(t, verdict.Message, "the search ended at its bound")
-	assert.LessOrEqual(t, asked.nodes, 6000)
-	assert.LessOrEqual(t, work.Spent(), placement.MostNodes)
+}
+
+// TestARehearsalThatIsCutGoesOnAtTheNextAttempt: of 21,000 nodes only the last ten take a worker, which the filters have to be asked.
+func TestARehearsalThatIsCutGoesOnAtTheNextAttempt(t *testing.T) {
+	h := newHarness(t, filtersInTree, "", nil)
+	defer h.stop()
+	s := &scene{harness: h, strategy: placement.Pack}
+	pod := lone("worker", 1)
+	pod.Labels = map[string]string{"part": "worker"}
+	pod.Spec.Affinity = apart(v1.LabelHostname, selecting("part", "worker"))
+	const nodes, workers = 21_000, 10
+	for i := range nodes {
+		n := in("zone", fmt.Sprint("node-", i), 32)
+		s.nodes = append(s.nodes, n)
+		if i < nodes-workers {
+			beside := on(n.Name, lone(fmt.Sprint("pod-", i), 1))
+			beside.Labels = pod.Labels
+			s.existing = append(s.existing, beside)
+		}
+	}
+	s.leader = lone("leader", 1)
+	s.roles = []gang.Role{{Name: "worker", Count: workers, Requests: resource.OfPod(pod), Pod: pod}}
+	s.see()
+	h.nodes.MutableSnapshotSharedLister = backend.NewSnapshot(s.existing, s.nodes)
+	asked := &countingFilters{Filters: h.plugin.framework}
+	h.plugin.framework = asked
+	fit, _ := h.plugin.answers.solver.Fit(s.view, s.asked())
+	require.NotNil(t, fit)
+	question := s.question(fit)
+	question.Progress = &rehearsal.Progress{}
+	for attempt := 1; ; attempt++ {
+		asked.nodes, question.Work = 0, &placement.Work{}
+		found, verdict, err := h.plugin.rehearse(h.ctx, framework.NewCycleState(), question)
+		require.NoError(t, err)
+		t.Logf("attempt %d: %d nodes, %d spent, %s", attempt, asked.nodes, question.Work.Spent(), verdict)
+		require.LessOrEqual(t, question.Work.Spent(), placement.MostNodes)
+		if found != nil {
+			assert.Greater(t, attempt, 1)
+			assert.Len(t, found.Slots, workers)
+			return
+		}
+		require.True(t, question.Progress.Cut(), "%s", verdict)
+		assert.Contains(t, verdict.Message, "at its next attempt")
+		require.Less(t, attempt, 5)
+	}
 }

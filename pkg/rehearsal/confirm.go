@@ -28,6 +28,22 @@ func (s *search) confirm() outcome {
 	return complete
 }
 
+// confirmCost is what confirm costs for a member.
+func (s *search) confirmCost(m *member) int {
+	level := len(m.rules.topologySpread) > 0
+	switch {
+	case m.rules.Settled():
+		return 0
+	case !s.alike && level:
+		return m.count * (s.cycleCost(m) + 1)
+	case !s.alike:
+		return s.cycleCost(m) + m.count
+	case level:
+		return s.cycleCost(m) + min(m.count, max(m.domains, 1))
+	}
+	return 0
+}
+
 // confirmLast lets the workers of a role come again when all others are there, to their nodes in any order.
 func (s *search) confirmLast(m *member) outcome {
 	var waiting []step
@@ -41,14 +57,19 @@ func (s *search) confirmLast(m *member) outcome {
 		}
 	}
 	short := s.shortfall(m)
+	m.reset()
 	for came := true; came; {
 		came = false
 		waiting = slices.DeleteFunc(waiting, func(step step) bool {
-			m.reset()
 			accepted := !s.over() && s.accepts(m, step.node, short) && s.snapshot.add(step.info, step.node)
 			if accepted {
 				came = true
 				s.free[step.node] = s.free[step.node].Sub(m.Request)
+				if len(m.rules.topologySpread) > 0 { // what is told of pods that have come is not exact for it
+					m.reset()
+				} else {
+					s.snapshot.added(m, m, step.info, step.node)
+				}
 			}
 			return accepted
 		})
@@ -62,7 +83,7 @@ func (s *search) confirmLast(m *member) outcome {
 	case s.over():
 		return ended
 	case left:
-		s.report.note(short)
+		s.progress.report.note(short)
 		return stuck
 	default:
 		return complete
@@ -102,7 +123,7 @@ func (s *search) confirmLevel(m *member) outcome {
 		case !s.snapshot.add(step.info, step.node) || s.over():
 			return ended
 		case !accepted:
-			s.report.note(short)
+			s.progress.report.note(short)
 			return stuck
 		}
 	}

@@ -55,9 +55,12 @@ type Question struct {
 	Roles []gang.Role
 	// Awaited are the workers that open slots of all gangs wait for: they are as good as there.
 	Awaited []ledger.Awaited
-	// Work is what the attempt has spent and may spend; nil means that only the bound of a rehearsal holds. Fit adds what its plans cost,
-	// and Run what it asks the filters.
+	// Work is what the attempt has spent and may spend; nil means that it is a new one. Fit adds what its plans cost, and Run what it asks the
+	// filters.
 	Work *placement.Work
+	// Progress is how far rehearsals of the same gang have come before; Run goes on there, and leaves in it where the next one goes on. nil
+	// means that there will be no other.
+	Progress *Progress
 }
 
 // runningKey marks the cycle of a pod that is rehearsed.
@@ -101,23 +104,34 @@ func Run(ctx context.Context, filters Filters, cluster fwk.MutableSnapshotShared
 	if err != nil {
 		return nil, gang.Verdict{}, err
 	}
-	s := newSearch(opened, question)
-	if effort := s.effort(); effort > mostEffort {
-		return nil, gang.Verdict{Reason: gang.Constraints, Message: fmt.Sprintf("to place all its pods once, the filters would be asked about %d nodes, more than %d: "+
-			"use fewer roles with rules about other pods, or fewer workers", effort, mostEffort)}, nil
+	question.Work.Spend(opened.nodes)
+	if question.Progress == nil {
+		question.Progress = &Progress{}
 	}
-	question.Work.SpendNodes(s.preFilterCost()) // to open the snapshot takes a look at every node and its pods as well
-	plan, cost, bounded := s.run()
+	question.Progress.fresh()
+	s := newSearch(opened, question)
+	if least, left := s.least(), question.Work.Left(); least > left {
+		*question.Progress = Progress{}
+		return nil, gang.Verdict{Reason: gang.Constraints, Message: fmt.Sprintf("to place all its pods, the filters would be asked about %d nodes at once, more than %d: "+
+			"use fewer roles with rules about other pods, or fewer workers", least, left)}, nil
+	}
+	plan, cost, why := s.run()
 	question.Work.SpendNodes(cost)
-	klog.FromContext(ctx).V(4).Info("Gang rehearsed", "placed", plan != nil, "cost", cost, "bounded", bounded)
+	klog.FromContext(ctx).V(4).Info("Gang rehearsed", "placed", plan != nil, "cost", cost, "cut", why == cut, "bounded", why == bounded)
+	spent := question.Progress.spent
+	verdict = s.verdict()
+	switch why {
+	case cut:
+		return nil, s.goesOn(), opened.err
+	case bounded:
+		verdict.Message += fmt.Sprintf("; the search ended at its bound after %d filtered nodes, so there may be a way", spent)
+	}
+	*question.Progress = Progress{}
 	switch {
 	case opened.err != nil:
 		return nil, gang.Verdict{}, opened.err
 	case plan != nil:
 		return plan, gang.Verdict{}, nil
-	case bounded:
-		return nil, s.verdict(fmt.Sprintf("; the search ended at its bound after %d filtered nodes, so there may be a way", cost)), nil
-	default:
-		return nil, s.verdict(""), nil
 	}
+	return nil, verdict, nil
 }

@@ -20,13 +20,16 @@ type report struct {
 
 // shortfall is where a search got no further.
 type shortfall struct {
-	placed   int // pods of the gang that had nodes
-	member   *member
-	beside   int   // of the member's pods that had nodes
-	refused  []int // index into report.reasons -> nodes with room that refuse for it
-	full     int   // nodes without room for another
-	excluded int   // nodes that the member may not use
-	last     int   // the last node asked, if a filter refused it; else placement.NoNode
+	placed   int    // pods of the gang that had nodes
+	name     string // of the member
+	leads    bool   // it is the leader
+	pods     int    // of the member
+	beside   int    // of those that had nodes
+	refused  []int  // index into report.reasons -> nodes with room that refuse for it
+	full     int    // nodes without room for another
+	excluded int    // nodes that the member may not use
+	last     int    // the last node asked, if a filter refused it; else placement.NoNode
+	why      int    // index into report.reasons of what it said
 }
 
 // reason numbers a refusal.
@@ -54,10 +57,10 @@ func (s *shortfall) count(reason int) {
 }
 
 // verdict says how far the gang got, and what was in the way. Waiting may help whatever that was: pods come and go.
-func (s *search) verdict(bounded string) gang.Verdict {
-	best, nodes := s.report.best, s.snapshot.nodes
+func (s *search) verdict() gang.Verdict {
+	best, nodes := s.progress.report.best, s.snapshot.nodes
 	if best == nil {
-		return gang.Verdict{Reason: gang.Constraints, Message: fmt.Sprintf("no seat for the gang on %d nodes", nodes) + bounded}
+		return gang.Verdict{Reason: gang.Constraints, Message: fmt.Sprintf("no seat for the gang on %d nodes", nodes)}
 	}
 	reason, parts := gang.Fragmented, []string{}
 	var whys []int // index into reasons
@@ -68,7 +71,7 @@ func (s *search) verdict(bounded string) gang.Verdict {
 	}
 	slices.SortStableFunc(whys, func(a, b int) int { return cmp.Compare(best.refused[b], best.refused[a]) })
 	for _, why := range whys {
-		said := s.report.reasons[why]
+		said := s.progress.report.reasons[why]
 		if said.plugin != resourcesPlugin {
 			reason = gang.Constraints
 		}
@@ -80,10 +83,9 @@ func (s *search) verdict(bounded string) gang.Verdict {
 	if best.excluded > 0 {
 		parts = append(parts, fmt.Sprintf("%d it may not use", best.excluded))
 	}
-	m := best.member
-	who := m.Name + " finds no node"
-	if m != s.leader {
-		who = fmt.Sprintf("%d of %d pods of role %s find nodes and the next does not", best.beside, m.count, m.Name)
+	who := best.name + " finds no node"
+	if !best.leads {
+		who = fmt.Sprintf("%d of %d pods of role %s find nodes and the next does not", best.beside, best.pods, best.name)
 	}
-	return gang.Verdict{Reason: reason, Message: fmt.Sprintf("%s: of %d nodes %s%s", who, nodes, strings.Join(parts, ", "), bounded)}
+	return gang.Verdict{Reason: reason, Message: fmt.Sprintf("%s: of %d nodes %s", who, nodes, strings.Join(parts, ", "))}
 }

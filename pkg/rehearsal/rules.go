@@ -64,6 +64,11 @@ func (r PodRules) Any() bool {
 	return len(r.affinity) > 0 || len(r.antiAffinity) > 0 || len(r.topologySpread) > 0 || r.ports || r.claims || r.disks
 }
 
+// lookAtPods tells whether the framework's filters look at all pods for the pod's own rules.
+func (r PodRules) lookAtPods() bool {
+	return len(r.affinity) > 0 || len(r.antiAffinity) > 0 || len(r.topologySpread) > 0
+}
+
 // Settled tells whether a node that has refused the pod goes on refusing it however many pods are added anywhere: only pod
 // affinity and topology spread can turn a refusal into its opposite.
 func (r PodRules) Settled() bool { return len(r.affinity) == 0 && len(r.topologySpread) == 0 }

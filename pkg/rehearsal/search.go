@@ -2,11 +2,10 @@ package rehearsal
 
 import (
 	"cmp"
+	"hash/maphash"
 	"iter"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -24,11 +23,11 @@ const (
 	restrictionsPlugin = "VolumeRestrictions"
 )
 
-// The bound of a search, counted in filtered nodes, of which each costs a few microseconds; PreFilter, which looks at all
-// nodes and often at their pods, counts as one for every nodesPerStep and podsPerStep of them. With one node of the
+// The bound of a search, counted in filtered nodes, of which each costs a few microseconds; PreFilter of a pod with rules that look at all
+// nodes and at their pods counts as one for every nodesPerStep and podsPerStep of them. With one node of the
 // leader a search may cost attemptFactor times what it takes to place everybody at the first try, and leastSteps in
-// any case; with all its nodes together startFactor times that, and never more than what the attempt may still spend, unless to place
-// everybody at the first try costs more: up to mostEffort.
+// any case; with all its nodes together startFactor times that, up to mostEffort. What is more than the attempt may still spend is left to the
+// next.
 const (
 	nodesPerStep  = 16
 	podsPerStep   = 20
@@ -46,7 +45,7 @@ const (
 	complete outcome = iota
 	// stuck: there is no way from here; another node for an earlier pod may help.
 	stuck
-	// ended: the bound is reached, or the framework has failed.
+	// ended: a bound is reached, or the framework has failed.
 	ended
 )
 
@@ -60,7 +59,7 @@ type start struct {
 type search struct {
 	question Question
 	snapshot *snapshot
-	report   report
+	progress *Progress
 
 	leader  *member   // nil for a gang without one
 	workers []*member // the roles with workers, in the gang's order
@@ -71,8 +70,20 @@ type search struct {
 	order  []int             // nodes in the order in which they are tried for workers
 	path   []step            // which pod was placed where, in order
 	marks  []mark            // what undo has to take out of members' refused
-	stuck  map[string]bool   // arrangements from which there is no way on
-	budget int               // what the search may still cost
+
+	arranged        uint64 // number of the arrangement
+	budget, granted int    // what the search may still cost from this start, and what it could at first
+
+	// replaying means that the search follows the one before, of whose marks it has come to the one of this number; replayed is what that has cost.
+	replaying bool
+	replayed  int
+	mark      int
+	// skips are the nodes that had refused the next pod of a role where the search before was cut, when so many had been placed.
+	skips      map[int]int // node -> 1 + index of the reason
+	skipsRole  int
+	skipsDepth int
+	asked      map[int]int // the same where this one is cut, of askedRole; nil until it is
+	askedRole  int
 }
 
 // step is one pod that has been placed.
@@ -90,7 +101,7 @@ type mark struct {
 }
 
 func newSearch(opened *snapshot, question Question) *search {
-	s := &search{question: question, snapshot: opened, stuck: map[string]bool{}}
+	s := &search{question: question, snapshot: opened, progress: question.Progress}
 	size := len(opened.infos)
 	s.free, s.beside = make([]resource.Vector, size), make([]int, size)
 	for i := range s.free {
@@ -112,44 +123,111 @@ func (s *search) addMembers(leader *v1.Pod, roles []gang.Role) {
 	s.alike = len(s.workers) == 1
 }
 
-// run tries one start after another. found is nil when none leads to the end; bounded tells whether the bound kept the
-// search from trying everything, and cost is what was spent.
-func (s *search) run() (found *Found, cost int, bounded bool) {
+// ending is how a search has ended that has found nothing.
+type ending int
+
+const (
+	// exhausted: there is no way.
+	exhausted ending = iota
+	// bounded: the search has cost what a search may, and has not tried everything.
+	bounded
+	// cut: the attempt has spent what it may, and the next goes on.
+	cut
+)
+
+// run tries one start after another. found is nil when none leads to the end, and why is then set; cost is what was spent.
+func (s *search) run() (found *Found, cost int, why ending) {
+	p, had := s.progress, s.progress.spent
 	each := leastSteps + attemptFactor*s.effort()
-	most := min(startFactor*each, max(s.question.Work.Left(), leastSteps+s.effort()))
-	before := s.question.Work.Spent()
-	for _, from := range s.starts() {
-		left := most - cost - (s.question.Work.Spent() - before) // plans of the fast path cost something as well
-		if left <= 0 {
-			return nil, cost, true
+	most := min(startFactor*each, mostEffort)
+	allowed, before := s.question.Work.Left(), s.question.Work.Spent()
+	starts := s.starts()
+	if i := slices.IndexFunc(starts, p.resumes); i > 0 { // the others are as good as they were
+		starts[0], starts[i] = starts[i], starts[0]
+	}
+	for _, from := range starts {
+		if p.passed[from] {
+			continue
 		}
-		s.budget = min(each, left)
-		cost += s.budget
+		s.begin(from)
+		ofAttempt := allowed - cost - (s.question.Work.Spent() - before) // plans of the fast path cost something as well
+		ofSearch := min(each-p.ofStart, most-p.spent)
+		if most <= p.spent {
+			return nil, cost, bounded
+		}
+		s.granted = max(min(ofAttempt, ofSearch), 0)
+		s.budget = s.granted
 		result := s.try(from)
-		cost -= max(s.budget, 0)
-		if s.snapshot.err != nil {
-			return nil, cost, false
+		spent := s.granted - max(s.budget, 0)
+		cost += spent
+		if s.replaying {
+			s.replayed = spent
 		}
-		if result == complete {
-			return s.found(from), cost, false
+		p.spent, p.ofStart = p.spent+spent-s.replayed, p.ofStart+spent-s.replayed
+		switch {
+		case s.snapshot.err != nil:
+			return nil, cost, exhausted
+		case result == complete:
+			return s.found(from), cost, exhausted
+		case result == ended && ofAttempt < ofSearch && p.spent == had:
+			return nil, cost, bounded // the next attempt would come no further
+		case result == ended && ofAttempt < ofSearch:
+			s.keep(from)
+			return nil, cost, cut
 		}
-		bounded = bounded || result == ended
+		p.bounded = p.bounded || result == ended
+		p.passed[from] = true
 		s.clear()
 	}
-	return nil, cost, bounded
+	if p.bounded {
+		return nil, cost, bounded
+	}
+	return nil, cost, exhausted
+}
+
+// begin is at a start, where nobody has been placed.
+func (s *search) begin(from start) {
+	p := s.progress
+	s.replaying, s.replayed, s.mark, s.skips, s.asked = p.resumes(from), 0, 0, nil, nil
+	if !s.replaying {
+		p.ofStart = 0
+		p.leave()
+	}
+	p.cut = false
+	s.arranged = maphash.Comparable(seed, from)
 }
 
 // effort is what a search costs that never has to go back.
 func (s *search) effort() int {
-	effort := s.preFilterCost()
+	effort := 0
+	if s.leader != nil {
+		effort += s.cycleCost(s.leader)
+	}
 	for _, m := range s.workers {
-		effort += 2*s.preFilterCost() + s.snapshot.nodes + 3*m.count
+		effort += 2*s.cycleCost(m) + s.snapshot.nodes + 3*m.count
 	}
 	return effort
 }
 
-func (s *search) preFilterCost() int {
-	return 1 + s.snapshot.nodes/nodesPerStep + s.snapshot.pods/podsPerStep
+// least is what an attempt costs that knows where everybody goes, and confirms it: what no attempt may cost cannot be rehearsed.
+func (s *search) least() int {
+	least := 0
+	if s.leader != nil {
+		least += s.cycleCost(s.leader) + 1
+	}
+	for _, m := range s.workers {
+		least += s.cycleCost(m) + m.count + s.confirmCost(m)
+	}
+	return least
+}
+
+// cycleCost is what it costs to begin the cycle of a member's pod: PodTopologySpread and InterPodAffinity look at all pods for the rules
+// of its own, and at those with required anti-affinity in any case.
+func (s *search) cycleCost(m *member) int {
+	if m.rules.lookAtPods() {
+		return 1 + s.snapshot.nodes/nodesPerStep + s.snapshot.pods/podsPerStep
+	}
+	return 1 + (s.snapshot.guards+len(s.path))/podsPerStep
 }
 
 // starts are the nodes of the leader, the best first, or for a gang without leader the domains it may be in.
@@ -192,18 +270,20 @@ func (s *search) starts() []start {
 
 // try searches on from a start.
 func (s *search) try(from start) outcome {
+	s.follow()
 	if s.leader != nil {
 		short := s.shortfall(s.leader)
 		if !s.accepts(s.leader, from.leader, short) {
 			if s.over() {
 				return ended
 			}
-			s.report.note(short)
+			s.progress.report.note(short)
 			return stuck
 		}
 		if !s.place(s.leader, from.leader) {
 			return ended
 		}
+		s.follow()
 	}
 	s.sort(from)
 	return s.placeAll()
@@ -272,11 +352,11 @@ func (s *search) sort(from start) {
 // placeAll finds nodes for all pods that are left. Whether that is possible depends on which nodes the others have, not on the order
 // in which they came, so an arrangement that was stuck once is stuck for good.
 func (s *search) placeAll() outcome {
-	remaining := false
-	if len(s.stuck) > 0 && s.stuck[s.arrangement()] {
+	if s.progress.isStuck(s.arranged) {
 		return stuck
 	}
-	for _, m := range s.workers {
+	remaining := false
+	for _, m := range s.inOrder() {
 		if m.left > 0 {
 			remaining = true
 			if result := s.placeNext(m); result != stuck {
@@ -288,9 +368,28 @@ func (s *search) placeAll() outcome {
 		return s.confirm()
 	}
 	if !s.alike || s.workers[0].domains > 1 {
-		s.stuck[s.arrangement()] = true
+		s.progress.noteStuck(s.arranged)
 	}
 	return stuck
+}
+
+// inOrder are the workers, first those whose turn it was in the search before.
+func (s *search) inOrder() []*member {
+	if s.alike || !s.replaying || len(s.path) >= len(s.progress.path) {
+		return s.workers
+	}
+	was := int(s.progress.path[len(s.path)].role)
+	order := slices.Clone(s.workers)
+	slices.SortStableFunc(order, func(a, b *member) int {
+		switch {
+		case a.role == was && b.role != was:
+			return -1
+		case b.role == was && a.role != was:
+			return 1
+		}
+		return 0
+	})
+	return order
 }
 
 // placeNext places the next pod of a member, on the first node from where all others find nodes too.
@@ -299,16 +398,44 @@ func (s *search) placeNext(m *member) outcome {
 	somewhere := false
 	refusing := map[int]bool{} // domain -> a node in it has refused
 	failed := map[int]bool{}   // domain -> a node in it was taken, and there was no way on
+	known := s.skipped(m)      // node -> 1 + index of the reason why it has refused in the search before
+	asked := map[int]int{}     // the same in this one, unless the member keeps it
+	tried := placement.NoNode
+	refuse := func(node, why int) {
+		if !m.rules.Settled() {
+			asked[node] = 1 + why
+			if m.domain != nil {
+				refusing[m.domain[node]] = true
+			}
+		}
+	}
+	fail := func(node int) {
+		if m.domain != nil && s.alike {
+			failed[m.domain[node]] = true
+		}
+	}
 	try := func(node int) outcome {
-		if m.domain != nil && failed[m.domain[node]] {
+		switch {
+		case node == tried, m.domain != nil && failed[m.domain[node]]:
+			return stuck
+		case s.progress.isStuck(s.arranged + numberOf(m.role, node)):
+			somewhere = true
+			fail(node)
+			return stuck
+		case known[node] != 0:
+			short.count(known[node] - 1)
+			refuse(node, known[node]-1)
 			return stuck
 		}
 		if !s.accepts(m, node, short) {
 			if s.over() {
+				if s.asked == nil {
+					s.asked, s.askedRole = asked, m.role
+				}
 				return ended
 			}
-			if m.domain != nil && !m.rules.Settled() && short.last == node {
-				refusing[m.domain[node]] = true
+			if short.last == node {
+				refuse(node, short.why)
 			}
 			return stuck
 		}
@@ -316,17 +443,23 @@ func (s *search) placeNext(m *member) outcome {
 		if !s.place(m, node) {
 			return ended
 		}
+		s.follow()
 		result := s.placeAll()
 		if result == stuck {
 			if !s.undo() {
 				return ended
 			}
-			if m.domain != nil && s.alike {
-				failed[m.domain[node]] = true
-			}
+			fail(node)
 		}
 		return result
 	}
+	if before := s.next(m); before != placement.NoNode {
+		if result := try(before); result != stuck {
+			return result
+		}
+		tried = before
+	}
+	s.stray()
 	var putOff []int // nodes like one that has refused are tried last
 	for node := range s.candidates(m) {
 		if m.domain != nil && refusing[m.domain[node]] {
@@ -341,7 +474,7 @@ func (s *search) placeNext(m *member) outcome {
 		}
 	}
 	if !somewhere {
-		s.report.note(short)
+		s.progress.report.note(short)
 	}
 	return stuck
 }
@@ -394,7 +527,7 @@ func (s *search) accepts(m *member, node int, short *shortfall) bool {
 	case m.state == nil && m.rejected == nil && !s.preFilter(m):
 		return false
 	case m.rejected != nil:
-		short.count(s.report.reason(*m.rejected))
+		short.count(s.progress.report.reason(*m.rejected))
 		return false
 	case m.allowed != nil && !m.allowed.Has(s.question.View.Name(node)):
 		short.excluded++
@@ -407,9 +540,9 @@ func (s *search) accepts(m *member, node int, short *shortfall) bool {
 	if refused == nil {
 		return s.snapshot.err == nil
 	}
-	why := s.report.reason(*refused)
+	why := s.progress.report.reason(*refused)
 	short.count(why)
-	short.last = node
+	short.last, short.why = node, why
 	if m.rules.Settled() {
 		m.refused[node] = 1 + why
 		s.marks = append(s.marks, mark{m, node})
@@ -419,7 +552,7 @@ func (s *search) accepts(m *member, node int, short *shortfall) bool {
 
 // preFilter begins a cycle for the next pod of a member, and tells whether the search goes on.
 func (s *search) preFilter(m *member) bool {
-	if s.budget -= s.preFilterCost(); s.budget < 0 {
+	if s.budget -= s.cycleCost(m); s.budget < 0 {
 		return false
 	}
 	return s.snapshot.preFilter(m)
@@ -441,6 +574,7 @@ func (s *search) place(m *member, node int) bool {
 		return false
 	}
 	s.path = append(s.path, step{m, node, info, len(s.marks)})
+	s.arranged += numberOf(m.role, node)
 	s.free[node] = s.free[node].Sub(m.Request)
 	s.beside[node]++
 	m.moved(node, 1)
@@ -454,8 +588,12 @@ func (s *search) place(m *member, node int) bool {
 func (s *search) undo() bool {
 	last := s.path[len(s.path)-1]
 	s.path = s.path[:len(s.path)-1]
+	s.arranged -= numberOf(last.member.role, last.node)
 	if !s.snapshot.remove(last.info, last.node) {
 		return false
+	}
+	if len(s.path) < s.skipsDepth {
+		s.skips = nil
 	}
 	last.member.spare = append(last.member.spare, last.info)
 	last.member.moved(last.node, -1)
@@ -480,25 +618,8 @@ func (s *search) clear() {
 		clear(m.refused)
 	}
 	s.marks = s.marks[:0]
-	clear(s.stuck)
-}
-
-// arrangement names which node everybody has, whatever the order.
-func (s *search) arrangement() string {
-	steps := slices.Clone(s.path)
-	slices.SortFunc(steps, func(a, b step) int {
-		return cmp.Or(cmp.Compare(a.member.role, b.member.role), cmp.Compare(a.node, b.node))
-	})
-	var name strings.Builder
-	for _, step := range steps {
-		name.WriteString(strconv.Itoa(step.member.role))
-		name.WriteByte('@')
-		name.WriteString(strconv.Itoa(step.node))
-		name.WriteByte(' ')
-	}
-	return name.String()
 }
 
 func (s *search) shortfall(m *member) *shortfall {
-	return &shortfall{placed: len(s.path), member: m, beside: m.count - m.left}
+	return &shortfall{placed: len(s.path), name: m.Name, leads: m == s.leader, pods: m.count, beside: m.count - m.left}
 }

@@ -30,6 +30,7 @@ type snapshot struct {
 	infos   []fwk.NodeInfo // node -> as in the opened snapshot; nil when it is not there
 	nodes   int            // number of nodes that are there
 	pods    int            // number of pods that were on them when it was opened
+	guards  int            // number of those with required anti-affinity
 	scratch fwk.NodeInfo   // makes fwk.PodInfos
 	serial  int            // of the last pod made
 	err     error          // of a filter or of the snapshot; nothing is right any more after one
@@ -48,6 +49,7 @@ func open(ctx context.Context, filters Filters, cluster fwk.MutableSnapshotShare
 			s.infos[i] = info
 			s.nodes++
 			s.pods += len(info.GetPods())
+			s.guards += len(info.GetPodsWithRequiredAntiAffinity())
 			s.scratch = cmp.Or(s.scratch, info)
 		}
 	}

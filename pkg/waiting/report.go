@@ -17,6 +17,8 @@ type Failure struct {
 	Alone bool
 	// Rehearsed means that the framework's filters were asked: another answer may come of things of which the Room does not hear.
 	Rehearsed bool
+	// Cut means that they were not asked everything: they are asked the rest as soon as it may be.
+	Cut bool
 	// Took is how long that, or an answer before the attempt, has kept others waiting; zero means next to nothing.
 	Took time.Duration
 }
@@ -45,6 +47,9 @@ func (r *Room) Failed(w *Waiter, f Failure, now time.Time) {
 		s.retry = now.Add(pause)
 	}
 	switch {
+	case f.Cut:
+		RehearsedInPart(r, w.Turn.Gang.Namespace, f.Took, now)
+		s.retry = now.Add(restFactor * f.Took)
 	case f.Rehearsed:
 		RehearsedInVain(r, w.Turn.Gang.Namespace, f.Took, now)
 	case f.Took >= CostlyAnswer:

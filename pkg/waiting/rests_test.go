@@ -81,6 +81,36 @@ func TestOneNamespaceHasATenthOfAllRehearsals(t *testing.T) {
 	assert.Len(t, r.passes.ofNamespace, 1, "whose time is over is forgotten")
 }
 
+// TestARehearsalThatWasCutGoesOnWhenOthersHaveHadTheirTime: nothing has to happen before, and none of its namespace has to wait for longer.
+//
+// Seen failing when it was taken for one that had failed: it waited for ten seconds, and its namespace for nineteen.
+func TestARehearsalThatWasCutGoesOnWhenOthersHaveHadTheirTime(t *testing.T) {
+	const took = 100 * time.Millisecond
+	r := New(quota.New(nil))
+	r.Put(start, rehearsing("large", "one"))
+	w, _ := r.Next(start, cores(1000))
+	require.NotNil(t, w)
+	r.Began(w, start)
+	verdict := gang.Verdict{Reason: gang.Constraints}
+	r.Failed(w, Failure{Verdict: verdict, Rehearsed: true, Cut: true, Took: took}, start)
+	r.Put(start, rehearsing("other", "two"))
+	rested := start.Add(restFactor * took)
+	early, _ := r.Next(rested.Add(-time.Millisecond), cores(1000))
+	assert.Nil(t, early, "nobody is rehearsed")
+	var next []types.UID
+	for {
+		w, _ := r.Next(rested, cores(1000))
+		if w == nil {
+			break
+		}
+		r.Began(w, rested)
+		next = append(next, w.ID())
+		r.Started(w.ID())
+	}
+	assert.Equal(t, []types.UID{"other", "large"}, next, "who has not been tried in this pass comes first")
+	require.NoError(t, r.Check(rested, cores(1000)))
+}
+
 // TestThoseOnTheirWayRestAsWell: as many as start one after another are let through at once, before anybody knows what they cost.
 func TestThoseOnTheirWayRestAsWell(t *testing.T) {
 	const took = 100 * time.Millisecond

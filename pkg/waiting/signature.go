@@ -244,6 +244,12 @@ func RehearsedInVain(r *Room, namespace string, took time.Duration, now time.Tim
 	}
 }
 
+// RehearsedInPart takes the same of a gang whose rehearsal goes on: nobody is rehearsed for a while, and then those of its namespace may be.
+func RehearsedInPart(r *Room, namespace string, took time.Duration, now time.Time) {
+	r.passes.rehearsals = latest(r.passes.rehearsals, now.Add(restFactor*took))
+	Answered(r, namespace, took, now)
+}
+
 // Rests is until when nobody of a namespace is rehearsed, nor are the filters asked otherwise; zero means that they may be asked.
 func Rests(r *Room, namespace string) time.Time {
 	return latest(r.passes.rehearsals, r.passes.ofNamespace[namespace])
