@@ -26,7 +26,7 @@ func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.P
 	if c := cycleOf(state); c != nil {
 		defer spend(p, c)
 		refused.Epoch, refused.Edition, refused.Verdict = c.view.Epoch, c.edition, c.shortage
-		refused.Rehearsed, refused.Cut, refused.Took = c.rehearsed, c.cut, c.took
+		refused.Rehearsed, refused.Cut, refused.Took = c.rehearsed.inVain, c.rehearsed.cut, c.took
 		if refused.Verdict.Passes() && !c.withheld {
 			refused.Verdict, refused.Alone, refused.Behind = p.shortOfRoom(c, pod, statuses)
 			if !refused.Verdict.Passes() && (refused.Alone || rehearsal.RulesOf(pod).Any()) {

@@ -41,9 +41,8 @@ type cycle struct {
 	shortage gang.Verdict
 	// draft is the gang that the pod is tried with in the cycle of its native PodGroup; nil for every other.
 	draft *draft
-	// rehearsed means that shortage is the framework's filters' word, and cut that it is not their last: the rehearsal goes on at the next
-	// attempt.
-	rehearsed, cut bool
+	// rehearsed tells whether shortage is the framework's filters' word.
+	rehearsed rehearsed
 	// named are the nodes that PreFilter has named as those that may hold the pod; nil means all.
 	named sets.Set[string]
 	// withheld means that PreFilter refused the pod for something that is no business of the ledger.
@@ -54,6 +53,10 @@ type cycle struct {
 	// work is what the attempt has spent of what it may.
 	work placement.Work
 }
+
+// rehearsed tells whether the framework's filters have refused a gang, and whether that is not their last word, as the rehearsal was cut and
+// goes on at the next attempt.
+type rehearsed struct{ inVain, cut bool }
 
 const cycleKey fwk.StateKey = Name
 

@@ -56,13 +56,12 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 		View: c.view, Fit: c.fit, Asked: asked, Leader: leader, Roles: c.demand.Roles, Awaited: p.ledger.Awaited(), Work: &c.work, Progress: progress,
 	})
 	p.answers.unfinished.keep(c.demand.Leader, c.edition, progress)
-	c.cut = progress.Cut()
-	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, !verdict.Passes(), c.took+p.clock.Since(began)
+	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, rehearsed{!verdict.Passes(), progress.Cut()}, c.took+p.clock.Since(began)
 	if err != nil {
 		spend(p, c)
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
-	if c.rehearsed {
+	if c.rehearsed.inVain {
 		return nil, p.statusOf(verdict)
 	}
 	c.fit = found

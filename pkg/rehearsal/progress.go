@@ -59,6 +59,20 @@ func (p *Progress) noteStuck(arranged uint64) {
 	}
 }
 
+// replay is how a search follows the one before.
+type replay struct {
+	on   bool // it still does
+	cost int  // of having come as far as the one before, or having left its way
+	mark int  // the next of the marks
+	// skips are the nodes that had refused the next pod of a role where the one before was cut, when so many had been placed.
+	skips      map[int]int // node -> 1 + index of the reason
+	skipsRole  int
+	skipsDepth int
+	// asked are the same where this one is cut; nil until it is.
+	asked     map[int]int
+	askedRole int
+}
+
 // fresh makes room for what is remembered.
 func (p *Progress) fresh() {
 	if p.passed == nil {
@@ -77,7 +91,7 @@ func (s *search) keep(from start) {
 	p := s.progress
 	p.cut, p.start = true, from
 	p.path, p.marks = make([]seat, 0, len(s.path)), make([]refusedAt, 0, len(s.marks))
-	p.asked, p.askedRole = s.asked, s.askedRole
+	p.asked, p.askedRole = s.replay.asked, s.replay.askedRole
 	mark := 0
 	note := func(depth, until int) {
 		for ; mark < until; mark++ {
@@ -94,7 +108,7 @@ func (s *search) keep(from start) {
 
 // next is the node on which the search before had the next pod of a member; placement.NoNode if this one does not follow it, or not any more.
 func (s *search) next(m *member) int {
-	if !s.replaying {
+	if !s.replay.on {
 		return placement.NoNode
 	}
 	seat := s.progress.path[len(s.path)]
@@ -106,12 +120,12 @@ func (s *search) next(m *member) int {
 
 // follow goes on when one more has been placed as it was before: nodes that had refused then are not asked again.
 func (s *search) follow() {
-	if !s.replaying {
+	if !s.replay.on {
 		return
 	}
 	p, depth := s.progress, len(s.path)
-	for ; s.mark < len(p.marks) && int(p.marks[s.mark].depth) <= depth; s.mark++ {
-		known := p.marks[s.mark]
+	for ; s.replay.mark < len(p.marks) && int(p.marks[s.replay.mark].depth) <= depth; s.replay.mark++ {
+		known := p.marks[s.replay.mark]
 		m, node := s.memberOf(int(known.role)), int(known.node)
 		if m != nil && node < len(m.refused) && m.refused[node] == 0 {
 			m.refused[node] = int(known.reason)
@@ -119,23 +133,23 @@ func (s *search) follow() {
 		}
 	}
 	if depth == len(p.path) {
-		s.skips, s.skipsRole, s.skipsDepth = p.asked, p.askedRole, depth
+		s.replay.skips, s.replay.skipsRole, s.replay.skipsDepth = p.asked, p.askedRole, depth
 		s.stray()
 	}
 }
 
 // stray ends that the search follows the one before.
 func (s *search) stray() {
-	if s.replaying {
-		s.replaying, s.replayed = false, s.granted-s.budget
+	if s.replay.on {
+		s.replay.on, s.replay.cost = false, s.granted-s.budget
 		s.progress.leave()
 	}
 }
 
 // skipped are the nodes that had refused the next pod of a member where the search before was cut: node -> 1 + index of the reason.
 func (s *search) skipped(m *member) (known map[int]int) {
-	if s.skips != nil && m.role == s.skipsRole && len(s.path) == s.skipsDepth {
-		known, s.skips = s.skips, nil
+	if s.replay.skips != nil && m.role == s.replay.skipsRole && len(s.path) == s.replay.skipsDepth {
+		known, s.replay.skips = s.replay.skips, nil
 	}
 	return known
 }

@@ -2,7 +2,6 @@ package rehearsal
 
 import (
 	"cmp"
-	"hash/maphash"
 	"iter"
 	"maps"
 	"slices"
@@ -21,20 +20,6 @@ const (
 	resourcesPlugin    = "NodeResourcesFit"
 	affinityPlugin     = "InterPodAffinity"
 	restrictionsPlugin = "VolumeRestrictions"
-)
-
-// The bound of a search, counted in filtered nodes, of which each costs a few microseconds; PreFilter of a pod with rules that look at all
-// nodes and at their pods counts as one for every nodesPerStep and podsPerStep of them. With one node of the
-// leader a search may cost attemptFactor times what it takes to place everybody at the first try, and leastSteps in
-// any case; with all its nodes together startFactor times that, up to mostEffort. What is more than the attempt may still spend is left to the
-// next.
-const (
-	nodesPerStep  = 16
-	podsPerStep   = 20
-	leastSteps    = 1000
-	attemptFactor = 2
-	startFactor   = 3
-	mostEffort    = 10 * placement.MostNodes
 )
 
 // outcome of searching on from an arrangement.
@@ -74,16 +59,7 @@ type search struct {
 	arranged        uint64 // number of the arrangement
 	budget, granted int    // what the search may still cost from this start, and what it could at first
 
-	// replaying means that the search follows the one before, of whose marks it has come to the one of this number; replayed is what that has cost.
-	replaying bool
-	replayed  int
-	mark      int
-	// skips are the nodes that had refused the next pod of a role where the search before was cut, when so many had been placed.
-	skips      map[int]int // node -> 1 + index of the reason
-	skipsRole  int
-	skipsDepth int
-	asked      map[int]int // the same where this one is cut, of askedRole; nil until it is
-	askedRole  int
+	replay replay // of the search before
 }
 
 // step is one pod that has been placed.
@@ -121,113 +97,6 @@ func (s *search) addMembers(leader *v1.Pod, roles []gang.Role) {
 		}
 	}
 	s.alike = len(s.workers) == 1
-}
-
-// ending is how a search has ended that has found nothing.
-type ending int
-
-const (
-	// exhausted: there is no way.
-	exhausted ending = iota
-	// bounded: the search has cost what a search may, and has not tried everything.
-	bounded
-	// cut: the attempt has spent what it may, and the next goes on.
-	cut
-)
-
-// run tries one start after another. found is nil when none leads to the end, and why is then set; cost is what was spent.
-func (s *search) run() (found *Found, cost int, why ending) {
-	p, had := s.progress, s.progress.spent
-	each := leastSteps + attemptFactor*s.effort()
-	most := min(startFactor*each, mostEffort)
-	allowed, before := s.question.Work.Left(), s.question.Work.Spent()
-	starts := s.starts()
-	if i := slices.IndexFunc(starts, p.resumes); i > 0 { // the others are as good as they were
-		starts[0], starts[i] = starts[i], starts[0]
-	}
-	for _, from := range starts {
-		if p.passed[from] {
-			continue
-		}
-		s.begin(from)
-		ofAttempt := allowed - cost - (s.question.Work.Spent() - before) // plans of the fast path cost something as well
-		ofSearch := min(each-p.ofStart, most-p.spent)
-		if most <= p.spent {
-			return nil, cost, bounded
-		}
-		s.granted = max(min(ofAttempt, ofSearch), 0)
-		s.budget = s.granted
-		result := s.try(from)
-		spent := s.granted - max(s.budget, 0)
-		cost += spent
-		if s.replaying {
-			s.replayed = spent
-		}
-		p.spent, p.ofStart = p.spent+spent-s.replayed, p.ofStart+spent-s.replayed
-		switch {
-		case s.snapshot.err != nil:
-			return nil, cost, exhausted
-		case result == complete:
-			return s.found(from), cost, exhausted
-		case result == ended && ofAttempt < ofSearch && p.spent == had:
-			return nil, cost, bounded // the next attempt would come no further
-		case result == ended && ofAttempt < ofSearch:
-			s.keep(from)
-			return nil, cost, cut
-		}
-		p.bounded = p.bounded || result == ended
-		p.passed[from] = true
-		s.clear()
-	}
-	if p.bounded {
-		return nil, cost, bounded
-	}
-	return nil, cost, exhausted
-}
-
-// begin is at a start, where nobody has been placed.
-func (s *search) begin(from start) {
-	p := s.progress
-	s.replaying, s.replayed, s.mark, s.skips, s.asked = p.resumes(from), 0, 0, nil, nil
-	if !s.replaying {
-		p.ofStart = 0
-		p.leave()
-	}
-	p.cut = false
-	s.arranged = maphash.Comparable(seed, from)
-}
-
-// effort is what a search costs that never has to go back.
-func (s *search) effort() int {
-	effort := 0
-	if s.leader != nil {
-		effort += s.cycleCost(s.leader)
-	}
-	for _, m := range s.workers {
-		effort += 2*s.cycleCost(m) + s.snapshot.nodes + 3*m.count
-	}
-	return effort
-}
-
-// least is what an attempt costs that knows where everybody goes, and confirms it: what no attempt may cost cannot be rehearsed.
-func (s *search) least() int {
-	least := 0
-	if s.leader != nil {
-		least += s.cycleCost(s.leader) + 1
-	}
-	for _, m := range s.workers {
-		least += s.cycleCost(m) + m.count + s.confirmCost(m)
-	}
-	return least
-}
-
-// cycleCost is what it costs to begin the cycle of a member's pod: PodTopologySpread and InterPodAffinity look at all pods for the rules
-// of its own, and at those with required anti-affinity in any case.
-func (s *search) cycleCost(m *member) int {
-	if m.rules.lookAtPods() {
-		return 1 + s.snapshot.nodes/nodesPerStep + s.snapshot.pods/podsPerStep
-	}
-	return 1 + (s.snapshot.guards+len(s.path))/podsPerStep
 }
 
 // starts are the nodes of the leader, the best first, or for a gang without leader the domains it may be in.
@@ -375,7 +244,7 @@ func (s *search) placeAll() outcome {
 
 // inOrder are the workers, first those whose turn it was in the search before.
 func (s *search) inOrder() []*member {
-	if s.alike || !s.replaying || len(s.path) >= len(s.progress.path) {
+	if s.alike || !s.replay.on || len(s.path) >= len(s.progress.path) {
 		return s.workers
 	}
 	was := int(s.progress.path[len(s.path)].role)
@@ -429,8 +298,8 @@ func (s *search) placeNext(m *member) outcome {
 		}
 		if !s.accepts(m, node, short) {
 			if s.over() {
-				if s.asked == nil {
-					s.asked, s.askedRole = asked, m.role
+				if s.replay.asked == nil {
+					s.replay.asked, s.replay.askedRole = asked, m.role
 				}
 				return ended
 			}
@@ -592,8 +461,8 @@ func (s *search) undo() bool {
 	if !s.snapshot.remove(last.info, last.node) {
 		return false
 	}
-	if len(s.path) < s.skipsDepth {
-		s.skips = nil
+	if len(s.path) < s.replay.skipsDepth {
+		s.replay.skips = nil
 	}
 	last.member.spare = append(last.member.spare, last.info)
 	last.member.moved(last.node, -1)

@@ -163,7 +163,7 @@ func (r *replica) couldStart(pod *v1.Pod, free map[string]resource.Vector) bool 
 		return w.fits(p, pod, w.api.nodes.all(), free) != ""
 	}
 	for _, node := range w.api.nodes.all() {
-		if r.told.nodes[node.Name] == nil || len(r.queue.nominated.byNode[node.Name]) > 0 {
+		if r.told.nodes[node.Name] == nil || r.keepsForOthers(node.Name) {
 			continue
 		}
 		if admits(node, &pod.Spec) && admits(r.told.nodes[node.Name], &pod.Spec) && requestsOf(pod).Fits(free[node.Name]) {
