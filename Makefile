@@ -96,7 +96,7 @@ upstream: $(BIN)/etcd ## Run every package of upstream's scheduler tests without
 
 .PHONY: upstream-short
 upstream-short: $(BIN)/etcd ## Run a selection of them, in less than ten minutes after the first build.
-	$(call run-upstream,-short)
+	$(call run-upstream,-short -lost)
 
 .PHONY: yarn-oracle
 yarn-oracle: ## Record what a real ResourceManager of YARN and fs2cs make of files, for the tests of convert (Java 17, Maven; minutes).
