@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/limits"
@@ -32,7 +33,7 @@ type gangOptions struct {
 func newGangCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	options := gangOptions{cluster: genericclioptions.NewConfigFlags(true), streams: streams}
 	command := &cobra.Command{
-		Use:   "gang (DRIVER-POD | --properties FILE)",
+		Use:   "gang (DRIVER-POD | podgroup/NAME | --properties FILE)",
 		Short: "Show the gang that the scheduler infers from a Spark application.",
 		Long: "Show the driver and the executors that the scheduler will keep room for: from a driver pod in the cluster and the\n" +
 			"ConfigMaps it mounts, or from files, without a cluster.",
@@ -62,11 +63,19 @@ func (o gangOptions) check(args []string) error {
 		return inputError{errors.New("name a driver pod, or give a file with --properties")}
 	case !slices.Contains(outputs, o.output):
 		return inputError{fmt.Errorf("--output=%q: want table, json or yaml", o.output)}
-	case len(args) == 1 && len(validation.IsDNS1123Subdomain(podName(args[0]))) > 0:
+	case len(args) == 1 && len(validation.IsDNS1123Subdomain(objectName(args[0]))) > 0:
 		return inputError{fmt.Errorf("driver pod %q: not the name of a pod", args[0])}
 	}
 	_, err := o.sparkVersion()
 	return err
+}
+
+// objectName is the name in an argument that may name its kind as well.
+func objectName(argument string) string {
+	if name, isGroup := groupName(argument); isGroup {
+		return name
+	}
+	return podName(argument)
 }
 
 // podName takes the form pod/NAME, too, in which kubectl itself prints names.
@@ -83,11 +92,20 @@ func (o gangOptions) run(ctx context.Context, args []string) error {
 	var app application
 	var err error
 	if len(args) == 1 {
-		app, err = o.fromCluster(ctx, podName(args[0]))
-	} else {
-		app, err = o.fromFiles()
-	}
-	if err != nil {
+		r, err := connect(o.cluster)
+		if err != nil {
+			return err
+		}
+		if name, isGroup := groupName(args[0]); isGroup {
+			return o.group(ctx, r, name)
+		}
+		if app, err = o.fromCluster(ctx, r, podName(args[0])); err != nil {
+			return err
+		}
+		if name := app.driver.Labels[schedulingv1alpha1.PodGroupLabel]; name != "" && !spark.Leads(app.driver) {
+			return o.group(ctx, r, name)
+		}
+	} else if app, err = o.fromFiles(); err != nil {
 		return err
 	}
 	definition, err := app.define()

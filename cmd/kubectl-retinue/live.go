@@ -7,7 +7,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
 
 	"retinue.dev/retinue/pkg/limits"
@@ -15,11 +14,8 @@ import (
 )
 
 // fromCluster reads a driver and the ConfigMaps it mounts, each by name: more than get is not needed.
-func (o gangOptions) fromCluster(ctx context.Context, name string) (application, error) {
-	client, namespace, err := o.connection()
-	if err != nil {
-		return application{}, inputError{err}
-	}
+func (o gangOptions) fromCluster(ctx context.Context, r *reader, name string) (application, error) {
+	client, namespace := r.client, r.namespace
 	driver, err := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return application{}, fmt.Errorf("reading the driver: %w", err)
@@ -36,11 +32,22 @@ func (o gangOptions) fromCluster(ctx context.Context, name string) (application,
 		}
 		driver.Labels[spark.LabelVersion] = version.String()
 	}
+	read, err := applicationOf(ctx, client, driver)
+	if err != nil {
+		return application{}, err
+	}
+	app.properties, app.template = read.properties, read.template
+	return app, nil
+}
+
+// applicationOf reads what a driver mounts.
+func applicationOf(ctx context.Context, client kubernetes.Interface, driver *v1.Pod) (application, error) {
+	app := application{driver: driver}
 	if !spark.IsDriver(driver) {
 		return app, nil
 	}
 	read := func(name string) (*v1.ConfigMap, error) {
-		configMap, err := client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+		configMap, err := client.CoreV1().ConfigMaps(driver.Namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return nil, fmt.Errorf("reading what driver %s mounts: %w", driver.Name, err)
 		}
@@ -85,23 +92,6 @@ func limitsOf(ctx context.Context, client kubernetes.Interface, namespace string
 		of.Quotas = append(of.Quotas, &quotas.Items[i])
 	}
 	return of, ""
-}
-
-// connection is what flags and kubeconfig say about the cluster; nothing is asked there yet.
-func (o gangOptions) connection() (kubernetes.Interface, string, error) {
-	config, err := o.cluster.ToRESTConfig()
-	if err != nil {
-		return nil, "", err
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, "", err
-	}
-	namespace, _, err := o.cluster.ToRawKubeConfigLoader().Namespace()
-	if err == nil && len(validation.IsDNS1123Label(namespace)) > 0 {
-		err = fmt.Errorf("--namespace=%q: not the name of a namespace", namespace)
-	}
-	return client, namespace, err
 }
 
 // unlessForeign calls an error a mistake of the user unless it says that the ConfigMap belongs to another driver: the

@@ -1,4 +1,4 @@
-// Command kubectl-retinue answers questions about gangs, and makes Queues of the files of YARN.
+// Command kubectl-retinue shows queues and applications, says why one waits, and makes Queues of the files of YARN.
 package main
 
 import (
@@ -40,7 +40,7 @@ func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command := &cobra.Command{
 		Use:     "kubectl-retinue",
 		Version: version.Get().GitVersion,
-		Short:   "Look at gangs through the eyes of the Retinue scheduler.",
+		Short:   "Show queues and applications as the Retinue scheduler sees them.",
 		// run prints errors, as one line, and an error is no reason to print the whole help text.
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -56,13 +56,22 @@ func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command.SetOut(streams.Out)
 	command.SetErr(streams.ErrOut)
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return inputError{err} })
-	command.AddCommand(newGangCommand(streams), newConvertCommand(streams))
+	command.AddCommand(
+		newQueuesCommand(streams), newQueueCommand(streams), newAppsCommand(streams), newAppCommand(streams), newWhyCommand(streams),
+		newCheckCommand(streams), newTopCommand(streams), newDoctorCommand(streams), newVersionCommand(streams),
+		newGangCommand(streams), newConvertCommand(streams),
+	)
+	command.AddCommand(newStateCommands(streams)...)
+	addKubectlCompletion(command, streams.Out)
 	return command
 }
 
 func exitCode(err error, out io.Writer) int {
 	if err == nil {
 		return 0
+	}
+	if said := (answered{}); errors.As(err, &said) {
+		return said.code
 	}
 	// One line, also of an API server that says more.
 	fmt.Fprintln(out, "error:", strings.Join(strings.Fields(err.Error()), " "))

@@ -52,7 +52,9 @@ func printTable(out io.Writer, r report) error {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", role, count, minimum, maximum,
 			dash(a[v1.ResourceCPU]), dash(a[v1.ResourceMemory]), dash(others(a)))
 	}
-	row("driver", 1, 1, "1", r.Driver)
+	if len(r.Driver) > 0 {
+		row("driver", 1, 1, "1", r.Driver)
+	}
 	for _, w := range r.Workers {
 		maximum := "unlimited"
 		if w.Maximum != nil {

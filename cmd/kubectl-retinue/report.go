@@ -9,6 +9,7 @@ import (
 
 // report is the answer of the gang command. Scripts read it: fields are added, never renamed.
 type report struct {
+	// Driver is empty in a gang without one.
 	Driver  amounts  `json:"driver"`
 	Workers []worker `json:"workers"`
 	Source  string   `json:"source"`

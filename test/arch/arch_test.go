@@ -21,11 +21,11 @@ const module = "retinue.dev/retinue/"
 
 // layers lists the packages below pkg/ from the top of the house to the bottom: imports go only down. A package may be listed
 // before it exists.
-var layers = []string{"history/web", "history/meter", "history/store", "plugin", "plugin/podgroups", "plugin/queues", "plugin/namespaces", "plugin/autoscaler", "plugin/crd", "plugin/informer", "rehearsal", "ledger", "reclaim", "scaleup", "waiting", "inventory",
-	"placement", "spark", "yarn", "limits", "gang", "quota", "heap", "resource", "apis/v1alpha1"}
+var layers = []string{"history/web", "history/meter", "history/store", "plugin", "plugin/podgroups", "plugin/queues", "plugin/namespaces", "plugin/autoscaler", "plugin/crd", "plugin/informer", "rehearsal", "ledger", "reclaim", "scaleup", "waiting", "view", "inventory",
+	"placement", "reservation", "spark", "yarn", "limits", "gang", "quota", "heap", "resource", "apis/v1alpha1"}
 
 // pure are the packages that return verdicts and effects and do nothing else.
-var pure = []string{"reclaim", "scaleup", "waiting", "inventory", "placement", "spark", "yarn", "limits", "gang", "quota", "heap", "resource"}
+var pure = []string{"reclaim", "scaleup", "waiting", "view", "inventory", "placement", "reservation", "spark", "yarn", "limits", "gang", "quota", "heap", "resource"}
 
 // file is one parsed Go file that is not a test.
 type file struct {

@@ -6,12 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	v1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -28,9 +30,10 @@ func asUser(t *testing.T, c *cluster.Cluster, namespace string, rules ...rbacv1.
 	_, err := client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	accounts := client.CoreV1().ServiceAccounts(namespace)
-	for _, name := range []string{"default", "reader"} { // no controller runs that would make the first
-		_, err = accounts.Create(ctx, &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-		require.NoError(t, err)
+	for _, name := range []string{"default", "reader"} { // where no controller runs that would make the first
+		if _, err = accounts.Create(ctx, &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); !apierrors.IsAlreadyExists(err) {
+			require.NoError(t, err)
+		}
 	}
 	_, err = client.RbacV1().Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "reader"}, Rules: rules}, metav1.CreateOptions{})
 	require.NoError(t, err)
@@ -53,16 +56,34 @@ func asUser(t *testing.T, c *cluster.Cluster, namespace string, rules ...rbacv1.
 	return kubeconfig
 }
 
-// Whoever may get pods and ConfigMaps by name, and nothing else, is shown what the scheduler infers.
-func TestKubectlShowsAGangToWhoMayOnlyGet(t *testing.T) {
-	needsCluster(t)
-	c := cluster.ForTest(t, cluster.Config{Components: []cluster.Component{cluster.Etcd, cluster.APIServer}})
+// newKubectl builds the plugin; the result runs `kubectl retinue`, as kubectl itself finds it, with a kubeconfig.
+func newKubectl(t *testing.T, c *cluster.Cluster) func(kubeconfig string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	binaries, err := filepath.Abs(c.Config().Binaries)
 	require.NoError(t, err)
 	dir := t.TempDir()
 	built, err := exec.CommandContext(t.Context(), "go", "build", "-o", dir, "retinue.dev/retinue/cmd/kubectl-retinue").CombinedOutput()
 	require.NoError(t, err, "%s", built)
+	return func(kubeconfig string, args ...string) (int, string, string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), filepath.Join(binaries, "kubectl"), append([]string{"retinue"}, args...)...)
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+dir, "KUBECONFIG="+kubeconfig)
+		var out, complaint bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &complaint
+		err := cmd.Run()
+		if exit := (&exec.ExitError{}); errors.As(err, &exit) {
+			return exit.ExitCode(), out.String(), complaint.String()
+		}
+		require.NoError(t, err)
+		return 0, out.String(), complaint.String()
+	}
+}
 
+// Whoever may get pods and ConfigMaps by name, and nothing else, is shown what the scheduler infers.
+func TestKubectlShowsAGangToWhoMayOnlyGet(t *testing.T) {
+	needsCluster(t)
+	c := cluster.ForTest(t, cluster.Config{Components: []cluster.Component{cluster.Etcd, cluster.APIServer}})
+	run := newKubectl(t, c)
 	get := func(resource string) rbacv1.PolicyRule {
 		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{resource}, Verbs: []string{"get"}}
 	}
@@ -93,28 +114,19 @@ warning: what LimitRanges and ResourceQuotas will refuse is not known: limitrang
 				Template: "spec: {tolerations: [{key: dedicated, operator: Exists}], containers: [{name: main}, {name: side, image: side, resources: {requests: {cpu: 500m}}}]}",
 			})
 			require.NoError(t, err)
-			cmd := exec.CommandContext(t.Context(), filepath.Join(binaries, "kubectl"), "retinue", "gang", driver.Name, "-n", name, "--kubeconfig", kubeconfig)
-			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+dir)
-			var out, complaint bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &complaint
-			code := 0
-			if err := cmd.Run(); err != nil {
-				exit := (&exec.ExitError{})
-				require.True(t, errors.As(err, &exit), "%v", err)
-				code = exit.ExitCode()
-			}
+			code, out, complaint := run(kubeconfig, "gang", driver.Name, "-n", name)
 			named := func(text string) string {
-				return string(bytes.ReplaceAll([]byte(text), []byte("DRIVER"), []byte(driver.Name)))
+				return strings.ReplaceAll(text, "DRIVER", driver.Name)
 			}
-			require.Equal(t, test.code, code, complaint.String())
-			require.Equal(t, test.wantOut, out.String())
+			require.Equal(t, test.code, code, complaint)
+			require.Equal(t, test.wantOut, out)
 			if test.wantError == "" {
-				require.Empty(t, complaint.String())
+				require.Empty(t, complaint)
 			} else {
-				require.Contains(t, complaint.String(), named(test.wantError))
-				require.Equal(t, 1, bytes.Count(complaint.Bytes(), []byte("\n")), "one line: %s", complaint.String())
+				require.Contains(t, complaint, named(test.wantError))
+				require.Equal(t, 1, strings.Count(complaint, "\n"), "one line: %s", complaint)
 			}
-			require.NotContains(t, out.String()+complaint.String(), "hunter2")
+			require.NotContains(t, out+complaint, "hunter2")
 		})
 	}
 }
