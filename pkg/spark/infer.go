@@ -44,7 +44,7 @@ func Infer(driver *v1.Pod, properties Properties, template *v1.Pod, schedulers .
 			return gang.Definition{}, fmt.Errorf("the executor pod template: %w", err)
 		}
 	}
-	if !s.hasScheduler(template) && driver.Labels[operatorLabel] == "true" {
+	if !s.hasScheduler(template) && (driver.Labels[operatorLabel] == "true" || admissionNamesScheduler(driver, properties)) {
 		pod.Spec.SchedulerName = schedulerOf(driver)
 	}
 	if len(schedulers) == 0 {
@@ -125,6 +125,17 @@ func (s settings) executorScheduler() (name string, found bool) {
 func (s settings) hasScheduler(template *v1.Pod) bool {
 	_, set := s.executorScheduler()
 	return set || template != nil && template.Spec.SchedulerName != ""
+}
+
+// admissionNamesScheduler tells whether it was admission that gave a driver its scheduler, as a policy for all pods of a namespace does: nothing
+// that the user says names one. Executors come through the same admission.
+func admissionNamesScheduler(driver *v1.Pod, properties Properties) bool {
+	for _, name := range []string{scheduler, driverScheduler, driverTemplate} {
+		if _, written := properties[name]; written { // known to this version of Spark or not
+			return false
+		}
+	}
+	return driver.Annotations[AnnotationLikeDriver] != "false"
 }
 
 // warnings are what a user should know about an inferred gang.
