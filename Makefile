@@ -20,6 +20,8 @@ help: ## Print every target.
 # date every time, which is quick when nothing changed. The order is that in which a cluster needs them.
 CONTROL_PLANE := etcd kube-apiserver kube-controller-manager kubectl kwok kwok-stages.yaml
 CLUSTER_BINARIES := $(CONTROL_PLANE) scheduler kube-scheduler
+# What only tests need of others: definitions of which manifests and examples make objects.
+OF_OTHERS := scheduler-plugins-crds.yaml prometheus-operator-crds.yaml spark-operator-crds.yaml
 
 # The version that is stamped into our binaries; empty means what hack/version prints.
 VERSION ?=
@@ -36,7 +38,7 @@ build: ## Build the scheduler into bin/ (VERSION=v1.37.1-retinue.1).
 
 .PHONY: binaries
 binaries: ## Build everything a local cluster and the tests run into bin/ (once; ten minutes on two cores).
-	hack/build $(CLUSTER_BINARIES) scheduler-plugins-crds.yaml
+	hack/build $(CLUSTER_BINARIES) $(OF_OTHERS)
 
 # The local cluster. CLUSTER_PORT is the API server's port; the seven after it are used as well.
 NODES ?= 20
@@ -62,7 +64,7 @@ demo: ## Show the main job in a minute or two: applications that do not all fit,
 
 # Checks. Everything that tests against a real API server needs the binaries and says so when they are missing.
 # Tests on a real API server, one after another: what they wait for takes longer beside others, and they wait with patience only.
-ON_A_CLUSTER := cluster|integration|newcomer|tenants
+ON_A_CLUSTER := cluster|integration|integration/install|newcomer|tenants
 
 .PHONY: test
 test: binaries ## Run all tests but e2e: unit, architecture, a minute of simulation, and integration on a real API server.
@@ -137,10 +139,8 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 	$(call generate,"$$fresh","$$fresh/crd"); \
 	diff -u pkg/apis/v1alpha1/zz_generated.deepcopy.go "$$fresh/zz_generated.deepcopy.go" && \
 	diff -ru --exclude=kustomization.yaml manifests/crd "$$fresh/crd" || { echo "verify: run make generate" >&2; exit 1; }
-	$(BIN)/kubectl kustomize manifests/crd >/dev/null
-	$(BIN)/kubectl kustomize manifests/base >/dev/null
-	$(BIN)/kubectl kustomize manifests/setup >/dev/null
-	$(BIN)/kubectl kustomize manifests/history >/dev/null
+	@for file in $$(grep -rl --include=kustomization.yaml '^kind: Kustomization$$' manifests); do \
+	  $(BIN)/kubectl kustomize "$$(dirname "$$file")" >/dev/null || { echo "verify: $$(dirname "$$file") does not render" >&2; exit 1; }; done
 
 # End to end: real Spark on real nodes. SPARK_VERSION is any version of the Python package pyspark from 3.4 on.
 SPARK_VERSION ?= 4.1.4
