@@ -25,8 +25,10 @@ type passes struct {
 //
 // It looks only when plugin and scheduler know the same, and nothing is kept for anybody, so that it can tell who fits.
 //
-// Seen failing when whoever was due was tried again in the same pass, and when the next pass began without one of those that waited
-// for it.
+// Seen failing, with once in place of twice, when whoever was due was tried again in the same pass, and when the next pass began without
+// one of those that waited for it. With twice it has not been: whoever has failed before is judged outside of scheduling cycles, and takes
+// one when it fits, so that what starves somebody is hardly seen from outside. TestEverybodyIsTriedOnceBeforeAnybodyIsTriedTwice of
+// pkg/waiting sees it first.
 func (r *replica) checkPasses(tried *v1.Pod) {
 	w := r.world
 	counts := spark.IsDriver(tried) && !r.passes.excused[tried.UID]
