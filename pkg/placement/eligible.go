@@ -40,19 +40,32 @@ func Open(node *v1.Node) bool {
 	return node != nil && !node.Spec.Unschedulable && !slices.ContainsFunc(node.Spec.Taints, func(taint v1.Taint) bool { return forbids(&taint) })
 }
 
-// MostRules is how many Rules a pod of a gang may have about nodes: as many take about as long for one node as the framework's filters.
+// MostRules is how many Rules a pod of a gang may have: as many take about as long for one node as the framework's filters.
 const MostRules = 256
 
 // valuesPerRule are compared in the time of any other rule.
 const valuesPerRule = 16
 
-// Rules are how many things Eligibility has to compare with one node.
+// rulesPerTerm is how many rules about nodes one about other pods counts as.
+const rulesPerTerm = 8
+
+// Rules are how many things a node is compared with for a pod: what Eligibility looks at, and rules about other pods.
 func Rules(pod *v1.Pod) int {
-	rules := len(pod.Spec.NodeSelector) + len(pod.Spec.Tolerations)
-	if pod.Spec.Affinity == nil || pod.Spec.Affinity.NodeAffinity == nil || pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+	rules := len(pod.Spec.NodeSelector) + len(pod.Spec.Tolerations) + rulesPerTerm*len(pod.Spec.TopologySpreadConstraints)
+	affinity := pod.Spec.Affinity
+	if affinity == nil {
 		return rules
 	}
-	for _, term := range pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+	if affinity.PodAffinity != nil {
+		rules += rulesPerTerm * len(affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution)
+	}
+	if affinity.PodAntiAffinity != nil {
+		rules += rulesPerTerm * len(affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution)
+	}
+	if affinity.NodeAffinity == nil || affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return rules
+	}
+	for _, term := range affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
 		rules++
 		for _, requirement := range slices.Concat(term.MatchExpressions, term.MatchFields) {
 			rules += 1 + len(requirement.Values)/valuesPerRule

@@ -132,14 +132,14 @@ func TestWhatAGangSaysAboutNodesIsBounded(t *testing.T) {
 		h.create(leader("long", placement.MostRules), leader("short", placement.MostRules/2))
 		a := h.schedule("long")
 		assert.Equal(t, "PreEnqueue", a.point)
-		assert.Contains(t, a.status.Message(), "InvalidGang: it says too much about nodes: spec.nodeSelector, spec.tolerations and spec.affinity.nodeAffinity have 512 terms and expressions, more than 256")
+		assert.Contains(t, a.status.Message(), "InvalidGang: it has too many rules: spec.nodeSelector, spec.tolerations, spec.affinity and spec.topologySpreadConstraints count as 512, more than 256")
 		assert.True(t, h.schedule("short").status.IsSuccess())
 		member := lone("member", 1)
 		member.Annotations = map[string]string{spark.AnnotationWorkers: "1"}
 		member.Labels = map[string]string{spark.LabelGang: "members"}
 		member.Spec.Affinity = long(placement.MostRules)
 		h.create(member)
-		assert.Contains(t, h.schedule("member").status.Message(), "InvalidGang: it says too much about nodes")
+		assert.Contains(t, h.schedule("member").status.Message(), "has too many rules")
 	})
 }
 

@@ -94,7 +94,7 @@ func (p *Plugin) joinUpfront(described *ledger.Pod) {
 		described.Joint = native(pod)
 		return
 	}
-	described.Kind, described.Upfront, described.Problem = ledger.Worker, true, longRules(pod, "it")
+	described.Kind, described.Upfront = ledger.Worker, true
 	described.Signature = signatureOf(pod)
 	described.Rehearsed = rehearsal.RulesOf(pod).Any()
 	described.Nominated = pod.Status.NominatedNodeName

@@ -136,7 +136,6 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			arrivals:  newArrivals(clock.Now),
 			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
-			answers:   answers{unfinished: newUnfinished()},
 		}
 		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock, names: p.names()}, logger: p.logger}
 		p.effects = newEffects(p, preBinding.GetPodInPreBind)

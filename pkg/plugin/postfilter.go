@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -25,7 +26,7 @@ func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.P
 	refused := ledger.Refused{UID: pod.UID}
 	if c := cycleOf(state); c != nil {
 		defer spend(p, c)
-		refused.Epoch, refused.Edition, refused.Verdict = c.view.Epoch, c.edition, c.shortage
+		refused.Epoch, refused.Edition, refused.Verdict = cmp.Or(c.rehearsed.epoch, c.view.Epoch), c.edition, c.shortage
 		refused.Rehearsed, refused.Cut, refused.Took = c.rehearsed.inVain, c.rehearsed.cut, c.took
 		if refused.Verdict.Passes() && !c.withheld {
 			refused.Verdict, refused.Alone, refused.Behind = p.shortOfRoom(c, pod, statuses)

@@ -56,7 +56,11 @@ type cycle struct {
 
 // rehearsed tells whether the framework's filters have refused a gang, and whether that is not their last word, as the rehearsal was cut and
 // goes on at the next attempt.
-type rehearsed struct{ inVain, cut bool }
+type rehearsed struct {
+	inVain, cut bool
+	// epoch of the View by which it began, which may be an earlier attempt's; zero if there was none.
+	epoch uint64
+}
 
 const cycleKey fwk.StateKey = Name
 
@@ -160,6 +164,10 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		c.shortage = gang.Verdict{Reason: gang.InvalidGang, Message: fmt.Sprintf("its pods are of %d kinds: on %d nodes at most %d can be laid out together", kinds, c.view.Len(), most)}
 		return nil, p.statusOf(c.shortage)
 	}
+	if problem := rulesOf(c, pod); problem != "" {
+		c.shortage = gang.Verdict{Reason: gang.InvalidGang, Message: problem}
+		return nil, p.statusOf(c.shortage)
+	}
 	began := p.clock.Now()
 	fit, shortage := p.answers.solver.Fit(c.view, asked)
 	if shortage != nil {
@@ -185,6 +193,30 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		return p.planUpfront(c)
 	}
 	return seat, nil
+}
+
+// cheapRules are those of a pod that count as one look together.
+const cheapRules = 8
+
+// rulesOf takes what it costs to compare all nodes with what the pods of a gang say about nodes, and says that it is too much; empty means
+// that it is not.
+func rulesOf(c *cycle, leader *v1.Pod) string {
+	rules := 0
+	if !c.demand.Upfront {
+		rules = max(placement.Rules(leader)-cheapRules, 0)
+	}
+	for _, role := range c.demand.Roles {
+		if problem := longRules(role.Pod, "one of its pods"); problem != "" {
+			return problem
+		}
+		rules += max(placement.Rules(role.Pod)-cheapRules, 0)
+	}
+	if most := placement.MostNodes * placement.MostRules / 2; rules*c.view.Len() > most {
+		return fmt.Sprintf("its pods have too many rules: their spec.nodeSelector, spec.tolerations, spec.affinity and spec.topologySpreadConstraints count as %d, and on %d nodes as many as %d can be looked at",
+			rules, c.view.Len(), most/c.view.Len())
+	}
+	c.work.Spend(c.view.Len() * rules * placement.LooksPerNode / placement.MostRules)
+	return ""
 }
 
 // planUpfront chooses all slots of an up-front gang. The pod that is tried for it goes to one of its own role.

@@ -101,10 +101,10 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 	return definition, nil
 }
 
-// longRules says that a pod of a gang says more about nodes than it may; empty means that it does not. Whose name is before it.
+// longRules says that a pod of a gang says more about nodes and other pods than it may; empty means that it does not. Whose name is before it.
 func longRules(pod *v1.Pod, name string) string {
 	if rules := placement.Rules(pod); rules > placement.MostRules {
-		return fmt.Sprintf("%s says too much about nodes: spec.nodeSelector, spec.tolerations and spec.affinity.nodeAffinity have %d terms and expressions, more than %d", name, rules, placement.MostRules)
+		return fmt.Sprintf("%s has too many rules: spec.nodeSelector, spec.tolerations, spec.affinity and spec.topologySpreadConstraints count as %d, more than %d", name, rules, placement.MostRules)
 	}
 	return ""
 }

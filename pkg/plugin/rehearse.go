@@ -3,47 +3,65 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	fwk "k8s.io/kube-scheduler/framework"
-	"k8s.io/utils/lru"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/rehearsal"
 )
 
-// mostCut bounds how many gangs go on where their rehearsals were cut; those that were cut the longest ago start over. Each takes up to 4 MiB.
-const mostCut = 12
+const (
+	// mostCut bounds how many gangs go on where their rehearsals were cut, one of a namespace: others begin when those have ended. Each takes up
+	// to 5 MiB.
+	mostCut = 12
+	// longestPause is after how long a rehearsal that does not go on gives up its place.
+	longestPause = 5 * time.Minute
+)
 
-// unfinished are the rehearsals that were cut: leader -> *unfinishedOne.
-type unfinished struct{ of *lru.Cache }
+// unfinished are the rehearsals that were cut, by namespace.
+type unfinished struct{ of map[string]*unfinishedOne }
 
 type unfinishedOne struct {
+	leader types.UID
 	// edition of what the gang asks for: for another, the rehearsal begins anew.
 	edition  uint64
 	progress rehearsal.Progress
+	// epoch of the first attempt, by which those refused that are not asked again, and when the last was cut.
+	epoch uint64
+	cut   time.Time
 }
 
-func newUnfinished() unfinished { return unfinished{lru.New(mostCut)} }
-
-// progress of the rehearsals of what a gang asks for.
-func (u unfinished) progress(leader types.UID, edition uint64) *rehearsal.Progress {
-	if known, is := u.of.Get(leader); is && known.(*unfinishedOne).edition == edition {
-		return &known.(*unfinishedOne).progress
+// progress of the rehearsals of what a gang asks for, and the epoch of the View by which it began: zero if it has not.
+func (u *unfinished) progress(c *cycle) (progress *rehearsal.Progress, epoch uint64) {
+	if one := u.of[c.namespace]; one != nil && one.leader == c.demand.Leader && one.edition == c.edition {
+		return &one.progress, one.epoch
 	}
-	return &rehearsal.Progress{}
+	return &rehearsal.Progress{}, 0
 }
 
-// keep notes how far the last rehearsal has come.
-func (u unfinished) keep(leader types.UID, edition uint64, progress *rehearsal.Progress) {
-	if progress.Cut() {
-		u.of.Add(leader, &unfinishedOne{edition, *progress})
-	} else {
-		u.of.Remove(leader)
+// keep notes how far the last rehearsal has come. It is false if the gang has to wait until others have come to an end.
+func (u *unfinished) keep(c *cycle, progress *rehearsal.Progress, epoch uint64, now time.Time) bool {
+	for namespace, one := range u.of {
+		if now.Sub(one.cut) > longestPause || one.leader == c.demand.Leader {
+			delete(u.of, namespace)
+		}
 	}
+	if !progress.Cut() {
+		return true
+	}
+	if u.of[c.namespace] != nil || len(u.of) >= mostCut {
+		return false
+	}
+	if u.of == nil {
+		u.of = map[string]*unfinishedOne{}
+	}
+	u.of[c.namespace] = &unfinishedOne{c.demand.Leader, c.edition, *progress, epoch, now}
+	return true
 }
 
 // planRehearsed replaces the layout of the fast path by one that the framework's filters accept, and names the leader's
@@ -51,12 +69,18 @@ func (u unfinished) keep(leader types.UID, edition uint64, progress *rehearsal.P
 func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cycle, asked placement.Gang, leader *v1.Pod) (*fwk.PreFilterResult, *fwk.Status) {
 	began := p.clock.Now()
 	c.filtered = true
-	progress := p.answers.unfinished.progress(c.demand.Leader, c.edition)
+	progress, epoch := p.answers.unfinished.progress(c)
 	found, verdict, err := p.rehearse(ctx, state, rehearsal.Question{
 		View: c.view, Fit: c.fit, Asked: asked, Leader: leader, Roles: c.demand.Roles, Awaited: p.ledger.Awaited(), Work: &c.work, Progress: progress,
 	})
-	p.answers.unfinished.keep(c.demand.Leader, c.edition, progress)
-	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, rehearsed{!verdict.Passes(), progress.Cut()}, c.took+p.clock.Since(began)
+	if epoch == 0 {
+		epoch = c.view.Epoch
+	}
+	kept := p.answers.unfinished.keep(c, progress, epoch, began)
+	if !kept {
+		verdict.Message += ", when the rehearsals of others have ended that take several attempts"
+	}
+	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, rehearsed{!verdict.Passes(), kept && progress.Cut(), epoch}, c.took+p.clock.Since(began)
 	if err != nil {
 		spend(p, c)
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))

@@ -8,7 +8,8 @@ import (
 )
 
 // The bound of a search, counted in filtered nodes, of which each costs a few microseconds; PreFilter of a pod with rules that look at all
-// nodes and at their pods counts as one for every nodesPerStep and podsPerStep of them. With one node of the
+// nodes and at their pods counts as one for every nodesPerStep and podsPerStep of them. To look at looksPerStep nodes without a question
+// counts as one as well. With one node of the
 // leader a search may cost attemptFactor times what it takes to place everybody at the first try, and leastSteps in
 // any case; with all its nodes together startFactor times that, up to mostEffort. What is more than the attempt may still spend is left to the
 // next.
@@ -18,6 +19,7 @@ const (
 	leastSteps    = 1000
 	attemptFactor = 2
 	startFactor   = 3
+	looksPerStep  = 200
 	mostEffort    = 10 * placement.MostNodes
 )
 
@@ -49,12 +51,14 @@ func (s *search) run() (found *Found, cost int, why ending) {
 		}
 		s.begin(from)
 		ofAttempt := allowed - cost - (s.question.Work.Spent() - before) // plans of the fast path cost something as well
-		ofSearch := min(each-p.ofStart, most-p.spent)
 		if most <= p.spent {
 			return nil, cost, bounded
 		}
-		s.granted = max(min(ofAttempt, ofSearch), 0)
-		s.budget = s.granted
+		s.granted = max(ofAttempt, 0)
+		s.ofSearch = min(each-p.ofStart, most-p.spent)
+		if s.budget, s.byAttempt = s.granted, true; !s.replay.on {
+			s.bound(s.granted, s.ofSearch)
+		}
 		result := s.try(from)
 		spent := s.granted - max(s.budget, 0)
 		cost += spent
@@ -67,9 +71,9 @@ func (s *search) run() (found *Found, cost int, why ending) {
 			return nil, cost, exhausted
 		case result == complete:
 			return s.found(from), cost, exhausted
-		case result == ended && ofAttempt < ofSearch && p.spent == had:
+		case result == ended && s.byAttempt && p.spent == had:
 			return nil, cost, bounded // the next attempt would come no further
-		case result == ended && ofAttempt < ofSearch:
+		case result == ended && s.byAttempt:
 			s.keep(from)
 			return nil, cost, cut
 		}
@@ -81,6 +85,14 @@ func (s *search) run() (found *Found, cost int, why ending) {
 		return nil, cost, bounded
 	}
 	return nil, cost, exhausted
+}
+
+// bound lets the search go on with what is left of the attempt, and of the search.
+func (s *search) bound(ofAttempt, ofSearch int) {
+	s.byAttempt = ofAttempt < ofSearch
+	budget := min(ofAttempt, max(ofSearch, 0))
+	s.granted -= s.budget - budget
+	s.budget = budget
 }
 
 // begin is at a start, where nobody has been placed.
@@ -104,12 +116,15 @@ func (s *search) effort() int {
 	for _, m := range s.workers {
 		effort += 2*s.cycleCost(m) + s.snapshot.nodes + 3*m.count
 	}
-	return effort
+	return effort + s.sortCost()
 }
+
+// sortCost is what it costs to put the nodes in order.
+func (s *search) sortCost() int { return 1 + s.snapshot.nodes/(2*nodesPerStep) }
 
 // least is what an attempt costs that knows where everybody goes, and confirms it: what no attempt may cost cannot be rehearsed.
 func (s *search) least() int {
-	least := 0
+	least := s.sortCost()
 	if s.leader != nil {
 		least += s.cycleCost(s.leader) + 1
 	}
@@ -122,8 +137,8 @@ func (s *search) least() int {
 // cycleCost is what it costs to begin the cycle of a member's pod: PodTopologySpread and InterPodAffinity look at all pods for the rules
 // of its own, and at those with required anti-affinity in any case.
 func (s *search) cycleCost(m *member) int {
-	if m.rules.lookAtPods() {
-		return 1 + s.snapshot.nodes/nodesPerStep + s.snapshot.pods/podsPerStep
+	if terms := m.rules.aboutPods(); terms > 0 {
+		return 1 + s.snapshot.nodes/nodesPerStep + terms*s.snapshot.pods/podsPerStep
 	}
-	return 1 + (s.snapshot.guards+len(s.path))/podsPerStep
+	return 1 + s.snapshot.guards/podsPerStep
 }

@@ -112,10 +112,11 @@ func (s *search) next(m *member) int {
 		return placement.NoNode
 	}
 	seat := s.progress.path[len(s.path)]
-	if int(seat.role) != m.role || int(seat.node) >= len(s.snapshot.infos) {
+	node, domain := int(seat.node), s.progress.start.domain
+	if int(seat.role) != m.role || node >= len(s.snapshot.infos) || domain != "" && s.question.View.Domain(node) != domain { // it may be another node by now
 		return placement.NoNode
 	}
-	return int(seat.node)
+	return node
 }
 
 // follow goes on when one more has been placed as it was before: nodes that had refused then are not asked again.
@@ -143,6 +144,7 @@ func (s *search) stray() {
 	if s.replay.on {
 		s.replay.on, s.replay.cost = false, s.granted-s.budget
 		s.progress.leave()
+		s.bound(s.budget, s.ofSearch)
 	}
 }
 
@@ -152,6 +154,20 @@ func (s *search) skipped(m *member) (known map[int]int) {
 		known, s.replay.skips = s.replay.skips, nil
 	}
 	return known
+}
+
+// isHopeless tells whether no node is known for the next pod of a member as the others sit; noteHopeless remembers it.
+func (s *search) isHopeless(m *member) bool {
+	return s.progress.isStuck(s.arranged + numberOf(m.role, placement.NoNode))
+}
+
+func (s *search) noteHopeless(m *member) {
+	s.progress.noteStuck(s.arranged + numberOf(m.role, placement.NoNode))
+}
+
+// isStuckWith tells whether there is known to be no way on with the next pod of a member on a node that may have room for it.
+func (s *search) isStuckWith(m *member, node int) bool {
+	return len(s.progress.stuck) > 0 && m.usable[node] && m.refused[node] == 0 && s.progress.isStuck(s.arranged+numberOf(m.role, node))
 }
 
 func (s *search) memberOf(role int) *member {

@@ -64,9 +64,9 @@ func (r PodRules) Any() bool {
 	return len(r.affinity) > 0 || len(r.antiAffinity) > 0 || len(r.topologySpread) > 0 || r.ports || r.claims || r.disks
 }
 
-// lookAtPods tells whether the framework's filters look at all pods for the pod's own rules.
-func (r PodRules) lookAtPods() bool {
-	return len(r.affinity) > 0 || len(r.antiAffinity) > 0 || len(r.topologySpread) > 0
+// aboutPods is how many rules of the pod's own the framework's filters hold against all pods.
+func (r PodRules) aboutPods() int {
+	return len(r.affinity) + len(r.antiAffinity) + len(r.topologySpread)
 }
 
 // Settled tells whether a node that has refused the pod goes on refusing it however many pods are added anywhere: only pod

@@ -58,6 +58,9 @@ type search struct {
 
 	arranged        uint64 // number of the arrangement
 	budget, granted int    // what the search may still cost from this start, and what it could at first
+	ofSearch        int    // what of that the bound of a search leaves, without what a replay costs
+	byAttempt       bool   // the attempt's bound is the narrower
+	looks           int    // at nodes that were not filtered
 
 	replay replay // of the search before
 }
@@ -185,12 +188,16 @@ func (s *search) found(from start) *Found {
 // with the least room, and to spread, those with the most.
 func (s *search) sort(from start) {
 	chosen, home := make([]bool, len(s.snapshot.infos)), s.question.Asked.Home
+	before := s.question.Work.Spent()
 	if plan, fits := s.question.Fit.Plan(from.leader); fits {
 		for _, slots := range plan {
 			chosen[slots.Node] = true
 			home = cmp.Or(home, s.question.View.Domain(slots.Node))
 		}
 	}
+	planned := s.question.Work.Spent() - before // which is paid for
+	s.budget, s.granted = s.budget-planned, s.granted-planned
+	s.budget -= s.sortCost()
 	if from.leader != placement.NoNode {
 		home = s.question.View.Domain(from.leader)
 	}
@@ -263,6 +270,9 @@ func (s *search) inOrder() []*member {
 
 // placeNext places the next pod of a member, on the first node from where all others find nodes too.
 func (s *search) placeNext(m *member) outcome {
+	if s.isHopeless(m) {
+		return stuck
+	}
 	short := s.shortfall(m)
 	somewhere := false
 	refusing := map[int]bool{} // domain -> a node in it has refused
@@ -287,7 +297,7 @@ func (s *search) placeNext(m *member) outcome {
 		switch {
 		case node == tried, m.domain != nil && failed[m.domain[node]]:
 			return stuck
-		case s.progress.isStuck(s.arranged + numberOf(m.role, node)):
+		case s.isStuckWith(m, node):
 			somewhere = true
 			fail(node)
 			return stuck
@@ -345,6 +355,9 @@ func (s *search) placeNext(m *member) outcome {
 	if !somewhere {
 		s.progress.report.note(short)
 	}
+	if !s.alike {
+		s.noteHopeless(m)
+	}
 	return stuck
 }
 
@@ -365,6 +378,7 @@ func (s *search) candidates(m *member) iter.Seq[int] {
 		}
 		return among
 	}
+	s.budget -= len(s.order) / looksPerStep
 	crowds := sets.New[[2]int]()
 	for _, node := range s.order {
 		crowds.Insert(crowd(node))
@@ -383,6 +397,10 @@ func (s *search) candidates(m *member) iter.Seq[int] {
 // accepts asks room and the framework's filters about the next pod of a member on a node.
 func (s *search) accepts(m *member, node int, short *shortfall) bool {
 	short.last = placement.NoNode
+	if s.looks++; s.looks == looksPerStep {
+		s.looks = 0
+		s.budget--
+	}
 	switch {
 	case !m.usable[node]:
 		short.excluded++

@@ -93,6 +93,9 @@ func (s *snapshot) name(node int) string { return s.infos[node].Node().Name }
 
 // add puts a pod on a node and tells whether that went well.
 func (s *snapshot) add(info fwk.PodInfo, node int) bool {
+	if len(info.GetRequiredAntiAffinityTerms()) > 0 {
+		s.guards++
+	}
 	if err := s.cluster.AddPod(info, s.name(node)); err != nil {
 		s.err = fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
@@ -101,6 +104,9 @@ func (s *snapshot) add(info fwk.PodInfo, node int) bool {
 
 // remove takes a pod off a node and tells whether that went well.
 func (s *snapshot) remove(info fwk.PodInfo, node int) bool {
+	if len(info.GetRequiredAntiAffinityTerms()) > 0 {
+		s.guards--
+	}
 	if err := s.cluster.RemovePod(klog.FromContext(s.ctx), info.GetPod(), s.name(node)); err != nil {
 		s.err = fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
@@ -150,7 +156,8 @@ func (s *snapshot) added(m, came *member, info fwk.PodInfo, node int) {
 		return
 	}
 	skipped := m.state.GetSkipFilterPlugins()
-	if skipped.Has(affinityPlugin) && len(came.rules.antiAffinity) > 0 || skipped.Has(restrictionsPlugin) && came.rules.claims {
+	first := came.count-came.left == 1 // a claim that does not keep the second from the first keeps none
+	if skipped.Has(affinityPlugin) && len(came.rules.antiAffinity) > 0 || skipped.Has(restrictionsPlugin) && came.rules.claims && first {
 		m.state = nil
 		return
 	}
