@@ -23,7 +23,7 @@ var advice = map[gang.Reason][]string{
 	gang.Reclaiming:       {"others give back what it waits for: it starts when they have gone"},
 	gang.QueueLimit:       {"it starts when others in queue QUEUE end", "a limit of queue QUEUE that is higher by SHORT", "fewer executors, or smaller ones"},
 	gang.QueueMaxGangs:    {"it starts when another application in queue QUEUE ends", "a higher maxRunningGangs of queue QUEUE"},
-	gang.QueueClosed:      {"kubectl retinue open QUEUE, by whoever has closed it"},
+	gang.QueueClosed:      {"whoever has closed queue QUEUE can open it: kubectl retinue open NAME"},
 	gang.LeaderShare:      {"it starts when another driver in queue QUEUE ends", "a higher maxLeaderShare of queue QUEUE, or a smaller driver"},
 	gang.UserLimit:        {"it starts when another application of the same user ends", "a higher users.limit of queue QUEUE"},
 	gang.QuotaUsedUp:      {"it starts when others in the namespace end", "a larger ResourceQuota of the namespace"},

@@ -73,6 +73,7 @@ func NewWhy(c *Cluster, app App, apps []App, q *Question) Why {
 		return w
 	}
 	switch most := c.Largest(*q); {
+	case assessed.Result == Fits && (len(assessed.Unseen) > 0 || app.Reason.Trait().OfQueue && c.assigned[app.Namespace] == ""): // which says nothing
 	case assessed.Result == Fits:
 		w.Advice = append(w.Advice, "nothing that could be seen stands in its way at this moment: the scheduler may start it at its next try")
 	case most > 0:
@@ -108,7 +109,7 @@ func (a App) otherwise() []string {
 
 // hold finds who has the room: everybody in the queue that stands in the way, or everybody.
 func (w *Why) hold(c *Cluster, about Finding, apps []App) {
-	if trait := w.Reason.Trait(); !trait.OfQueue && !trait.OfRoom && w.Reason != gang.Collecting && w.Reason != gang.BehindOthers || trait.Permanent {
+	if trait := w.Reason.Trait(); !trait.OfQueue && !trait.OfRoom && w.Reason != gang.Collecting && w.Reason != gang.BehindOthers || trait.Permanent || w.Reason == gang.QueueClosed {
 		return
 	}
 	queue := about.Queue
