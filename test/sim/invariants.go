@@ -72,6 +72,36 @@ func (r *replica) checkHeard(pod *v1.Pod) {
 	}
 }
 
+// checkBound: nobody is told that it waits who has a node by the API server's word, whatever the plugin has heard of that.
+func (r *replica) checkBound(key string, before *v1.Pod) {
+	after, there := r.world.api.pods.get(key)
+	if !there || before == nil || before.UID != after.UID || before.Spec.NodeName == "" {
+		return
+	}
+	if said := condition(after, v1.PodScheduled); said.Status == v1.ConditionFalse && condition(before, v1.PodScheduled).Status != v1.ConditionFalse {
+		r.world.fail("bound", "%s: %s is on node %s and is told that it waits: %s", r.name, key, after.Spec.NodeName, said.Message)
+	}
+}
+
+// checkArrival: of two pods of one priority that were created in the same second, and of which the plugin has heard since it knows the
+// cluster, the one goes first of which it heard first.
+func (r *replica) checkArrival(next *framework.QueuedPodInfo) {
+	m := r.told.pods[next.Pod.UID]
+	if r.world.climate.queues || m == nil || m.place == 0 || next.Attempts != 1 {
+		return
+	}
+	for _, other := range r.queue.active {
+		o := r.told.pods[other.Pod.UID]
+		if o == nil || o.place == 0 || other.Attempts > 0 || *other.Pod.Spec.Priority != *next.Pod.Spec.Priority || !other.Pod.CreationTimestamp.Equal(&next.Pod.CreationTimestamp) {
+			continue
+		}
+		r.world.stats.Arrivals++
+		if o.place < m.place {
+			r.world.fail("arrival", "%s: %s, which came as number %d, is tried before %s, which came as number %d", r.name, keyOf(next.Pod), m.place, keyOf(other.Pod), o.place)
+		}
+	}
+}
+
 // checkNodes: what the ledger believes to be free is what nodes offer, less what pods take by what the plugin has been
 // told, less the slots; and a node that holds slots is not overbooked.
 func (r *replica) checkNodes() {
