@@ -32,7 +32,8 @@ import (
 // when nobody asked the queue about a pod that claims no slot; closed, when a queue that drains let gangs in; dry run, when
 // what is only to be said was done; driver first, when leaders came first and nothing made them wait for their workers; left, when every pod that had failed was
 // taken for one that the ledger keeps; overtaken, when an attempt on a snapshot that was behind gave up what was collected; heard, without Gate's
-// keeping of such workers; names, with the argument tell: names.
+// keeping of such workers; names, with the argument tell: names; arrival, when the last of a second went first; bound, when a condition named no
+// version of its pod.
 func (w *World) check() {
 	for _, r := range w.replicas {
 		if r.dirty {
