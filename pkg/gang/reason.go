@@ -59,6 +59,8 @@ type Trait struct {
 	Waits bool
 	// Permanent means that waiting alone cannot help: somebody has to change the gang or the nodes.
 	Permanent bool
+	// OfSize means that no node, or not all of them together, could hold it were they empty.
+	OfSize bool
 	// OfQueue means that it is the queue that stands in the way, whatever room there is.
 	OfQueue bool
 	// OfRoom means that nothing but room is missing, which may come back.
@@ -78,8 +80,8 @@ var Reasons = []Trait{
 	{Reason: ClusterFull, Waits: true, OfRoom: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Meaning: "Less is free, in all, than the gang needs."},
 	{Reason: Fragmented, Waits: true, OfRoom: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Meaning: "Enough is free in all, but not in pieces that hold the gang."},
 	{Reason: Constraints, Waits: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Meaning: "Affinity, taints, labels, or rules about other pods, ports and volumes leave no node to the gang, whatever is free."},
-	{Reason: NeverFitsNode, Waits: true, Permanent: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "One pod of the gang is larger than every node."},
-	{Reason: NeverFitsCluster, Waits: true, Permanent: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "The gang does not fit even the empty cluster."},
+	{Reason: NeverFitsNode, Waits: true, Permanent: true, OfSize: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "One pod of the gang is larger than every node."},
+	{Reason: NeverFitsCluster, Waits: true, Permanent: true, OfSize: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "The gang does not fit even the empty cluster."},
 	{Reason: BehindOthers, Waits: true, Condition: v1.PodReasonUnschedulable, Meaning: "A gang that asks for the same waits already and goes first, or others are next in their queues."},
 	{Reason: Collecting, Waits: true, Condition: v1.PodReasonUnschedulable, Meaning: "It has waited so long that room is kept for it until all it needs is there."},
 	{Reason: ScaleUpRefused, Waits: true, Warns: true, Condition: WaitingForTurn, Meaning: "The autoscaler was asked for nodes, and those that came do not hold the gang; it is asked again later."},

@@ -65,12 +65,17 @@ type Nodes struct {
 	touched map[int]struct{}
 	// changed means that the event changed what a node is, not only what is on it.
 	changed bool
+	// altered are the nodes of which it did: index -> what could be free on it before, if nothing else of it has changed; else nil. Where all
+	// nodes are reconsidered they are not listed.
+	altered map[int]*resource.Vector
+	// reconsidered means that they are.
+	reconsidered bool
 }
 
 // New is a table without nodes. topologyKey is the node label whose values are the domains of zonal placement; empty means
 // no domains.
 func New(topologyKey string) *Nodes {
-	return &Nodes{index: map[string]int{}, pools: newPools(nil), topologyKey: topologyKey, before: map[int]resource.Vector{}, touched: map[int]struct{}{}}
+	return &Nodes{index: map[string]int{}, pools: newPools(nil), topologyKey: topologyKey, before: map[int]resource.Vector{}, touched: map[int]struct{}{}, altered: map[int]*resource.Vector{}}
 }
 
 // Total is the sum of what is free on all nodes; what an overbooked node lacks is not taken off.
@@ -105,13 +110,13 @@ func (n *Nodes) All() iter.Seq[int] {
 // See takes a node's new state. Repeating it changes nothing.
 func (n *Nodes) See(object *v1.Node) {
 	i := n.lookup(object.Name)
-	if before := n.table.at(i).Object; before != nil && !differs(before, object) {
-		if takesPods(before) == takesPods(object) {
-			return
-		}
-	} else {
-		n.changed = true
-		n.touched[i] = struct{}{}
+	switch before := n.table.at(i).Object; {
+	case before == nil || differs(before, object):
+		n.alter(i, false)
+	case !equality.Semantic.DeepEqual(before.Status.Allocatable, object.Status.Allocatable):
+		n.alter(i, true)
+	case takesPods(before) == takesPods(object):
+		return
 	}
 	n.update(i, func(node *Node) {
 		node.Object, node.Open = object, placement.Open(object)
@@ -172,10 +177,22 @@ func (n *Nodes) Use(name string, amount resource.Vector) {
 func (n *Nodes) Stay(name string, amount resource.Vector) {
 	i := n.lookup(name)
 	n.touched[i] = struct{}{}
-	n.update(i, func(node *Node) {
-		n.changed = n.changed || node.Object != nil && !resource.Vector{}.Sub(amount).Fits(resource.Vector{})
-		node.Permanent = node.Permanent.Add(amount)
-	})
+	if leaves := (resource.Vector{}).Sub(amount); n.table.at(i).Object != nil && !leaves.Fits(resource.Vector{}) {
+		n.alter(i, true)
+	}
+	n.update(i, func(node *Node) { node.Permanent = node.Permanent.Add(amount) })
+}
+
+// alter notes that a node is about to change; sized means that only how much it offers does.
+func (n *Nodes) alter(i int, sized bool) {
+	n.changed = true
+	n.touched[i] = struct{}{}
+	if !sized {
+		n.altered[i] = nil
+	} else if _, known := n.altered[i]; !known {
+		empty := n.table.at(i).Empty
+		n.altered[i] = &empty
+	}
 }
 
 // Hold adds to what is kept on a node for pods that do not exist yet or have no node; a negative amount gives back.
@@ -246,18 +263,17 @@ func Permanent(pod *v1.Pod) bool {
 	return owner != nil && (owner.Kind == "DaemonSet" || owner.Kind == "Node")
 }
 
-// differs compares what placement looks at; heartbeats and images differ all the time.
+// differs compares what placement looks at besides amounts; heartbeats and images differ all the time.
 func differs(a, b *v1.Node) bool {
 	return a.UID != b.UID ||
 		a.Spec.Unschedulable != b.Spec.Unschedulable ||
-		!equality.Semantic.DeepEqual(a.Status.Allocatable, b.Status.Allocatable) ||
 		!equality.Semantic.DeepEqual(a.Spec.Taints, b.Spec.Taints) ||
 		!maps.Equal(a.Labels, b.Labels)
 }
 
 // Reconsider treats all nodes as changed.
 func (n *Nodes) Reconsider() {
-	n.changed = true
+	n.changed, n.reconsidered = true, true
 	for i := range n.All() {
 		n.touched[i] = struct{}{}
 	}
@@ -290,6 +306,21 @@ func (n *Nodes) Gained() (most resource.Vector, gained bool) {
 	return most, gained || n.changed
 }
 
+// Opens tells whether the event may let a pod onto a node that would have taken fewer like it before, or none, with nothing on it but what
+// never leaves: a node that is new, or has other labels or taints, or offers more of something that the pod asks for.
+func (n *Nodes) Opens(pod resource.Vector) bool {
+	if n.reconsidered {
+		return true
+	}
+	for i, before := range n.altered {
+		node := n.table.at(i)
+		if node.Object != nil && pod.Fits(node.Empty) && (before == nil || pod.Gains(*before, node.Empty)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Settle ends an event: the next has changed nothing yet, and what is gone and has nothing on it any more is forgotten.
 func (n *Nodes) Settle() {
 	for _, i := range n.Touched() {
@@ -297,9 +328,10 @@ func (n *Nodes) Settle() {
 			n.forget(i)
 		}
 	}
-	n.changed = false
+	n.changed, n.reconsidered = false, false
 	clear(n.before)
 	clear(n.touched)
+	clear(n.altered)
 }
 
 // lookup returns the index of a name, making an entry for a name not seen before.
@@ -386,7 +418,7 @@ func (n *Nodes) Check() error {
 		return fmt.Errorf("%s free in all, want %s", n.total, total)
 	case !n.pools.equal(&pools):
 		return fmt.Errorf("the pools are %+v, want %+v", n.pools, pools)
-	case n.changed || len(n.before) > 0 || len(n.touched) > 0:
+	case n.changed || n.reconsidered || len(n.before) > 0 || len(n.touched) > 0 || len(n.altered) > 0:
 		return fmt.Errorf("an event has not been settled")
 	default:
 		return nil

@@ -34,6 +34,24 @@ type twin struct {
 	stays      resource.Vector
 	takes      bool // new pods
 	label      string
+	// altered means that the event has changed what it is, other that it is not only how much it offers, and was how much it could have free
+	// before.
+	altered, other bool
+	was            resource.Vector
+}
+
+// alter notes that it is about to change.
+func (t *twin) alter(other bool) {
+	if !t.altered {
+		t.altered, t.other, t.was = true, false, t.all.Sub(t.stays)
+	}
+	t.other = t.other || other
+}
+
+// opens tells whether the event may let a pod onto it that would not have come there before.
+func (t *twin) opens(pod resource.Vector) bool {
+	now := t.all.Sub(t.stays)
+	return t.exists && t.altered && pod.Fits(now) && (t.other || pod.CPU > 0 && now.CPU > t.was.CPU || pod.Pods > 0 && now.Pods > t.was.Pods)
 }
 
 func (t *twin) free() resource.Vector { return t.all.Sub(t.used).Sub(t.held) }
@@ -129,6 +147,7 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 			before, nodeSeen := map[string]resource.Vector{}, false
 			for name, twin := range twins {
 				before[name] = twin.free()
+				twin.altered = false
 			}
 			for range rapid.IntRange(1, 3).Draw(t, "changes") {
 				name := fmt.Sprint(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "zone"), rapid.IntRange(0, 15).Draw(t, "node"))
@@ -151,7 +170,11 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 					if label != "" {
 						node.Labels["pool"] = label
 					}
-					nodeSeen = nodeSeen || !known.exists || !known.all.Equal(all) || known.label != label
+					other := !known.exists || known.label != label
+					if other || !known.all.Equal(all) {
+						nodeSeen = true
+						known.alter(other)
+					}
 					known.label = label
 					known.exists, known.all, known.takes = true, all, rapid.Bool().Draw(t, "takes pods")
 					if !known.takes {
@@ -166,7 +189,10 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 					known.used = known.used.Add(amount)
 					n.Use(name, amount)
 				case "stay":
-					nodeSeen = nodeSeen || known.exists && amount.CPU < 0
+					if known.exists && amount.CPU < 0 {
+						nodeSeen = true
+						known.alter(false)
+					}
 					known.stays = known.stays.Add(amount)
 					n.Stay(name, amount)
 				case "hold":
@@ -186,6 +212,13 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 					require.True(t, twin.free().Sub(most).Fits(resource.Vector{}), "node %s has %v, and the most is %v", name, twin.free(), most)
 				}
 			}
+			for size := range int64(6) {
+				opens := false
+				for _, twin := range twins {
+					opens = opens || twin.opens(cores(size))
+				}
+				require.Equal(t, opens, n.Opens(cores(size)), "to a pod of cpu %d", size)
+			}
 			n.Settle()
 			require.NoError(t, n.Check())
 			check(t, n, twins, division)
@@ -201,6 +234,48 @@ func TestNodesAreTheSumOfWhatHappenedToThem(t *testing.T) {
 			require.Equal(t, copies[i], lines(t, view))
 		}
 	})
+}
+
+// TestToWhomANodeOpens: to pods that have more room on it than before the event, were it empty, or had none for another reason.
+//
+// Seen failing when what a node offered before the last change counted instead of before the first, and when it did not matter of what a
+// node offers more.
+func TestToWhomANodeOpens(t *testing.T) {
+	sized := func(cores int64, memory string) *v1.Node {
+		node := newNode("a", cores)
+		node.Status.Allocatable[v1.ResourceMemory] = apiresource.MustParse(memory)
+		return node
+	}
+	labelled := sized(4, "1Gi")
+	labelled.Labels["x"] = "y"
+	for name, test := range map[string]struct {
+		event func(*Nodes)
+		opens bool // to a pod of three cores
+	}{
+		"it has more memory":              {func(n *Nodes) { n.See(sized(4, "2Gi")) }, false},
+		"it has more cores":               {func(n *Nodes) { n.See(sized(5, "1Gi")) }, true},
+		"it has fewer":                    {func(n *Nodes) { n.See(sized(3, "1Gi")) }, false},
+		"it has more, and not so much":    {func(n *Nodes) { n.See(sized(6, "1Gi")); n.See(sized(5, "1Gi")) }, true},
+		"it has another label":            {func(n *Nodes) { n.See(labelled) }, true},
+		"another that is too small":       {func(n *Nodes) { n.See(newNode("b", 2)) }, false},
+		"another that is not":             {func(n *Nodes) { n.See(newNode("b", 3)) }, true},
+		"it goes":                         {func(n *Nodes) { n.Remove("a") }, false},
+		"somebody leaves who may":         {func(n *Nodes) { n.Use("a", cores(-1)) }, false},
+		"somebody leaves who never does":  {func(n *Nodes) { n.Stay("a", cores(-1)) }, true},
+		"somebody comes who never leaves": {func(n *Nodes) { n.Stay("a", cores(1)) }, false},
+		"all are looked at anew":          {func(n *Nodes) { n.Reconsider() }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := New("")
+			n.See(sized(4, "1Gi"))
+			n.Stay("a", cores(1))
+			n.Settle()
+			test.event(n)
+			require.Equal(t, test.opens, n.Opens(cores(3)))
+			n.Settle()
+			require.False(t, n.Opens(cores(3)))
+		})
+	}
 }
 
 func check(t *rapid.T, n *Nodes, twins map[string]*twin, division []string) {

@@ -113,8 +113,8 @@ func (l *Ledger) applyLocked(event Event) error {
 	case NodeSeen:
 		l.nodes.See(e.Node)
 	case NodeGone:
-		l.nodes.Remove(e.Name)                             // its slots move elsewhere when the event settles
-		l.waiting.Changed(waiting.Sums, resource.Vector{}) // without an overbooked node more may be free in all
+		l.nodes.Remove(e.Name)                                  // its slots move elsewhere when the event settles
+		l.waiting.Changed(waiting.Sums, resource.Vector{}, nil) // without an overbooked node more may be free in all
 	case Uncounted:
 		l.nodes.Uncount(e.Resources)
 	case PodSeen:
@@ -228,9 +228,9 @@ func (l *Ledger) settleLocked() {
 		left, still := l.nodes.Gained()
 		switch {
 		case l.nodes.Changed():
-			l.waiting.Changed(waiting.Nodes, most.Max(left))
+			l.waiting.Changed(waiting.Nodes, most.Max(left), l.nodes.Opens)
 		case gained || still:
-			l.waiting.Changed(waiting.Freed, most.Max(left))
+			l.waiting.Changed(waiting.Freed, most.Max(left), nil)
 		}
 		if !l.waiting.Busy() { // else enough was done while the lock is held
 			l.waits.callNext("")

@@ -108,12 +108,22 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 	_, shortage := p.answers.solver.Fit(c.view, asked)
 	switch {
 	case shortage != nil:
-		return p.explain(c, asked, shortage), alone, behind
+		verdict = p.explain(c, asked, shortage)
+		return verdict, alone || verdict.Permanent() && contradicted(c, infos, statuses, eligible), behind
 	case kept:
 		return gang.Verdict{Reason: gang.Fragmented, Message: "the nodes that have room keep it for workers of other applications"}, alone, behind
 	default:
 		return gang.Verdict{}, false, behind
 	}
+}
+
+// contradicted tells whether some node has refused a pod for its taints or labels that has none such by the ledger's word: when room comes
+// back there, it is not too small for ever.
+func contradicted(c *cycle, infos []fwk.NodeInfo, statuses fwk.NodeToStatusReader, eligible func(node int) bool) bool {
+	return slices.ContainsFunc(infos, func(info fwk.NodeInfo) bool {
+		i, known := c.view.Index(info.Node().Name)
+		return known && filtersOfNodes.Has(statuses.Get(info.Node().Name).Plugin()) && eligible(i)
+	})
 }
 
 // mostWhatIfs bounds on how many nodes a pod with rules about others is filtered anew after an attempt has failed.

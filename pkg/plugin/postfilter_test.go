@@ -16,7 +16,7 @@ import (
 )
 
 // TestAPodThatLacksRoomIsKnownByTheFiltersThatRefusedIt: kube-scheduler's own filter comes first. Seen failing when only
-// this plugin's refusals count.
+// this plugin's refusals count, and when a pod was too large for ever of which the snapshot had not shown all nodes that may hold it.
 func TestAPodThatLacksRoomIsKnownByTheFiltersThatRefusedIt(t *testing.T) {
 	tests := map[string]struct {
 		cpu      int
@@ -28,6 +28,7 @@ func TestAPodThatLacksRoomIsKnownByTheFiltersThatRefusedIt(t *testing.T) {
 		"no node has room":                      {3, map[string]string{"full": "NodeResourcesFit", "half": "NodeResourcesFit"}, gang.Fragmented, false, false},
 		"they have too little in all":           {4, map[string]string{"full": "NodeResourcesFit", "half": "NodeResourcesFit"}, gang.ClusterFull, false, false},
 		"no node could ever have it":            {9, map[string]string{"full": "NodeResourcesFit", "half": "NodeResourcesFit"}, gang.NeverFitsNode, false, false},
+		"other nodes have other labels by now":  {9, map[string]string{"full": "NodeResourcesFit", "half": "NodeAffinity"}, gang.NeverFitsNode, true, false},
 		"the only one it may go to is full":     {2, map[string]string{"full": "NodeResourcesFit", "half": "TaintToleration"}, gang.ClusterFull, false, false},
 		"it may go nowhere":                     {2, map[string]string{"full": "NodeAffinity", "half": "TaintToleration"}, "", false, false},
 		"a claim keeps it from where room is":   {2, map[string]string{"full": "NodeResourcesFit", "half": "VolumeBinding"}, gang.ClusterFull, true, false},

@@ -169,6 +169,19 @@ func (v Vector) Fits(free Vector) bool {
 	return true
 }
 
+// Gains tells whether there is more than before of something that a request v asks for.
+func (v Vector) Gains(before, now Vector) bool {
+	if v.CPU > 0 && now.CPU > before.CPU ||
+		v.Memory > 0 && now.Memory > before.Memory ||
+		v.EphemeralStorage > 0 && now.EphemeralStorage > before.EphemeralStorage ||
+		v.Pods > 0 && now.Pods > before.Pods {
+		return true
+	}
+	return slices.ContainsFunc(v.Extended, func(asked Amount) bool {
+		return asked.Value > 0 && now.extended(asked.Name) > before.extended(asked.Name)
+	})
+}
+
 // Count is how many copies of the request v can be taken out of free, at most limit. A limit below zero is zero.
 func (v Vector) Count(free Vector, limit int) int {
 	n := max(limit, 0)

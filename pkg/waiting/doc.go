@@ -26,8 +26,8 @@
 // is due again if one of its pods fits that: if none does, no node that gained is of use to it. It need not be the largest pod:
 // the room of a small one may be what lets the large one have the room where the small one was going to be. A due signature is
 // tried as soon as what all its pods ask for is free in all. What failed for something else than room is due after any gain, and
-// what can never fit after the nodes have changed. Refusals of which the Room does not hear when they end are repeated after
-// some seconds.
+// what can never fit after the nodes have changed: a pod by itself only if one that has could hold it, were it empty. Refusals of
+// which the Room does not hear when they end are repeated after some seconds.
 //
 // # Nobody starves behind those who fail
 //

@@ -153,7 +153,7 @@ func TestWhoseAnswerIsCostlyRestsAlone(t *testing.T) {
 	tried := map[string]int{}
 	for half := range 8 { // of a second
 		now := start.Add(time.Duration(half) * time.Second / 2)
-		r.Changed(Freed, free)
+		r.Changed(Freed, free, nil)
 		for {
 			w, _ := r.Next(now, free)
 			if w == nil {

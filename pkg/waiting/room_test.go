@@ -46,6 +46,8 @@ type story struct {
 type change struct {
 	nodes bool
 	most  resource.Vector
+	// opens is the largest pod that may have room now on a node, were it empty, and had none.
+	opens resource.Vector
 }
 
 // fact is what the twin knows of a waiter.
@@ -72,7 +74,7 @@ func (s *story) helped(f *fact) bool {
 	for _, c := range s.changes[f.epoch:] {
 		switch {
 		case f.verdict == gang.NeverFitsNode:
-			if c.nodes {
+			if c.nodes && (f.Demand.Pods > 1 || !f.retry.IsZero() || f.Demand.Fits(c.opens)) {
 				return true
 			}
 		case c.nodes && f.verdict == gang.Constraints, f.Pods[0].Fits(c.most):
@@ -176,8 +178,9 @@ func (s *story) step(t *rapid.T) {
 		if nodes {
 			kind = Nodes
 		}
-		s.changes = append(s.changes, change{nodes, most})
-		s.Changed(kind, most)
+		opens := cores(rapid.Int64Range(0, 3).Draw(t, "opens"))
+		s.changes = append(s.changes, change{nodes, most, opens})
+		s.Changed(kind, most, func(pod resource.Vector) bool { return pod.Fits(opens) })
 	case "fail", "alone":
 		if w := trying(); w != nil {
 			alone := rapid.IntRange(0, 3).Draw(t, "alone") == 0
@@ -281,8 +284,8 @@ func (s *story) compare(t *rapid.T, next *Waiter) {
 // happened; and nobody who may be tried is forgotten.
 //
 // Seen failing when a signature that changed hands forgot what had happened during its attempt, when an own signature was not given
-// up after another failure, when what failed for something else than room was not looked at after the nodes had changed, and when
-// those that are being tried were not charged.
+// up after another failure, when what failed for something else than room was not looked at after the nodes had changed, when
+// those that are being tried were not charged, and when a change of nodes helped whoever is too large for them or nobody of those.
 func TestTheNextIsTheFirstInTurnOfThoseWhoseVerdictMayHaveChanged(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawStory(t)
@@ -290,6 +293,39 @@ func TestTheNextIsTheFirstInTurnOfThoseWhoseVerdictMayHaveChanged(t *testing.T) 
 			s.step(t)
 		}
 	})
+}
+
+// What no node could hold is tried again when nodes have changed: a pod by itself only if one of them opens to it, as with kube-scheduler's own
+// hints; a gang in any case, and who was refused for something of its own as well.
+//
+// Seen failing when every change of a node counted, when a gang was taken for a pod by itself, and when it did not matter that somebody
+// was refused alone.
+func TestWhatIsTooLargeIsTriedAgainWhenItMayHaveRoom(t *testing.T) {
+	for name, test := range map[string]struct {
+		pods         int
+		alone, opens bool
+		want         bool
+	}{
+		"a pod, and no node opens to it":  {1, false, false, false},
+		"a pod, and a node opens to it":   {1, false, true, true},
+		"a gang, and no node opens to it": {2, false, false, true},
+		"a pod that was refused alone":    {1, true, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			room := New(quota.New(nil))
+			free := cores(9)
+			free.Pods = 100
+			asked := asking("x", "", test.pods, 3, 0)
+			asked.Turn.Gang.Namespace = "ns"
+			room.Put(start, asked)
+			w, _ := room.Next(start, free)
+			room.Began(w, start)
+			room.Failed(w, Failure{Epoch: room.Epoch(), Verdict: gang.Verdict{Reason: gang.NeverFitsNode}, Alone: test.alone}, start)
+			room.Changed(Nodes, cores(2), func(resource.Vector) bool { return test.opens })
+			next, _ := room.Next(start, free)
+			require.Equal(t, test.want, next != nil)
+		})
+	}
 }
 
 // Whoever may be tried is tried within one pass, however often room comes back meanwhile.
@@ -311,11 +347,11 @@ func TestEverybodyIsTriedOnceBeforeAnybodyIsTriedTwice(t *testing.T) {
 				require.NotNil(t, w)
 				room.Began(w, start)
 				if rapid.Bool().Draw(t, "room comes back during the attempt") {
-					room.Changed(Freed, cores(1))
+					room.Changed(Freed, cores(1), nil)
 				}
 				tried[w.ID()]++
 				room.Failed(w, Failure{Epoch: room.Epoch(), Verdict: gang.Verdict{Reason: gang.Fragmented}}, start)
-				room.Changed(Freed, cores(1))
+				room.Changed(Freed, cores(1), nil)
 			}
 			require.Len(t, tried, n)
 		}

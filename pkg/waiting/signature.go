@@ -74,11 +74,20 @@ func (s *signature) lacksRoom() bool {
 	return s.verdict.OfRoom()
 }
 
-// helped tells whether another attempt may end otherwise because some nodes have gained, of which none has more free than most.
-func (s *signature) helped(kind Change, most resource.Vector) bool {
+// tooLarge tells whether it is one pod that no node could hold whatever is on it, and nothing else was in its way: a node that changes
+// helps only if it has room for it. A gang is tried all the same: how it goes on asking an autoscaler depends on what an attempt finds.
+func (s *signature) tooLarge() bool {
+	return s.demand.Pods == 1 && s.verdict.Reason.Trait().OfSize && s.timedIn == ""
+}
+
+// helped tells whether another attempt may end otherwise because some nodes have gained, of which none has more free than most, or have
+// changed so that they open to some pods.
+func (s *signature) helped(kind Change, most resource.Vector, opens func(pod resource.Vector) bool) bool {
 	switch {
+	case s.verdict.Permanent() && kind == Nodes:
+		return !s.tooLarge() || opens(s.demand)
 	case s.verdict.Permanent():
-		return kind == Nodes
+		return false
 	case kind == Nodes && !s.lacksRoom():
 		return true
 	default:
@@ -134,8 +143,9 @@ const (
 // soon is a time that has come.
 var soon = time.Unix(0, 0)
 
-// Changed takes what has happened. most is, of every resource, the most that is free on any of the nodes that have gained.
-func (r *Room) Changed(kind Change, most resource.Vector) {
+// Changed takes what has happened. most is, of every resource, the most that is free on any of the nodes that have gained, and opens tells
+// whether a node has changed so that a pod may have room there that had none, were it empty; it is not asked unless Nodes have changed.
+func (r *Room) Changed(kind Change, most resource.Vector, opens func(pod resource.Vector) bool) {
 	r.stir()
 	if kind == Sums {
 		return
@@ -145,7 +155,7 @@ func (r *Room) Changed(kind Change, most resource.Vector) {
 		r.epochs.nodes = r.epochs.room
 	}
 	helped := func(s *signature) {
-		if s.helped(kind, most) {
+		if s.helped(kind, most, opens) {
 			s.gained = r.epochs.room
 		}
 	}

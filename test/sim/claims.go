@@ -41,6 +41,17 @@ func (r *replica) claim(victim *v1.Pod) {
 	r.claims[at].victims[victim.UID] = victim.Spec.NodeName
 }
 
+// inherit takes over what others have had to go for while the scheduler before this one led, and are on their way: nobody remembers for whom,
+// and a pod by itself, of which nothing has to be found out first, gets it all the same.
+func (r *replica) inherit() {
+	for _, c := range r.world.bequeathed {
+		if m := r.told.pods[c.waiter]; m != nil && m.pod != nil && r.lone(m.pod) {
+			r.claims = append(r.claims, &claim{waiter: c.waiter, victims: c.victims})
+		}
+	}
+	r.world.bequeathed = nil
+}
+
 // checkClaims notes who has gone, and forgets the claims of those who have what they wanted or are gone themselves.
 func (r *replica) checkClaims() {
 	r.claims = slices.DeleteFunc(r.claims, func(c *claim) bool {

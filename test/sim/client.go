@@ -53,7 +53,10 @@ func (c podClient) Patch(_ context.Context, name string, _ types.PatchType, data
 	w := c.replica.world
 	return nil, w.desk.ask(&call{replica: c.replica, kind: kind, key: key, serve: func() error {
 		c.replica.checkWords(c.namespace, string(data))
-		return w.api.patch(key, data)
+		before, _ := w.api.pods.get(key)
+		err := w.api.patch(key, data)
+		c.replica.checkBound(key, before)
+		return err
 	}})
 }
 

@@ -42,6 +42,7 @@ func (r *replica) scheduleOne() {
 		return
 	}
 	w := r.world
+	r.checkArrival(info)
 	if info.Pod.DeletionTimestamp != nil {
 		r.queue.done(info.Pod.UID)
 		return

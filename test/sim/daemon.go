@@ -67,6 +67,43 @@ func (w *World) playDaemon() {
 	w.stats.Daemons++
 }
 
+// playRecluse lets two pods of no priority run on a node, and then one come that fits there and keeps away from one of them: that one has to
+// go, and nobody else.
+//
+// Seen failing when nobody left for anything but room.
+func (w *World) playRecluse() {
+	r := w.leader()
+	node, free := w.emptiest(r)
+	eighth := size{free.CPU / 8, free.Memory >> 20 / 8}
+	if w.climate.queues || len(r.ghosts) > 0 || eighth.cpu < 100 || eighth.memory < 100 || free.Pods < 12 {
+		return
+	}
+	const label = "shunned"
+	var others []*v1.Pod
+	for _, name := range []string{"near", "beside"} {
+		others = append(others, w.pinnedWith(name, node, eighth, 0, func(pod *v1.Pod) { pod.Labels = map[string]string{label: name} }))
+	}
+	w.rest()
+	for _, other := range others {
+		if pod := w.api.pod(keyOf(other), other.UID); pod == nil || pod.Spec.NodeName == "" {
+			return // somebody else was faster
+		}
+	}
+	w.daemon = &daemon{node: node}
+	pod := w.pinnedWith("recluse", node, eighth, daemonPriority, func(pod *v1.Pod) { pod.Spec.Affinity.PodAntiAffinity = apart(label, "near").PodAntiAffinity })
+	w.daemon.uid = pod.UID
+	w.rest()
+	victims := w.daemon.victims
+	w.daemon = nil
+	if pod = w.api.pod(keyOf(pod), pod.UID); pod == nil || pod.Spec.NodeName != node {
+		w.fail("recluse", "%s: a pod keeps away from one of no priority on node %s: %v had to go: %s", r.name, node, victims, r.whereabouts(pod))
+	}
+	if !slices.Equal(victims, []string{"near"}) {
+		w.fail("recluse", "%s: %v had to go for a pod that keeps away from one", r.name, victims)
+	}
+	w.stats.Recluses++
+}
+
 // emptiest is the node with the most free CPU that takes everybody, and what is free there; empty when there is none.
 func (w *World) emptiest(r *replica) (name string, most resource.Vector) {
 	view := r.ledger.View()
@@ -84,8 +121,12 @@ func (w *World) emptiest(r *replica) (name string, most resource.Vector) {
 
 // pinned creates a pod that may go to one node only.
 func (w *World) pinned(name, node string, asks size, priority int32) *v1.Pod {
+	return w.pinnedWith(name, node, asks, priority, func(*v1.Pod) {})
+}
+
+func (w *World) pinnedWith(name, node string, asks size, priority int32, edit func(*v1.Pod)) *v1.Pod {
 	only := v1.NodeSelectorRequirement{Key: metav1.ObjectNameField, Operator: v1.NodeSelectorOpIn, Values: []string{node}}
-	return w.api.createPod(&v1.Pod{
+	pod := &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "red", Name: name},
 		Spec: v1.PodSpec{
 			SchedulerName: schedulerName, Priority: &priority, Containers: []v1.Container{{Name: "main", Resources: v1.ResourceRequirements{Requests: asks.list()}}},
@@ -93,7 +134,9 @@ func (w *World) pinned(name, node string, asks size, priority int32) *v1.Pod {
 				NodeSelectorTerms: []v1.NodeSelectorTerm{{MatchFields: []v1.NodeSelectorRequirement{only}}},
 			}}},
 		},
-	})
+	}
+	edit(pod)
+	return w.api.createPod(pod)
 }
 
 // pinnedTo is the node of a pinned pod; empty for every other.
@@ -110,6 +153,9 @@ func (d *daemon) fails(w *World, pod *v1.Pod) {
 		return
 	}
 	d.refused = true
+	if d.late == (size{}) {
+		return
+	}
 	for n := range 5 {
 		w.pinned(fmt.Sprintf("late-%d", n), d.node, d.late, 0)
 	}

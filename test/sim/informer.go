@@ -235,6 +235,10 @@ func (l *listener) hear() {
 func (l *listener) deliver(n notification) {
 	r := l.informer.replica
 	if l.name == "plugin" {
+		if r.told.since.IsZero() && r.ledger.Census().Synced {
+			r.told.since = time.Now()
+			r.inherit()
+		}
 		r.told.hear(l.informer.kind, n)
 	}
 	r.world.trace.add("%s: %s hears %s", r.name, l.name, describe(l.informer.kind, n))

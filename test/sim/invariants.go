@@ -32,7 +32,8 @@ import (
 // when nobody asked the queue about a pod that claims no slot; closed, when a queue that drains let gangs in; dry run, when
 // what is only to be said was done; driver first, when leaders came first and nothing made them wait for their workers; left, when every pod that had failed was
 // taken for one that the ledger keeps; overtaken, when an attempt on a snapshot that was behind gave up what was collected; heard, without Gate's
-// keeping of such workers; names, with the argument tell: names.
+// keeping of such workers; names, with the argument tell: names; arrival, when the last of a second went first; bound, when a condition named no
+// version of its pod.
 func (w *World) check() {
 	for _, r := range w.replicas {
 		if r.dirty {
@@ -68,6 +69,36 @@ func (r *replica) checkHeard(pod *v1.Pod) {
 		open := slices.ContainsFunc(g.Slots, func(slot gang.Slot) bool { return slot.Worker == "" })
 		if g.Leader == pod.OwnerReferences[0].UID && g.Phase.Admitted() && !open {
 			r.world.fail("heard", "%s: executor %s passes the Gate without a slot before the plugin is told of it", r.name, keyOf(pod))
+		}
+	}
+}
+
+// checkBound: nobody is told that it waits who has a node by the API server's word, whatever the plugin has heard of that.
+func (r *replica) checkBound(key string, before *v1.Pod) {
+	after, there := r.world.api.pods.get(key)
+	if !there || before == nil || before.UID != after.UID || before.Spec.NodeName == "" {
+		return
+	}
+	if said := condition(after, v1.PodScheduled); said.Status == v1.ConditionFalse && condition(before, v1.PodScheduled).Status != v1.ConditionFalse {
+		r.world.fail("bound", "%s: %s is on node %s and is told that it waits: %s", r.name, key, after.Spec.NodeName, said.Message)
+	}
+}
+
+// checkArrival: of two pods of one priority that were created in the same second, and of which the plugin has heard since it knows the
+// cluster, the one goes first of which it heard first.
+func (r *replica) checkArrival(next *framework.QueuedPodInfo) {
+	m := r.told.pods[next.Pod.UID]
+	if r.world.climate.queues || m == nil || m.place == 0 || next.Attempts != 1 {
+		return
+	}
+	for _, other := range r.queue.active {
+		o := r.told.pods[other.Pod.UID]
+		if o == nil || o.place == 0 || other.Attempts > 0 || *other.Pod.Spec.Priority != *next.Pod.Spec.Priority || !other.Pod.CreationTimestamp.Equal(&next.Pod.CreationTimestamp) {
+			continue
+		}
+		r.world.stats.Arrivals++
+		if o.place < m.place {
+			r.world.fail("arrival", "%s: %s, which came as number %d, is tried before %s, which came as number %d", r.name, keyOf(next.Pod), m.place, keyOf(other.Pod), o.place)
 		}
 	}
 }

@@ -241,6 +241,9 @@ func (r *replica) stop() {
 	for leader := range r.reduced { // what its gang has was written down first, and who was to be told of it has not been: seed 9000204
 		w.released[leader] = true
 	}
+	if r.leads {
+		w.bequeathed = r.claims
+	}
 	r.stopped.Store(true)
 	w.replicas = slices.DeleteFunc(w.replicas, func(other *replica) bool { return other == r })
 	r.cancel()

@@ -44,6 +44,7 @@ func (w *World) play() {
 	}
 	w.rest()
 	w.playDaemon()
+	w.playRecluse()
 	if w.chance.happens(0.7) {
 		w.restartAtRest()
 	}

@@ -23,6 +23,8 @@ type Stats struct {
 	Ignored        int // broken invariants that were to be ignored
 	Evictions      int // pods that were taken back
 	Daemons        int // daemons for which others had to go
+	Recluses       int // pods for whose anti-affinity others had to go
+	Arrivals       int // pairs of pods of one second of which it was looked which goes first
 	Passes         int // times at which somebody who fits and is allowed was passed by within the pass that it has
 	Rests          int // times at which the world came to rest and was looked at
 	Faults         [numberOfFaults]int
@@ -45,6 +47,8 @@ func (s *Stats) Add(other Stats) {
 	s.Ignored += other.Ignored
 	s.Evictions += other.Evictions
 	s.Daemons += other.Daemons
+	s.Recluses += other.Recluses
+	s.Arrivals += other.Arrivals
 	s.Rests += other.Rests
 	s.Passes += other.Passes
 	for f := range s.Faults {
@@ -61,7 +65,8 @@ func (s Stats) Report(seeds uint64, violations int, took time.Duration) string {
 	fmt.Fprintf(&b, "started     %d gangs with a driver, %d without, %d executors\n", s.Gangs, s.Crews, s.Executors)
 	fmt.Fprintf(&b, "cycles      %d, of which %d found no place; %d bindings, %d failed\n", s.Cycles, s.Refusals, s.Bindings, s.FailedBindings)
 	fmt.Fprintf(&b, "restarts    %d\n", s.Restarts)
-	fmt.Fprintf(&b, "evictions   %d, for %d daemons\n", s.Evictions, s.Daemons)
+	fmt.Fprintf(&b, "evictions   %d, for %d daemons and %d that keep away from somebody\n", s.Evictions, s.Daemons, s.Recluses)
+	fmt.Fprintf(&b, "arrivals    %d pairs of one second\n", s.Arrivals)
 	fmt.Fprintf(&b, "passes      %d times somebody waited for the end of one\n", s.Passes)
 	fmt.Fprintf(&b, "rests       %d\n", s.Rests)
 	fmt.Fprintf(&b, "rejected    %d pods by kubelets\n", s.Rejected)

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -19,7 +21,13 @@ type told struct {
 	used map[string]resource.Vector
 	// changes counts what it has been told.
 	changes int
+	// since is when the ledger knew the cluster; zero before. came counts the pods of which it has heard since openedFor after that.
+	since time.Time
+	came  int
 }
+
+// openedFor is how long after the ledger knows the cluster every pod of which the plugin hears was created after that.
+const openedFor = 10 * time.Second
 
 // member is a pod and where it counts.
 type member struct {
@@ -28,6 +36,7 @@ type member struct {
 	reserved string  // node that a scheduling cycle reserved for it and has not given back; empty means none
 	counted  string  // node in whose sum it is; empty means none
 	requests resource.Vector
+	place    int // among those that have come since the plugin knows the cluster; 0 for others
 }
 
 func newTold() told {
@@ -58,6 +67,10 @@ func (t *told) hear(k kind, n notification) {
 	}
 	pod := n.new.(*v1.Pod)
 	m := t.member(pod.UID)
+	if m.last == nil && !t.since.IsZero() && time.Since(t.since) > openedFor {
+		t.came++
+		m.place = t.came
+	}
 	m.pod, m.last = pod, pod
 	t.count(m, requestsOf(pod))
 }

@@ -41,6 +41,8 @@ type World struct {
 	released map[types.UID]bool
 	// jobs are pods that a Job replaces when they are evicted, and what they ask for.
 	jobs map[types.UID]size
+	// bequeathed is what others have had to go for while the last scheduler led that was killed.
+	bequeathed []*claim
 	// daemon is the one that is being played; nil most of the time.
 	daemon *daemon
 	// usurped are pods that another scheduler has bound.
