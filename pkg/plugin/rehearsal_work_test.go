@@ -93,7 +93,7 @@ func TestTheWorkOfOneRehearsalIsBounded(t *testing.T) {
 func checkThatOthersWait(t *testing.T, u *unfinished, progress *rehearsal.Progress) {
 	require.True(t, progress.Cut())
 	of := func(namespace, leader string) *cycle {
-		return &cycle{namespace: namespace, demand: ledger.Demand{Leader: types.UID(leader)}, edition: 1}
+		return &cycle{namespace: namespace, demand: ledger.Demand{Leader: types.UID(namespace + leader)}, edition: 1}
 	}
 	for i := range mostCut {
 		require.True(t, u.keep(of(fmt.Sprint("namespace-", i), "first"), progress, 7, clockStart))

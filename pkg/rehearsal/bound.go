@@ -23,6 +23,14 @@ const (
 	mostEffort    = 10 * placement.MostNodes
 )
 
+// allowance is what a search may cost from a start.
+type allowance struct {
+	budget, granted int  // what is left, and what it was at first
+	ofSearch        int  // what of that the bound of a search leaves, without what a replay costs
+	byAttempt       bool // the attempt's bound is the narrower
+	looks           int  // at nodes that were not filtered, which have not been paid for
+}
+
 // ending is how a search has ended that has found nothing.
 type ending int
 

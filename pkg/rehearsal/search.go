@@ -56,12 +56,9 @@ type search struct {
 	path   []step            // which pod was placed where, in order
 	marks  []mark            // what undo has to take out of members' refused
 
-	arranged        uint64 // number of the arrangement
-	budget, granted int    // what the search may still cost from this start, and what it could at first
-	ofSearch        int    // what of that the bound of a search leaves, without what a replay costs
-	byAttempt       bool   // the attempt's bound is the narrower
-	looks           int    // at nodes that were not filtered
+	arranged uint64 // number of the arrangement
 
+	allowance
 	replay replay // of the search before
 }
 
