@@ -62,6 +62,9 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 			return fwk.AsStatus(errors.New(problem))
 		}
 		binding.Annotations = map[string]string{AnnotationReservation: reservation}
+		if annotationBytes(pod) > carefulAnnotations {
+			binding.ResourceVersion = pod.ResourceVersion // nobody has added any since: both together might be too long
+		}
 	}
 	if err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Bind(ctx, binding, metav1.CreateOptions{}); err != nil {
 		return fwk.AsStatus(fmt.Errorf("bind: %w", err))

@@ -33,6 +33,9 @@ const maxAnnotations = 256 << 10
 // spareAnnotations is what is left for others, who annotate pods after they are bound, and for slots that move.
 const spareAnnotations = 32 << 10
 
+// carefulAnnotations is from how many bytes on a leader is bound only as it was judged: its user may have added some meanwhile.
+const carefulAnnotations = 64 << 10
+
 // pack is the form in which JSON is written.
 func pack(text []byte) (string, error) {
 	if len(text) > maxReservationText {

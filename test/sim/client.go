@@ -87,6 +87,9 @@ func (c podClient) Bind(_ context.Context, binding *v1.Binding, _ metav1.CreateO
 		for _, text := range binding.Annotations {
 			c.replica.checkWords(c.namespace, text)
 		}
+		if pod, found := w.api.pods.get(key); found && binding.ResourceVersion != "" && binding.ResourceVersion != pod.ResourceVersion {
+			return conflict("pods/binding", key, "the ResourceVersion in the precondition is another one")
+		}
 		return w.api.bind(key, binding.UID, binding.Target.Name, binding.Annotations, c.replica.name)
 	}})
 }

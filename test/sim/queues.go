@@ -350,6 +350,9 @@ func (r *replica) letIn(pod *v1.Pod) {
 	if len(r.layout.Specs) == 0 || r.told.buried[pod.UID] {
 		return
 	}
+	if m := r.told.pods[pod.UID]; m != nil && m.pod != nil && m.pod.Spec.NodeName != "" {
+		return // somebody else has bound it, and the scheduler has not heard of it yet
+	}
 	d := quota.Demand{Amount: requestsOf(pod)}
 	app := r.world.appOf(pod)
 	switch {
