@@ -12,6 +12,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/reservation"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 	"retinue.dev/retinue/test/property"
@@ -22,16 +23,16 @@ import (
 // Seen failing when the text was decoded at once: 8 MB of roles of nothing, 40 KB once compressed, allocated 900 MB.
 func TestNoReservationTextUsesMuchMemory(t *testing.T) {
 	packed := func(text string) string {
-		packed, err := pack([]byte(text))
+		packed, err := reservation.Pack([]byte(text))
 		if err != nil { // longer than is written, but somebody may
-			half, err := pack([]byte(text[:maxReservationText]))
+			half, err := reservation.Pack([]byte(text[:reservation.MaxText]))
 			require.NoError(t, err)
 			return half
 		}
 		return packed
 	}
 	const role = `{"name":"a","count":100000,"requests":{"cpu":"1"}}`
-	long := strings.Repeat("x", maxAnnotations)
+	long := strings.Repeat("x", reservation.MaxAnnotations)
 	tests := map[string]struct{ text, want string }{
 		"very many roles":                 {packed(`{"roles":[` + strings.Repeat("{},", 1_300_000) + `{}]}`), "a list of more than 16"},
 		"one role of very many labels":    {packed(`{"roles":[{"selector":{` + strings.Repeat(`"a":"b",`, 20_000) + `"c":"d"}}]}`), "a role of "},
@@ -39,11 +40,11 @@ func TestNoReservationTextUsesMuchMemory(t *testing.T) {
 		"many resources":                  {`{"roles":[{"name":"a","count":1,"requests":` + property.Resources(33, "1") + `}]}`, "roles[0]: 33 different resources, more than 32"},
 		"very many slots of nothing":      {packed(`{"roles":[` + role + `],"slots":[` + strings.Repeat("{},", 1_000_000) + `{}]}`), "a list of more than 100000"},
 		"very many slots of one node":     {packed(`{"roles":[` + role + `],"slots":[` + strings.Repeat(`{"count":1},`, 99_999) + `{"count":1}]}`), ""},
-		"what nobody knows":               {packed(`{"more":"` + strings.Repeat("x", maxReservationText-20) + `"}`), ""},
+		"what nobody knows":               {packed(`{"more":"` + strings.Repeat("x", reservation.MaxText-20) + `"}`), ""},
 		"longer than is written":          {bomb(t, 64<<20), "a reservation of more than 4194304 bytes"},
 		"longer than annotations may be":  {`{"more":"` + long + `"}`, "bytes, more than 262144"},
-		"no gzip":                         {gzipPrefix + "aaaa", "EOF"},
-		"no base64":                       {gzipPrefix + "_", "EOF"},
+		"no gzip":                         {reservation.GzipPrefix + "aaaa", "EOF"},
+		"no base64":                       {reservation.GzipPrefix + "_", "EOF"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -62,9 +63,9 @@ func TestNoReservationTextUsesMuchMemory(t *testing.T) {
 // bomb is a text of the given length, in bytes, that compresses to little.
 func bomb(t *testing.T, size int) string {
 	var joined strings.Builder
-	joined.WriteString(gzipPrefix)
-	writeGzip(&joined, []byte(`{"more":"`+strings.Repeat("x", size)+`"}`))
-	require.Less(t, joined.Len(), maxAnnotations)
+	joined.WriteString(reservation.GzipPrefix)
+	reservation.WriteGzip(&joined, []byte(`{"more":"`+strings.Repeat("x", size)+`"}`))
+	require.Less(t, joined.Len(), reservation.MaxAnnotations)
 	return joined.String()
 }
 
@@ -81,7 +82,7 @@ func TestAReservationOnVeryManyNodesFitsIntoAnAnnotation(t *testing.T) {
 	}
 	text, err := encodeReservation(r)
 	require.NoError(t, err)
-	assert.Less(t, len(text), maxAnnotations-spareAnnotations)
+	assert.Less(t, len(text), reservation.MaxAnnotations-spareAnnotations)
 	got, err := decodeReservation(text)
 	require.NoError(t, err)
 	assert.Equal(t, r.Slots, got.Slots)
@@ -96,7 +97,7 @@ func TestADriverThatCannotCarryItsReservationIsRefused(t *testing.T) {
 	bubble(t, "", nodes(4, "a", "b"), func(h *harness) {
 		roles := `[{name: worker, count: 2, requests: {cpu: 1}, selector: {role: worker}}]`
 		pod := lone("leader", 1)
-		pod.Annotations = map[string]string{spark.AnnotationRoles: roles, "notes": strings.Repeat("x", maxAnnotations-len(roles)-200)}
+		pod.Annotations = map[string]string{spark.AnnotationRoles: roles, "notes": strings.Repeat("x", reservation.MaxAnnotations-len(roles)-200)}
 		h.create(pod)
 		a := h.schedule("leader")
 		assert.Equal(t, "Reserve", a.point)

@@ -15,6 +15,7 @@ import (
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/rehearsal"
+	"retinue.dev/retinue/pkg/reservation"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -89,7 +90,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 	limit := seatLimit
 	if !spark.Leads(pod) && rehearsal.RulesOf(pod).Any() {
 		// Whether it may take one of its slots can depend on which of the others are taken.
-		limit = maxReservedWorkers
+		limit = reservation.MaxWorkers
 	}
 	attempt, effects := p.ledger.Attempt(p.clock.Now(), pod.UID, limit)
 	p.effects.add(effects)

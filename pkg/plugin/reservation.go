@@ -9,90 +9,43 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/rehearsal"
+	"retinue.dev/retinue/pkg/reservation"
 	"retinue.dev/retinue/pkg/resource"
-	"retinue.dev/retinue/pkg/spark"
 )
 
-// AnnotationReservation on a leader holds its gang's reservation as JSON. The scheduler writes it by the call that binds
-// the leader and reads it after a restart.
-const AnnotationReservation = "retinue.dev/reservation"
-
-// What is read back from an annotation, which whoever may patch the pod can write, is bounded.
-const (
-	maxReservedWorkers = spark.MaxWorkers
-	// maxRoleText is the length of one role as JSON, in bytes: what spark keeps of all roles, and the punctuation.
-	maxRoleText = 128 << 10
-	// maxRuns is how many nodes with slots of one role there may be, over all roles.
-	maxRuns = 50_000
-	// maxReservationText is the length of the JSON, in bytes: a slot on each of 15,000 nodes takes 1.2 MiB.
-	maxReservationText = 4 << 20
-)
-
-// The form of the annotation.
-type (
-	writtenReservation struct {
-		Roles []writtenRole  `json:"roles"`
-		Slots []writtenSlots `json:"slots"`
-	}
-	writtenRole struct {
-		Name     string            `json:"name"`
-		Count    int               `json:"count"`
-		Minimum  int               `json:"minimum"`
-		Maximum  *int              `json:"maximum,omitempty"`
-		Requests v1.ResourceList   `json:"requests"`
-		Selector map[string]string `json:"selector,omitempty"`
-		// What ties a worker to nodes, left out where empty.
-		NodeSelector map[string]string `json:"nodeSelector,omitempty"`
-		NodeAffinity *v1.NodeAffinity  `json:"nodeAffinity,omitempty"`
-		Tolerations  []v1.Toleration   `json:"tolerations,omitempty"`
-		// Bonds of a worker; nil when it has none. Those of other gangs look at its labels, which without bonds are those of
-		// Selector: the ones of its application that are known for sure.
-		Bonds *writtenBonds `json:"bonds,omitempty"`
-	}
-	writtenBonds struct {
-		Labels          map[string]string             `json:"labels,omitempty"`
-		PodAffinity     *v1.PodAffinity               `json:"podAffinity,omitempty"`
-		PodAntiAffinity *v1.PodAntiAffinity           `json:"podAntiAffinity,omitempty"`
-		Spread          []v1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
-		Ports           []v1.ContainerPort            `json:"ports,omitempty"`
-		Volumes         []v1.Volume                   `json:"volumes,omitempty"`
-	}
-	writtenSlots struct {
-		Role  int    `json:"role"` // index into Roles
-		Node  string `json:"node"`
-		Count int    `json:"count"`
-	}
-)
+// AnnotationReservation on a leader holds its gang's reservation. The scheduler writes it by the call that binds the leader and reads
+// it after a restart.
+const AnnotationReservation = reservation.Annotation
 
 func encodeReservation(r ledger.Reservation) (string, error) {
-	var written writtenReservation
+	var written reservation.Written
 	for _, role := range r.Definition.Roles {
 		spec := &role.Pod.Spec
-		next := writtenRole{
+		next := reservation.Role{
 			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Requests: role.Requests.List(),
 			Selector: role.Selector, NodeSelector: spec.NodeSelector, Tolerations: spec.Tolerations,
 		}
 		if spec.Affinity != nil {
 			next.NodeAffinity = spec.Affinity.NodeAffinity
 		}
-		next.Bonds = bondsToWrite(role.Pod)
+		next.PodRules = rulesToWrite(role.Pod)
 		written.Roles = append(written.Roles, next)
 	}
 	for _, run := range r.Slots {
-		written.Slots = append(written.Slots, writtenSlots(run))
+		written.Slots = append(written.Slots, reservation.Slots(run))
 	}
 	text, err := json.Marshal(written)
 	if err != nil {
 		return "", err
 	}
-	return pack(text)
+	return reservation.Pack(text)
 }
 
-func bondsToWrite(worker *v1.Pod) *writtenBonds {
+func rulesToWrite(worker *v1.Pod) *reservation.PodRules {
 	if !rehearsal.RulesOf(worker).Any() {
 		return nil
 	}
-	written := &writtenBonds{Labels: worker.Labels, Spread: worker.Spec.TopologySpreadConstraints, Volumes: worker.Spec.Volumes}
+	written := &reservation.PodRules{Labels: worker.Labels, Spread: worker.Spec.TopologySpreadConstraints, Volumes: worker.Spec.Volumes}
 	if affinity := worker.Spec.Affinity; affinity != nil {
 		written.PodAffinity, written.PodAntiAffinity = affinity.PodAffinity, affinity.PodAntiAffinity
 	}
@@ -101,16 +54,16 @@ func bondsToWrite(worker *v1.Pod) *writtenBonds {
 }
 
 // workerOf is a worker as far as it was written down.
-func workerOf(role writtenRole) *v1.Pod {
+func workerOf(role reservation.Role) *v1.Pod {
 	worker := &v1.Pod{Spec: v1.PodSpec{NodeSelector: role.NodeSelector, Tolerations: role.Tolerations}}
 	worker.Labels = role.Selector
 	affinity := v1.Affinity{NodeAffinity: role.NodeAffinity}
-	if bonds := role.Bonds; bonds != nil {
-		worker.Labels = bonds.Labels
-		worker.Spec.TopologySpreadConstraints, worker.Spec.Volumes = bonds.Spread, bonds.Volumes
-		affinity.PodAffinity, affinity.PodAntiAffinity = bonds.PodAffinity, bonds.PodAntiAffinity
-		if len(bonds.Ports) > 0 {
-			worker.Spec.Containers = []v1.Container{{Ports: bonds.Ports}}
+	if rules := role.PodRules; rules != nil {
+		worker.Labels = rules.Labels
+		worker.Spec.TopologySpreadConstraints, worker.Spec.Volumes = rules.Spread, rules.Volumes
+		affinity.PodAffinity, affinity.PodAntiAffinity = rules.PodAffinity, rules.PodAntiAffinity
+		if len(rules.Ports) > 0 {
+			worker.Spec.Containers = []v1.Container{{Ports: rules.Ports}}
 		}
 	}
 	if affinity != (v1.Affinity{}) {
@@ -120,11 +73,11 @@ func workerOf(role writtenRole) *v1.Pod {
 }
 
 func decodeReservation(text string) (*ledger.Reservation, error) {
-	written, err := readReservation(text)
+	written, err := reservation.Read(text)
 	if err != nil {
 		return nil, err
 	}
-	reservation := &ledger.Reservation{Definition: gang.Definition{Source: AnnotationReservation}}
+	decoded := &ledger.Reservation{Definition: gang.Definition{Source: AnnotationReservation}}
 	for i, role := range written.Roles {
 		if role.Count < 0 || role.Minimum < 0 || role.Minimum > role.Count {
 			return nil, fmt.Errorf("roles[%d]: count %d and minimum %d do not go together", i, role.Count, role.Minimum)
@@ -132,7 +85,7 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 		if role.Maximum != nil && *role.Maximum < role.Count {
 			return nil, fmt.Errorf("roles[%d]: maximum %d is below count %d", i, *role.Maximum, role.Count)
 		}
-		if reservation.Definition.Role(role.Name) != nil {
+		if decoded.Definition.Role(role.Name) != nil {
 			return nil, fmt.Errorf("roles[%d]: there already is a role %q", i, role.Name)
 		}
 		requests := resource.OfList(role.Requests)
@@ -140,7 +93,7 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 		if len(role.Requests) > resource.MaxNames {
 			return nil, fmt.Errorf("roles[%d]: %d different resources, more than %d", i, len(role.Requests), resource.MaxNames)
 		}
-		reservation.Definition.Roles = append(reservation.Definition.Roles, gang.Role{
+		decoded.Definition.Roles = append(decoded.Definition.Roles, gang.Role{
 			Name: role.Name, Count: role.Count, Minimum: role.Minimum, Maximum: role.Maximum, Selector: role.Selector, Requests: requests, Pod: workerOf(role),
 		})
 	}
@@ -153,7 +106,7 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 		if slots.Role < 0 || slots.Role >= len(written.Roles) {
 			return nil, fmt.Errorf("slots[%d]: role %d is not in the list of %d roles", i, slots.Role, len(written.Roles))
 		}
-		if most := min(left[slots.Role], maxReservedWorkers-total); slots.Count < 0 || slots.Count > most {
+		if most := min(left[slots.Role], reservation.MaxWorkers-total); slots.Count < 0 || slots.Count > most {
 			return nil, fmt.Errorf("slots[%d]: count %d, want 0 to %d", i, slots.Count, most)
 		}
 		left[slots.Role] -= slots.Count
@@ -161,8 +114,8 @@ func decodeReservation(text string) (*ledger.Reservation, error) {
 	}
 	for _, slots := range written.Slots {
 		if slots.Count > 0 {
-			reservation.Slots = append(reservation.Slots, ledger.Run(slots))
+			decoded.Slots = append(decoded.Slots, ledger.Run(slots))
 		}
 	}
-	return reservation, nil
+	return decoded, nil
 }

@@ -16,6 +16,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/reservation"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/test/property"
 )
@@ -148,7 +149,7 @@ func FuzzReservation(f *testing.F) {
 	f.Add(`{"roles":[{"count":2,"selector":{"":""},"tolerations":[{"operator":"Nonsense"}],"nodeSelector":{"a":"` + strings.Repeat("b", 300) + `"}}],"slots":[{"node":"","count":1},{"node":"../..","count":1}]}`)
 	f.Add(`{"slots":null,"roles":null}`)
 	f.Add(`[]`)
-	f.Add(gzipPrefix + "H4sIAAAAAAAA/6tWKi5JLClWsqpWyk0sykpNUaqtBQBRJ1Y3EwAAAA==")
+	f.Add(reservation.GzipPrefix + "H4sIAAAAAAAA/6tWKi5JLClWsqpWyk0sykpNUaqtBQBRJ1Y3EwAAAA==")
 	f.Fuzz(func(t *testing.T, text string) {
 		var r *ledger.Reservation
 		var err error
@@ -160,7 +161,7 @@ func FuzzReservation(f *testing.F) {
 		for _, run := range r.Slots {
 			workers += run.Count
 		}
-		require.LessOrEqual(t, workers, maxReservedWorkers)
+		require.LessOrEqual(t, workers, reservation.MaxWorkers)
 		l := ledger.New("", placement.Pack)
 		tell := func(event ledger.Event) {
 			_, err := l.Apply(clockStart, event)
@@ -242,6 +243,6 @@ func TestAmountsBeyondReasonAreCut(t *testing.T) {
 	r, err := decodeReservation(`{"roles":[{"name":"e","count":1,"requests":{"cpu":"99999999999999999999","memory":"-1"}}],"slots":[{"node":"a","count":1}]}`)
 	require.NoError(t, err)
 	assert.Positive(t, r.Definition.Roles[0].Requests.CPU)
-	assert.Less(t, r.Definition.Roles[0].Requests.CPU, int64(math.MaxInt64/maxReservedWorkers))
+	assert.Less(t, r.Definition.Roles[0].Requests.CPU, int64(math.MaxInt64/reservation.MaxWorkers))
 	assert.Zero(t, r.Definition.Roles[0].Requests.Memory)
 }

@@ -81,7 +81,6 @@ var stillUsed = map[string]int{
 	"assemble": 1,
 	"barred":   2,
 	"barrier":  5,
-	"bond":     3,
 	"census":   2,
 	"desert":   1,
 	"enrol":    1,
