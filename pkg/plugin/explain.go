@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
@@ -16,16 +17,19 @@ import (
 // before what is taken now, as far as the attempt may still ask. A search that ended at its bound proves nothing about the empty cluster.
 func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Shortage) gang.Verdict {
 	if !p.answers.solver.Work.Affords(c.view.Len(), len(asked.Roles)) {
-		return presentShortage(shortage)
+		return presentShortage(shortage, c.demand.Kept)
 	}
 	if _, never := p.answers.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
 		message := " of the empty cluster"
-		if p.effects.autoscaler.Elastic() { // other nodes may come
+		switch {
+		case never.Kind == placement.NoEligibleNode: // whatever is on them
+			message = ""
+		case p.effects.autoscaler.Elastic(): // other nodes may come
 			message = " of the cluster as it is"
 		}
 		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: message + exclusions(c, never)}
 	}
-	return presentShortage(shortage)
+	return presentShortage(shortage, c.demand.Kept)
 }
 
 // exclusions is what keeps a member that no node may hold from the nodes; empty for every other shortage.
@@ -71,12 +75,23 @@ func assumption(solver *placement.Solver, c *cycle) string {
 }
 
 // presentShortage is the verdict on a gang that the empty cluster could hold.
-func presentShortage(shortage *placement.Shortage) gang.Verdict {
+func presentShortage(shortage *placement.Shortage, kept ledger.Kept) gang.Verdict {
 	reason := gang.Fragmented
 	if shortage.Kind == placement.Insufficient {
 		reason = gang.ClusterFull
 	}
-	return gang.Verdict{Reason: reason, Detail: shortage}
+	return gang.Verdict{Reason: reason, Detail: shortageBeside{shortage, kept}}
+}
+
+// shortageBeside is a shortage of nodes whose room is kept for others in part: users see that it is idle.
+type shortageBeside struct {
+	*placement.Shortage
+	kept ledger.Kept
+}
+
+// Text says both.
+func (s shortageBeside) Text(names bool) string {
+	return s.Shortage.Text(names) + s.kept.Text(s.Resource, names)
 }
 
 // neverReason is the reason for a gang that the empty cluster could not hold.
