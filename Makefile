@@ -20,8 +20,8 @@ help: ## Print every target.
 # date every time, which is quick when nothing changed. The order is that in which a cluster needs them.
 CONTROL_PLANE := etcd kube-apiserver kube-controller-manager kubectl kwok kwok-stages.yaml
 CLUSTER_BINARIES := $(CONTROL_PLANE) scheduler kube-scheduler
-# What only tests need of others: definitions of which manifests and examples make objects.
-OF_OTHERS := scheduler-plugins-crds.yaml prometheus-operator-crds.yaml spark-operator-crds.yaml
+# What only tests need of others: the chart's helm, and definitions of which manifests and examples make objects.
+OF_OTHERS := helm scheduler-plugins-crds.yaml prometheus-operator-crds.yaml spark-operator-crds.yaml
 
 # The version that is stamped into our binaries; empty means what hack/version prints.
 VERSION ?=
@@ -125,6 +125,7 @@ generate = $(BIN)/controller-gen paths=./pkg/apis/... object output:object:dir=$
 generate: ## Write what is generated from pkg/apis: deep copies and the definition of Queues.
 	hack/build controller-gen
 	$(call generate,pkg/apis/v1alpha1,manifests/crd)
+	cp manifests/crd/retinue.dev_queues.yaml manifests/chart/crds/
 
 .PHONY: verify
 verify: ## Check formatting, go vet, that go.mod is tidy, that generated files are up to date and that the manifests render.
@@ -134,11 +135,13 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 	go vet -tags e2e ./test/e2e/...
 	go vet -tags perf ./test/perf
 	go vet -tags autoscaler ./test/autoscaler
+	go vet -tags 'image release' ./test/release
 	hack/build kubectl controller-gen
 	@fresh="$$(mktemp -d)"; trap 'rm -rf "$$fresh"' EXIT; \
 	$(call generate,"$$fresh","$$fresh/crd"); \
 	diff -u pkg/apis/v1alpha1/zz_generated.deepcopy.go "$$fresh/zz_generated.deepcopy.go" && \
 	diff -ru --exclude=kustomization.yaml manifests/crd "$$fresh/crd" || { echo "verify: run make generate" >&2; exit 1; }
+	diff -u manifests/crd/retinue.dev_queues.yaml manifests/chart/crds/retinue.dev_queues.yaml
 	@for file in $$(grep -rl --include=kustomization.yaml '^kind: Kustomization$$' manifests); do \
 	  $(BIN)/kubectl kustomize "$$(dirname "$$file")" >/dev/null || { echo "verify: $$(dirname "$$file") does not render" >&2; exit 1; }; done
 
@@ -276,6 +279,18 @@ fuzz: ## Fuzz what reads hostile input, FUZZ_TIME=60s each; what is found goes t
 IMAGE ?= retinue/scheduler:dev
 
 .PHONY: image
-image: ## Build the scheduler's container image (needs a Docker engine; IMAGE=retinue/scheduler:dev).
-	@docker info >/dev/null 2>&1 || { echo "make image: no Docker engine answers (docker info fails): start one, or build the binary with make build" >&2; exit 1; }
-	docker build --build-arg VERSION="$${VERSION:-$$(hack/version)}" --tag $(IMAGE) .
+image: ## Build the scheduler's container image with docker, buildah or podman (IMAGE=retinue/scheduler:dev).
+	hack/image '$(IMAGE)'
+
+.PHONY: image-test
+image-test: ## Build the image twice with buildah and look into it: static, not root, the same digest (needs root; Debian packages; minutes).
+	test/e2e/install-dependencies mmdebstrap buildah crun
+	go test -tags image -count=1 -v -timeout 1h ./test/release -run Image
+
+.PHONY: release
+release: ## Make archives of kubectl-retinue for six platforms, checksums, SBOMs and a krew manifest in .cache/release (VERSION=v1.37.1-retinue.1).
+	hack/release
+
+.PHONY: release-test
+release-test: ## Make a release twice, compare, and look into every archive (minutes).
+	go test -tags release -count=1 -v -timeout 1h ./test/release -run Release
