@@ -153,22 +153,14 @@ func (r *reader) define(ctx context.Context, o *view.Objects, app view.App) erro
 
 // completeApps completes the names of applications.
 func completeApps(cluster *genericclioptions.ConfigFlags) cobra.CompletionFunc {
-	return func(command *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		r, err := connect(cluster)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
+	return completion(cluster, func(ctx context.Context, r *reader) (names []string, err error) {
 		o := view.Objects{Now: now()}
-		if o.Pods, err = r.pods(command.Context(), r.namespace, ""); err != nil {
-			return nil, cobra.ShellCompDirectiveError
+		if o.Pods, err = r.pods(ctx, r.namespace, ""); err != nil {
+			return nil, err
 		}
-		var names []string
 		for _, app := range view.Apps(o) {
 			names = append(names, app.Name)
 		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+		return names, nil
+	})
 }

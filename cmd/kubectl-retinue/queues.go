@@ -185,8 +185,8 @@ func (r *reader) podsOf(ctx context.Context, o *view.Objects, namespaces []strin
 	return err
 }
 
-// completeQueues completes the names of queues.
-func completeQueues(cluster *genericclioptions.ConfigFlags) cobra.CompletionFunc {
+// completion completes the only argument of a command by names that are read from the cluster.
+func completion(cluster *genericclioptions.ConfigFlags, read func(context.Context, *reader) ([]string, error)) cobra.CompletionFunc {
 	return func(command *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -195,16 +195,26 @@ func completeQueues(cluster *genericclioptions.ConfigFlags) cobra.CompletionFunc
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		queues, err := r.queues(command.Context())
+		names, err := read(command.Context(), r)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		var names []string
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeQueues completes the names of queues.
+func completeQueues(cluster *genericclioptions.ConfigFlags) cobra.CompletionFunc {
+	return completion(cluster, func(ctx context.Context, r *reader) (names []string, err error) {
+		queues, err := r.queues(ctx)
+		if err != nil {
+			return nil, err
+		}
 		for _, queue := range queues {
 			names = append(names, queue.Name)
 		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+		return names, nil
+	})
 }
 
 // completeNamespaces completes --namespace.

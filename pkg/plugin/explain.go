@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	v1 "k8s.io/api/core/v1"
-
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
@@ -23,32 +22,9 @@ func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Sho
 		if p.effects.autoscaler.Elastic() { // other nodes may come
 			message = " of the cluster as it is"
 		}
-		return gang.Verdict{Reason: neverReason(never), Detail: never, Message: message + exclusions(c, never)}
+		return gang.Verdict{Reason: inventory.NeverReason(never), Detail: never, Message: message + c.demand.Pods.Exclusions(c.view, never)}
 	}
 	return presentShortage(shortage)
-}
-
-// exclusions is what keeps a member that no node may hold from the nodes; empty for every other shortage.
-func exclusions(c *cycle, never *placement.Shortage) string {
-	if never.Kind != placement.NoEligibleNode {
-		return ""
-	}
-	for _, pods := range c.demand.Pods.All().Roles {
-		if pods.Name != never.Member {
-			continue
-		}
-		nodes := func(yield func(*v1.Node) bool) {
-			for i := range c.view.Len() {
-				if !yield(c.view.Object(i)) {
-					return
-				}
-			}
-		}
-		if text := placement.Exclusions(pods.Pod, nodes); text != "" {
-			return ": " + text
-		}
-	}
-	return ""
 }
 
 // assumption is what to say of a gang that does not fit, and would without what is assumed of its workers; empty means nothing.
@@ -72,21 +48,5 @@ func assumption(solver *placement.Solver, c *cycle) string {
 
 // presentShortage is the verdict on a gang that the empty cluster could hold.
 func presentShortage(shortage *placement.Shortage) gang.Verdict {
-	reason := gang.Fragmented
-	if shortage.Kind == placement.Insufficient {
-		reason = gang.ClusterFull
-	}
-	return gang.Verdict{Reason: reason, Detail: shortage}
-}
-
-// neverReason is the reason for a gang that the empty cluster could not hold.
-func neverReason(never *placement.Shortage) gang.Reason {
-	switch {
-	case never.Kind == placement.NoEligibleNode || never.Kind == placement.NoDomain:
-		return gang.Constraints
-	case never.TooLarge:
-		return gang.NeverFitsNode
-	default:
-		return gang.NeverFitsCluster
-	}
+	return gang.Verdict{Reason: inventory.PresentReason(shortage), Detail: shortage}
 }

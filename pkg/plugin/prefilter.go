@@ -165,7 +165,7 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		c.shortage = gang.Verdict{Reason: gang.InvalidGang, Message: fmt.Sprintf("its pods are of %d kinds: on %d nodes at most %d can be laid out together", kinds, c.view.Len(), most)}
 		return nil, p.statusOf(c.shortage)
 	}
-	if problem := rulesOf(c, pod); problem != "" {
+	if problem := chargeRules(c, pod); problem != "" {
 		c.shortage = gang.Verdict{Reason: gang.InvalidGang, Message: problem}
 		return nil, p.statusOf(c.shortage)
 	}
@@ -199,9 +199,9 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 // cheapRules are those of a pod that count as one look together.
 const cheapRules = 8
 
-// rulesOf takes what it costs to compare all nodes with what the pods of a gang say about nodes, and says that it is too much; empty means
+// chargeRules takes what it costs to compare all nodes with what the pods of a gang say about nodes, and says that it is too much; empty means
 // that it is not.
-func rulesOf(c *cycle, leader *v1.Pod) string {
+func chargeRules(c *cycle, leader *v1.Pod) string {
 	rules := 0
 	if !c.demand.Upfront {
 		rules = max(placement.Rules(leader)-cheapRules, 0)

@@ -9,6 +9,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/spark"
 )
@@ -45,7 +46,7 @@ func TestWhatTheEmptyClusterLacksHasItsOwnReason(t *testing.T) {
 		"no layout exists":           {placement.Shortage{Kind: placement.Fragmented}, gang.NeverFitsCluster},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, neverReason(&test.shortage)) })
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, inventory.NeverReason(&test.shortage)) })
 	}
 }
 

@@ -259,11 +259,8 @@ func (c *Cluster) askNodes(q Question, a *Assessment) {
 	asked := demand.On(c.view)
 	var solver placement.Solver
 	if _, never := solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
-		message := never.String() + " of the empty cluster"
-		if never.Kind == placement.NoEligibleNode {
-			message += c.exclusions(demand, never.Member)
-		}
-		a.Findings = append(a.Findings, shortOf(never, neverReason(never), message))
+		message := never.String() + " of the empty cluster" + demand.Exclusions(c.view, never)
+		a.Findings = append(a.Findings, shortOf(never, inventory.NeverReason(never), message))
 		return
 	}
 	if !c.everywhere {
@@ -271,23 +268,7 @@ func (c *Cluster) askNodes(q Question, a *Assessment) {
 		return
 	}
 	if _, shortage := solver.Fit(c.view, asked); shortage != nil {
-		reason := gang.Fragmented
-		if shortage.Kind == placement.Insufficient {
-			reason = gang.ClusterFull
-		}
-		a.Findings = append(a.Findings, shortOf(shortage, reason, shortage.String()))
-	}
-}
-
-// neverReason is what the empty cluster lacks.
-func neverReason(never *placement.Shortage) gang.Reason {
-	switch {
-	case never.Kind == placement.NoEligibleNode || never.Kind == placement.NoDomain:
-		return gang.Constraints
-	case never.TooLarge:
-		return gang.NeverFitsNode
-	default:
-		return gang.NeverFitsCluster
+		a.Findings = append(a.Findings, shortOf(shortage, inventory.PresentReason(shortage), shortage.String()))
 	}
 }
 
@@ -297,17 +278,6 @@ func shortOf(shortage *placement.Shortage, reason gang.Reason, message string) F
 		finding.Short = resource.Quantity(shortage.Resource, short).String()
 	}
 	return finding
-}
-
-func (c *Cluster) exclusions(demand inventory.Demand, member string) string {
-	for _, pods := range demand.All().Roles {
-		if pods.Name == member {
-			if text := placement.Exclusions(pods.Pod, slices.Values(c.objects.Nodes)); text != "" {
-				return ": " + text
-			}
-		}
-	}
-	return ""
 }
 
 // Largest is with how many workers of its only role, fewer than it asks for, an application would fit; −1 if with none, or it has several
