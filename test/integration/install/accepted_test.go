@@ -25,7 +25,7 @@ import (
 	"retinue.dev/retinue/test/cluster"
 )
 
-// TestEveryManifestIsAcceptedByTheAPIServer sends each object of all kustomizations and examples to the API server, which
+// TestEveryManifestIsAcceptedByTheAPIServer sends each object of all kustomizations, renderings of the chart and examples to the API server, which
 // checks every field of it and stores nothing.
 //
 // Seen failing with a field misspelt in an overlay and in an example.
@@ -33,6 +33,9 @@ func TestEveryManifestIsAcceptedByTheAPIServer(t *testing.T) {
 	c := start(t)
 	for _, dir := range kustomizations(t) {
 		t.Run(dir, func(t *testing.T) { accepted(t, c, kustomize(t, dir)) })
+	}
+	for name, rendering := range renderings {
+		t.Run("chart/"+name, func(t *testing.T) { accepted(t, c, chart(t, "retinue-system", rendering.values...)) })
 	}
 	examples := 0
 	require.NoError(t, filepath.WalkDir(filepath.Join(manifests, "examples"), func(path string, entry fs.DirEntry, err error) error {

@@ -1,2 +1,3 @@
-// Package install is Retinue as an administrator installs it: every manifest, overlay and example, before a real API server.
+// Package install is Retinue as an administrator installs it: every manifest, overlay, example and rendering of the chart, before a real API
+// server.
 package install

@@ -138,7 +138,8 @@ func program(t *testing.T, name string, args ...string) (string, error) {
 	path := filepath.Join("../../../bin", name)
 	require.FileExists(t, path, "run `make binaries` first")
 	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+os.DevNull)
+	home := t.TempDir()
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+os.DevNull, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 	var out, complaint strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	err := cmd.Run()
@@ -160,6 +161,18 @@ func kustomize(t *testing.T, dir string) []*unstructured.Unstructured {
 		rendered[dir] = out
 	}
 	return parse(t, rendered[dir])
+}
+
+// chart renders the chart, with the namespace, its definitions and these values besides.
+func chart(t *testing.T, namespace string, set ...string) []*unstructured.Unstructured {
+	t.Helper()
+	args := []string{"template", "retinue", filepath.Join(manifests, "chart"), "--namespace=" + namespace, "--include-crds", "--set=namespace.create=true"}
+	for _, value := range set {
+		args = append(args, "--set="+value)
+	}
+	out, err := program(t, "helm", args...)
+	require.NoError(t, err)
+	return parse(t, out)
 }
 
 // parse reads the documents of a YAML stream.
