@@ -124,6 +124,7 @@ func (h *harness) bound(pods ...string) (bound []string) {
 	return bound
 }
 
+// What follows, up to the disruption mode, was seen failing when native PodGroups were no gangs of the ledger.
 func TestANativeGroupIsAdmittedAsAWhole(t *testing.T) {
 	grouped(t, nodes(4, "a", "b"), func(h *harness) {
 		h.create(lone("other", 3), nativeGroup("g", 3), nativeMember("m1", "g", 2), nativeMember("m2", "g", 2))
@@ -254,6 +255,7 @@ func TestANativeGroupPreempts(t *testing.T) {
 	})
 }
 
+// Seen failing when disruptionMode was not read.
 func TestANativeGroupGoesAsItsDisruptionModeSays(t *testing.T) {
 	for name, test := range map[string]struct {
 		group *schedulingv1beta1.PodGroup

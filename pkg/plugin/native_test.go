@@ -194,6 +194,8 @@ func must[T any](value T, err error) T {
 	return value
 }
 
+// What follows, but for TestKubeSchedulerLetsTheRestOfANativeGroupFollow and groups of pods of several gangs, was seen failing when native PodGroups were
+// no gangs of the ledger.
 func TestKubeSchedulerStartsNativeGroupsWhole(t *testing.T) {
 	wholeScheduler(t, nodes(4, "a", "b"), func(w *whole) {
 		w.group("g", 3, 3, 2, 0)
@@ -266,6 +268,7 @@ func TestKubeSchedulerStartsANativeGroupOfPodsOfSeveralGangs(t *testing.T) {
 	})
 }
 
+// Seen failing when disruptionMode was not read, too.
 func TestKubeSchedulerTakesNativeGroupsBackWhole(t *testing.T) {
 	wholeScheduler(t, nodes(4, "a", "b"), func(w *whole) {
 		w.group("g", 2, 2, 3, 0, goesWhole)

@@ -16,7 +16,8 @@ import (
 )
 
 // TestAPodThatLacksRoomIsKnownByTheFiltersThatRefusedIt: kube-scheduler's own filter comes first. Seen failing when only
-// this plugin's refusals count, and when a pod was too large for ever of which the snapshot had not shown all nodes that may hold it.
+// this plugin's refusals count, and when a pod was too large for ever of which the snapshot had not shown all nodes that may hold it,
+// or had a node with other taints or labels than the ledger knows.
 func TestAPodThatLacksRoomIsKnownByTheFiltersThatRefusedIt(t *testing.T) {
 	tests := map[string]struct {
 		cpu      int
