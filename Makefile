@@ -135,6 +135,7 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 	go vet -tags e2e ./test/e2e/...
 	go vet -tags perf ./test/perf
 	go vet -tags autoscaler ./test/autoscaler
+	go vet -tags 'image release' ./test/release
 	hack/build kubectl controller-gen
 	@fresh="$$(mktemp -d)"; trap 'rm -rf "$$fresh"' EXIT; \
 	$(call generate,"$$fresh","$$fresh/crd"); \
@@ -278,6 +279,21 @@ fuzz: ## Fuzz what reads hostile input, FUZZ_TIME=60s each; what is found goes t
 IMAGE ?= retinue/scheduler:dev
 
 .PHONY: image
-image: ## Build the scheduler's container image (needs a Docker engine; IMAGE=retinue/scheduler:dev).
-	@docker info >/dev/null 2>&1 || { echo "make image: no Docker engine answers (docker info fails): start one, or build the binary with make build" >&2; exit 1; }
-	docker build --build-arg VERSION="$${VERSION:-$$(hack/version)}" --tag $(IMAGE) .
+image: ## Build the scheduler's container image with docker, buildah or podman (IMAGE=retinue/scheduler:dev; LOCAL=1 without a registry, after image-deps).
+	hack/image '$(IMAGE)'
+
+.PHONY: image-deps
+image-deps: ## Install what builds the image where there is no container engine: buildah, … (Debian packages; needs root).
+	test/e2e/install-dependencies mmdebstrap buildah crun
+
+.PHONY: image-test
+image-test: image-deps ## Build the image twice with buildah and look into it: static, not root, the same digest (needs root; Debian packages; minutes).
+	go test -tags image -count=1 -v -timeout 1h ./test/release -run Image
+
+.PHONY: release
+release: ## Make archives of kubectl-retinue for six platforms, checksums, SBOMs and a krew manifest in .cache/release (VERSION=v1.37.1-retinue.1).
+	hack/release
+
+.PHONY: release-test
+release-test: ## Make a release twice, compare, and look into every archive (minutes).
+	go test -tags release -count=1 -v -timeout 1h ./test/release -run Release

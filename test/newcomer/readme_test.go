@@ -127,8 +127,11 @@ var elsewhere = map[string]string{
 	"make perf-profile":           "minutes, and needs a quiet machine",
 	"make perf-record":            "two hours, and writes documents",
 	"hack/bump-kubernetes 1.37.1": "rewrites go.mod, from the network",
-	"docker build --build-arg VERSION=v1.37.1-retinue.1 -t REGISTRY/retinue/scheduler:TAG .": "needs a Docker engine; TestTheImageHoldsWhatItsDockerfileCopies takes its steps without one",
-	"kubectl retinue convert capacity-scheduler.xml":                                         "the tests of pkg/yarn and cmd/kubectl-retinue run it on whole files",
+	"make image IMAGE=REGISTRY/retinue/scheduler:TAG": "make image-test builds it; TestTheImageHoldsWhatItsDockerfileCopies takes its steps without a builder",
+	"make image-test":   "needs root, Debian packages and minutes",
+	"make release":      "six programs; make release-test runs it",
+	"make release-test": "twelve programs",
+	"kubectl retinue convert capacity-scheduler.xml": "the tests of pkg/yarn and cmd/kubectl-retinue run it on whole files",
 	"sparksim submit": "the block above runs it",
 	"docker push REGISTRY/retinue/scheduler:TAG": "needs a registry",
 }

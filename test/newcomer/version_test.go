@@ -28,6 +28,10 @@ func TestACheckoutHasAVersionWithoutTagsAndWithoutGit(t *testing.T) {
 	require.Regexp(t, `^v1\.\d+\.\d+-retinue\.g[0-9a-f]{7,}$`, run("hack/version"))
 	run("git", "tag", "v0.1.0")
 	require.Regexp(t, `^v1\.\d+\.\d+-retinue\.v0\.1\.0$`, run("hack/version"))
+	release := strings.Replace(run("hack/version"), "v0.1.0", "7", 1)
+	run("git", "commit", "--quiet", "--allow-empty", "-m", "second")
+	run("git", "tag", release)
+	require.Equal(t, release, run("hack/version"))
 }
 
 func TestEveryMakeTargetBuildsWithoutThePathsOfTheMachine(t *testing.T) {
