@@ -14,7 +14,6 @@ import (
 	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
 	"k8s.io/kubernetes/pkg/scheduler"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
-	"k8s.io/kubernetes/pkg/scheduler/util"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/plugin"
@@ -25,19 +24,21 @@ const longestNote = 1024
 
 // tellInOwnWords makes kube-scheduler's failure handler say what the plugin says of a pod that was tried: the condition and the event
 // begin with the reason, and the condition says Unschedulable only where nodes would help. It would say so of every pod that a plugin
-// has refused, and autoscalers would buy nodes for gangs that wait for their queue. A plugin is asked about no pod while there are no
-// nodes, and hears of it here.
+// has refused, and autoscalers would buy nodes for gangs that wait for their queue. The same as data is written with the condition, by the
+// same call. A plugin is asked about no pod while there are no nodes, and hears of it here.
 func tellInOwnWords(sched *scheduler.Scheduler, teller teller) {
 	handle := sched.FailureHandler
 	sched.FailureHandler = func(
 		ctx context.Context, profile framework.Framework, pod *framework.QueuedPodInfo, status *fwk.Status, nominating *fwk.NominatingInfo, start time.Time,
 	) {
-		reason, text := verdictIn(status)
+		verdict := verdictIn(status)
 		if errors.Is(status.AsError(), scheduler.ErrNoNodesAvailable) {
-			reason, text = teller.NoNodes(pod.Pod)
+			verdict = teller.NoNodes(pod.Pod)
 		}
-		if condition := teller.Condition(pod.Pod, reason); reason != "" || condition != v1.PodReasonUnschedulable {
-			profile = profileInOwnWords{Framework: profile, ctx: ctx, condition: condition, text: text}
+		if status.IsRejected() || !verdict.Passes() {
+			if words := teller.Words(pod.Pod, verdict, status.Message()); words != (plugin.Words{Condition: v1.PodReasonUnschedulable}) {
+				profile = profileInOwnWords{Framework: profile, ctx: ctx, Words: words}
+			}
 		}
 		handle(ctx, profile, pod, status, nominating, start)
 	}
@@ -45,51 +46,44 @@ func tellInOwnWords(sched *scheduler.Scheduler, teller teller) {
 
 // teller is the plugin.
 type teller interface {
-	Condition(*v1.Pod, gang.Reason) string
-	NoNodes(*v1.Pod) (gang.Reason, string)
+	Words(pod *v1.Pod, verdict gang.Verdict, own string) plugin.Words
+	NoNodes(*v1.Pod) gang.Verdict
 }
 
-// verdictIn is what the plugin has said when it refused a pod for all nodes or for the chosen one; the reason is empty when the pod has
-// failed for anything else.
-func verdictIn(status *fwk.Status) (gang.Reason, string) {
-	text := ""
+// verdictIn is what the plugin has said when it refused a pod for all nodes or for the chosen one; zero when the pod has failed for
+// anything else.
+func verdictIn(status *fwk.Status) gang.Verdict {
+	var verdict gang.Verdict
 	var unfit *framework.FitError
 	switch {
 	case !errors.As(status.AsError(), &unfit):
-		if status.IsRejected() && status.Plugin() == plugin.Name {
-			text = status.Message()
+		if status.IsRejected() {
+			return plugin.VerdictIn(status)
 		}
+	case unfit.Diagnosis.NodeToStatus == nil:
 	case unfit.Diagnosis.PreFilterMsg != "":
-		text = unfit.Diagnosis.PreFilterMsg
-	case unfit.NumAllNodes == 1 && unfit.Diagnosis.NodeToStatus != nil: // by Reserve or Permit, of the node that was chosen
+		return plugin.VerdictIn(unfit.Diagnosis.NodeToStatus.AbsentNodesStatus())
+	case unfit.NumAllNodes == 1: // by Reserve or Permit, of the node that was chosen
 		unfit.Diagnosis.NodeToStatus.ForEachExplicitNode(func(_ string, refusal *fwk.Status) {
-			if refusal.Plugin() == plugin.Name {
-				text = refusal.Message()
-			}
+			verdict = plugin.VerdictIn(refusal)
 		})
 	}
-	if reason, known := gang.ReasonOf(text); known {
-		return reason, text
-	}
-	return "", ""
+	return verdict
 }
 
 // profileInOwnWords is a profile as the failure handler sees it for one pod.
 type profileInOwnWords struct {
 	framework.Framework
+	plugin.Words
 	ctx context.Context
-	// condition is the reason of the condition, instead of Unschedulable.
-	condition string
-	// text is what is said; empty means kube-scheduler's own words.
-	text string
 }
 
 // EventRecorder gives the event its text.
 func (p profileInOwnWords) EventRecorder() events.EventRecorderLogger {
-	if p.text == "" {
+	if p.Text == "" {
 		return p.Framework.EventRecorder()
 	}
-	return recorderInOwnWords{p.Framework.EventRecorder(), p.text}
+	return recorderInOwnWords{p.Framework.EventRecorder(), p.Text}
 }
 
 // APICacher gives the condition its reason and text. It is there whether or not calls to the API server are asynchronous.
@@ -125,20 +119,25 @@ type cacherInOwnWords struct {
 	profile       profileInOwnWords
 }
 
-// PatchPodStatus writes the condition PodScheduled with the reason and the text.
+// PatchPodStatus writes the condition PodScheduled with the reason and the text, and with it the annotation.
 func (c cacherInOwnWords) PatchPodStatus(pod *v1.Pod, conditions []*v1.PodCondition, nominating *fwk.NominatingInfo) (<-chan error, error) {
 	for _, condition := range conditions {
 		if condition.Type != v1.PodScheduled {
 			continue
 		}
-		if c.profile.text != "" {
-			condition.Reason, condition.Message = c.profile.condition, c.profile.text
+		if c.profile.Text != "" {
+			condition.Reason, condition.Message = c.profile.Condition, c.profile.Text
 		} else if condition.Reason == v1.PodReasonUnschedulable { // and no error
-			condition.Reason = c.profile.condition
+			condition.Reason = c.profile.Condition
 		}
 	}
-	if c.APICacher != nil {
-		return c.APICacher.PatchPodStatus(pod, conditions, nominating)
+	if dispatcher := c.profile.Framework.APIDispatcher(); c.APICacher != nil && dispatcher != nil {
+		finished := make(chan error, 1)
+		err := dispatcher.Add(newPatchCall(pod, c.profile.Status, conditions, nominating), fwk.APICallOptions{OnFinish: finished})
+		if !fwk.IsUnexpectedError(err) {
+			err = nil
+		}
+		return finished, err
 	}
 	status := pod.Status.DeepCopy()
 	changed := false
@@ -148,8 +147,8 @@ func (c cacherInOwnWords) PatchPodStatus(pod *v1.Pod, conditions []*v1.PodCondit
 	if nominating.Mode() == fwk.ModeOverride && status.NominatedNodeName != nominating.NominatedNodeName {
 		status.NominatedNodeName, changed = nominating.NominatedNodeName, true
 	}
-	if !changed {
+	if !changed && !lacksStatus(pod, c.profile.Status) {
 		return nil, nil
 	}
-	return nil, util.PatchPodStatus(c.profile.ctx, c.profile.ClientSet(), pod.Name, pod.Namespace, &pod.Status, status)
+	return nil, patch(c.profile.ctx, c.profile.ClientSet(), pod, status, c.profile.Status)
 }

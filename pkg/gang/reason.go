@@ -71,34 +71,38 @@ type Trait struct {
 	Warns bool
 	// Condition is the reason of the condition PodScheduled of a pod that waits for it.
 	Condition string
+	// Actor is who has to do something before such a pod can start, and Tier what the reason is about; nothing for a reason that does not
+	// say why a pod waits.
+	Actor Actor
+	Tier  Tier
 	// Meaning is for people.
 	Meaning string
 }
 
 // Reasons is the table of all reasons; docs/reasons.md shows it.
 var Reasons = []Trait{
-	{Reason: ClusterFull, Waits: true, OfRoom: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Meaning: "Less is free, in all, than the gang needs."},
-	{Reason: Fragmented, Waits: true, OfRoom: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Meaning: "Enough is free in all, but not in pieces that hold the gang."},
-	{Reason: Constraints, Waits: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Meaning: "Affinity, taints, labels, or rules about other pods, ports and volumes leave no node to the gang, whatever is free."},
-	{Reason: NeverFitsNode, Waits: true, Permanent: true, OfSize: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "One pod of the gang is larger than every node."},
-	{Reason: NeverFitsCluster, Waits: true, Permanent: true, OfSize: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Meaning: "The gang does not fit even the empty cluster."},
-	{Reason: BehindOthers, Waits: true, Condition: v1.PodReasonUnschedulable, Meaning: "A gang that asks for the same waits already and goes first, or others are next in their queues."},
-	{Reason: Collecting, Waits: true, Condition: v1.PodReasonUnschedulable, Meaning: "It has waited so long that room is kept for it until all it needs is there."},
-	{Reason: ScaleUpRefused, Waits: true, Warns: true, Condition: WaitingForTurn, Meaning: "The autoscaler was asked for nodes, and those that came do not hold the gang; it is asked again later."},
-	{Reason: Reclaiming, Waits: true, Condition: WaitingForTurn, Meaning: "Others have to give back what it waits for, and do."},
-	{Reason: QueueLimit, Waits: true, OfQueue: true, Condition: WaitingForTurn, Meaning: "Its queue or one above it would exceed its limit."},
-	{Reason: QueueMaxGangs, Waits: true, OfQueue: true, Condition: WaitingForTurn, Meaning: "Its queue runs as many gangs as it may."},
-	{Reason: QueueClosed, Waits: true, OfQueue: true, Condition: WaitingForTurn, Meaning: "Its queue or one above it is draining or stopped."},
-	{Reason: LeaderShare, Waits: true, OfQueue: true, Condition: WaitingForTurn, Meaning: "The leaders in its queue hold as much as they may."},
-	{Reason: UserLimit, Waits: true, OfQueue: true, Condition: WaitingForTurn, Meaning: "Its user would exceed the limit of each user in the queue."},
-	{Reason: QuotaUsedUp, Waits: true, Condition: WaitingForTurn, Meaning: "A ResourceQuota of the namespace has too little left for the workers."},
-	{Reason: NeverFitsQueue, Waits: true, Permanent: true, OfQueue: true, Warns: true, Condition: OfItself, Meaning: "It asks for more than a limit of its queue allows at all."},
-	{Reason: InvalidGang, Waits: true, Permanent: true, Warns: true, Condition: OfItself, Meaning: "What the gang asks for cannot be understood or contradicts itself."},
-	{Reason: LeaderGone, Waits: true, Permanent: true, Warns: true, Condition: OfItself, Meaning: "The worker's leader has finished or does not exist."},
-	{Reason: GangIncomplete, Waits: true, Condition: OfItself, Meaning: "What the leader will ask for is not known yet, or pods that start together are missing."},
-	{Reason: GangTimeout, Waits: true, Condition: OfItself, Meaning: "Pods that start together have waited for one another in vain; they rest before they are tried again."},
-	{Reason: NotSynced, Waits: true, Condition: OfItself, Meaning: "The scheduler has just started and does not know the whole cluster yet, or has heard of a pod before it has of what happened to its gang."},
-	{Reason: Terminating, Waits: true, Condition: OfItself, Meaning: "The pod is being deleted before it has a node."},
+	{Reason: ClusterFull, Waits: true, OfRoom: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Actor: Nobody, Tier: OfNodes, Meaning: "Less is free, in all, than the gang needs."},
+	{Reason: Fragmented, Waits: true, OfRoom: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Actor: Nobody, Tier: OfNodes, Meaning: "Enough is free in all, but not in pieces that hold the gang."},
+	{Reason: Constraints, Waits: true, Nodes: true, Condition: v1.PodReasonUnschedulable, Actor: User, Tier: OfNodes, Meaning: "Affinity, taints, labels, or rules about other pods, ports and volumes leave no node to the gang, whatever is free."},
+	{Reason: NeverFitsNode, Waits: true, Permanent: true, OfSize: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Actor: User, Tier: OfGang, Meaning: "One pod of the gang is larger than every node."},
+	{Reason: NeverFitsCluster, Waits: true, Permanent: true, OfSize: true, Nodes: true, Warns: true, Condition: v1.PodReasonUnschedulable, Actor: User, Tier: OfGang, Meaning: "The gang does not fit even the empty cluster."},
+	{Reason: BehindOthers, Waits: true, Condition: v1.PodReasonUnschedulable, Actor: Nobody, Tier: OfOrder, Meaning: "A gang that asks for the same waits already and goes first, or others are next in their queues."},
+	{Reason: Collecting, Waits: true, Condition: v1.PodReasonUnschedulable, Actor: Nobody, Tier: OfNodes, Meaning: "It has waited so long that room is kept for it until all it needs is there."},
+	{Reason: ScaleUpRefused, Waits: true, Warns: true, Condition: WaitingForTurn, Actor: ClusterAdmin, Tier: OfNodes, Meaning: "The autoscaler was asked for nodes, and those that came do not hold the gang; it is asked again later."},
+	{Reason: Reclaiming, Waits: true, Condition: WaitingForTurn, Actor: Nobody, Tier: OfLimits, Meaning: "Others have to give back what it waits for, and do."},
+	{Reason: QueueLimit, Waits: true, OfQueue: true, Condition: WaitingForTurn, Actor: Nobody, Tier: OfLimits, Meaning: "Its queue or one above it would exceed its limit."},
+	{Reason: QueueMaxGangs, Waits: true, OfQueue: true, Condition: WaitingForTurn, Actor: Nobody, Tier: OfCounts, Meaning: "Its queue runs as many gangs as it may."},
+	{Reason: QueueClosed, Waits: true, OfQueue: true, Condition: WaitingForTurn, Actor: QueueAdmin, Tier: OfState, Meaning: "Its queue or one above it is draining or stopped."},
+	{Reason: LeaderShare, Waits: true, OfQueue: true, Condition: WaitingForTurn, Actor: Nobody, Tier: OfCounts, Meaning: "The leaders in its queue hold as much as they may."},
+	{Reason: UserLimit, Waits: true, OfQueue: true, Condition: WaitingForTurn, Actor: Nobody, Tier: OfLimits, Meaning: "Its user would exceed the limit of each user in the queue."},
+	{Reason: QuotaUsedUp, Waits: true, Condition: WaitingForTurn, Actor: Nobody, Tier: OfLimits, Meaning: "A ResourceQuota of the namespace has too little left for the workers."},
+	{Reason: NeverFitsQueue, Waits: true, Permanent: true, OfQueue: true, Warns: true, Condition: OfItself, Actor: User, Tier: OfGang, Meaning: "It asks for more than a limit of its queue allows at all."},
+	{Reason: InvalidGang, Waits: true, Permanent: true, Warns: true, Condition: OfItself, Actor: User, Tier: OfGang, Meaning: "What the gang asks for cannot be understood or contradicts itself."},
+	{Reason: LeaderGone, Waits: true, Permanent: true, Warns: true, Condition: OfItself, Actor: User, Tier: OfState, Meaning: "The worker's leader has finished or does not exist."},
+	{Reason: GangIncomplete, Waits: true, Condition: OfItself, Actor: User, Tier: OfPods, Meaning: "What the leader will ask for is not known yet, or pods that start together are missing."},
+	{Reason: GangTimeout, Waits: true, Condition: OfItself, Actor: Nobody, Tier: OfPods, Meaning: "Pods that start together have waited for one another in vain; they rest before they are tried again."},
+	{Reason: NotSynced, Waits: true, Condition: OfItself, Actor: Nobody, Tier: OfPods, Meaning: "The scheduler has just started and does not know the whole cluster yet, or has heard of a pod before it has of what happened to its gang."},
+	{Reason: Terminating, Waits: true, Condition: OfItself, Actor: Nobody, Tier: OfState, Meaning: "The pod is being deleted before it has a node."},
 	{Reason: WouldReclaim, Meaning: "Others would have to give back what it waits for if its queue did more than say so."},
 	{Reason: Reclaimed, Meaning: "The pod was taken back for another gang."},
 	{Reason: ScaleUpRequested, Meaning: "The autoscaler is asked for the nodes that the gang lacks."},

@@ -42,17 +42,17 @@ func declaredReasons(t *testing.T) []string {
 // Seen failing when Terminating was in no document.
 func TestReasonsOfCodeTableAndDocumentsAreTheSame(t *testing.T) {
 	var listed []string
-	documented := "| reason | `PodScheduled` says | meaning |\n|---|---|---|\n"
+	documented := "| reason | `PodScheduled` says | permanent | who has to act | meaning |\n|---|---|---|---|---|\n"
 	for _, trait := range Reasons {
 		listed = append(listed, string(trait.Reason))
-		condition, meaning := "–", trait.Meaning
+		condition, permanent, actor := "–", "", "–"
 		if trait.Waits {
-			condition = "`" + trait.Reason.Condition() + "`"
+			condition, actor = "`"+trait.Reason.Condition()+"`", string(trait.Actor)
 		}
 		if trait.Permanent {
-			meaning += " Waiting alone does not help."
+			permanent = "yes"
 		}
-		documented += fmt.Sprintf("| `%s` | %s | %s |\n", trait.Reason, condition, meaning)
+		documented += fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", trait.Reason, condition, permanent, actor, trait.Meaning)
 	}
 	declared := declaredReasons(t)
 	require.Greater(t, len(declared), 20)
@@ -70,6 +70,8 @@ func TestTheTableOfReasonsIsConsistent(t *testing.T) {
 		t.Run(string(trait.Reason), func(t *testing.T) {
 			assert.NotEmpty(t, trait.Meaning)
 			assert.False(t, !trait.Waits && (trait.Permanent || trait.OfQueue || trait.OfRoom || trait.Condition != ""), "only who waits waits for something")
+			assert.Equal(t, trait.Waits, trait.Actor != "" && trait.Tier != 0, "who waits knows who has to act")
+			assert.False(t, trait.Permanent && trait.Actor == Nobody, "waiting alone does not help, so somebody has to act")
 			assert.False(t, trait.OfQueue && trait.Reason.Condition() == v1.PodReasonUnschedulable, "nodes do not help a gang that waits for its queue")
 			assert.False(t, trait.OfRoom && trait.Reason.Condition() != v1.PodReasonUnschedulable, "nodes help a gang that lacks room")
 			reason, known := ReasonOf(Verdict{Reason: trait.Reason, Message: "x: y"}.String())

@@ -1,6 +1,10 @@
 package gang
 
-import "strings"
+import (
+	"strings"
+
+	"retinue.dev/retinue/pkg/resource"
+)
 
 // Verdict is a Reason with its numbers. They are kept as data and become a sentence where somebody reads it. The zero Verdict means
 // that nothing stands in the way.
@@ -16,6 +20,17 @@ type Verdict struct {
 // and queues of others are named.
 type Detail interface {
 	Text(names bool) string
+}
+
+// figured is a Detail with numbers for programs.
+type figured interface{ Figures() resource.Figures }
+
+// Figures are the numbers of its Detail, as far as that has any.
+func (v Verdict) Figures() resource.Figures {
+	if detail, has := v.Detail.(figured); has {
+		return detail.Figures()
+	}
+	return resource.Figures{}
 }
 
 // Passes tells whether nothing stands in the way.

@@ -118,6 +118,21 @@ func (ws *waits) verdict(w *waiting.Waiter) gang.Verdict {
 	return why
 }
 
+// Why is why a pod waits that the ledger keeps; the zero Verdict for any other.
+func Why(l *Ledger, uid types.UID) gang.Verdict {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.members.pods[uid]
+	if p == nil {
+		return gang.Verdict{}
+	}
+	w := l.waiting.Of(l.members.waiterOf(p))
+	if w == nil {
+		return gang.Verdict{}
+	}
+	return l.waits.verdict(w)
+}
+
 // later is who goes before a waiter at present, and why.
 type later struct {
 	first     types.NamespacedName // empty when nobody is known

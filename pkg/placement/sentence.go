@@ -10,6 +10,24 @@ import (
 // Text is String: it speaks of nodes only.
 func (h *Shortage) Text(bool) string { return h.String() }
 
+// Figures are its numbers: of TooLarge those of one member and of the node with the most room.
+func (h *Shortage) Figures() resource.Figures {
+	nodes := h.Nodes
+	if h.Kind == Insufficient || h.Kind == Fragmented {
+		nodes = h.Eligible
+	}
+	f := resource.Figures{Nodes: &nodes}
+	if h.Resource == "" {
+		return f
+	}
+	figure := resource.Figure{Name: h.Resource, Need: h.Needed, Free: &h.Free}
+	if h.TooLarge {
+		figure.Need, figure.Free = h.Request.Of(h.Resource), &h.Largest
+	}
+	f.Of = []resource.Figure{figure}
+	return f
+}
+
 // String is one sentence for people, with numbers and without a full stop:
 // "3 of 4 executors fit: cpu 24 asked for in all, 20 free on 100 nodes".
 func (h *Shortage) String() string {

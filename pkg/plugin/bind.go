@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 
+	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 )
 
@@ -33,7 +34,7 @@ func newBindings(another func() bool) bindings {
 // Bind binds a pod as kube-scheduler's own binder does, but for two things. There are not too many at a time. And the leader of
 // a gang with workers is bound with its reservation: the API server merges the annotations of a binding into the pod, so
 // node and reservation are written by one call, both or neither, and a restarted scheduler finds the slots of every bound
-// leader. A patch before the binding would cost every gang two more calls, as kube-scheduler nominates a pod whose binding
+// leader. Likewise what a pod says of its wait is taken back. A patch before the binding would cost every gang two more calls, as kube-scheduler nominates a pod whose binding
 // has anything to wait for.
 //
 // Every other pod is left to the Bind plugins that a profile puts between this one and kube-scheduler's own binder, if there are any.
@@ -65,6 +66,9 @@ func (p *Plugin) Bind(ctx context.Context, state fwk.CycleState, pod *v1.Pod, no
 		if annotationBytes(pod) > carefulAnnotations {
 			binding.ResourceVersion = pod.ResourceVersion // nobody has added any since: both together might be too long
 		}
+	}
+	if status, told := p.effects.notices.placed(pod); told {
+		metav1.SetMetaDataAnnotation(&binding.ObjectMeta, gang.AnnotationStatus, status)
 	}
 	if err := p.handle.ClientSet().CoreV1().Pods(pod.Namespace).Bind(ctx, binding, metav1.CreateOptions{}); err != nil {
 		return fwk.AsStatus(fmt.Errorf("bind: %w", err))

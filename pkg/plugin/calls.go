@@ -165,11 +165,17 @@ func (e *effects) tellWaiting(ctx context.Context, pod *v1.Pod, verdict gang.Ver
 	}
 }
 
-// patchCondition writes the verdict where kubectl describe and autoscalers look for it. The resource version makes it a
+// patchCondition writes the verdict where kubectl describe and autoscalers look for it, and where programs do. The resource version makes it a
 // conflict where the pod has changed since the informer heard of it: a pod that was bound meanwhile must not lose the
 // condition that the binding gave it.
 func (e *effects) patchCondition(ctx context.Context, current *v1.Pod, verdict gang.Verdict) error {
 	only := metav1.ObjectMeta{UID: current.UID, ResourceVersion: current.ResourceVersion}
+	if status := e.notices.status(current, verdict, ""); status != "" {
+		only.Annotations = map[string]string{gang.AnnotationStatus: status}
+	}
+	if e.plugin.current(current) == nil { // nobody tells of its end any more
+		e.notices.forget(current.UID)
+	}
 	change := map[string]any{"conditions": []v1.PodCondition{{
 		Type:               v1.PodScheduled,
 		Status:             v1.ConditionFalse,

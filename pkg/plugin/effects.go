@@ -24,6 +24,9 @@ type effects struct {
 	// autoscaler is asked for nodes; nil means that there is no API server.
 	autoscaler *autoscaler.Autoscaler
 
+	// notices are what pods that wait have been told.
+	notices *notices
+
 	// preBinding is the pod that is about to be bound under a UID; nil if there is none.
 	preBinding func(types.UID) fwk.PodInPreBind
 
@@ -44,7 +47,7 @@ func newEffects(p *Plugin, preBinding func(types.UID) fwk.PodInPreBind) *effects
 		_, preemptor := p.ledger.Situation(uid)
 		return preemptor != ""
 	}
-	return &effects{plugin: p, preBinding: preBinding, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), looks: make(chan struct{}, 1), leaves: leaves, begins: p.ledger.Evicting}
+	return &effects{plugin: p, notices: newNotices(p.clock, p.names()), preBinding: preBinding, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), looks: make(chan struct{}, 1), leaves: leaves, begins: p.ledger.Evicting}
 }
 
 func (e *effects) add(added []ledger.Effect) {

@@ -37,6 +37,7 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	}
 	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(informer.Handlers(p.podSeen, func(pod *v1.Pod) {
 		p.pending.gone(pod)
+		p.effects.notices.forget(pod.UID)
 		p.tell(ledger.PodGone{UID: pod.UID})
 		p.arrivals.leave(pod.UID)
 		p.groups.Changed(pod)
@@ -80,13 +81,17 @@ func (p *Plugin) podSeen(before, pod *v1.Pod) {
 	if before != nil && before.UID != pod.UID {
 		// The watch missed a deletion, and a new pod has the name.
 		p.tell(ledger.PodGone{UID: before.UID})
+		p.effects.notices.forget(before.UID)
 		p.arrivals.leave(before.UID)
 		p.definer.forget(before)
 		p.namespaces.Gone(before)
 		before = nil
 	}
-	if pod.Spec.NodeName != "" && spark.Leads(pod) {
-		p.definer.forget(pod)
+	if pod.Spec.NodeName != "" {
+		p.effects.notices.forget(pod.UID)
+		if spark.Leads(pod) {
+			p.definer.forget(pod)
+		}
 	}
 	p.pending.seen(pod)
 	if before == nil || podDiffers(before, pod) {

@@ -23,10 +23,13 @@ type pods struct {
 	names bool
 }
 
-// patchStatus changes the status of a pod if it is still the one with this UID and, where one is given, resource version;
-// otherwise it answers with a conflict. That the pod has gone is no error.
+// patchStatus changes the status of a pod, and annotations with it, if it is still the one with this UID and, where one is given, resource
+// version; otherwise it answers with a conflict. That the pod has gone is no error.
 func (ps pods) patchStatus(ctx context.Context, pod *v1.Pod, only metav1.ObjectMeta, change map[string]any) error {
 	precondition := map[string]any{"uid": only.UID}
+	if len(only.Annotations) > 0 {
+		precondition["annotations"] = only.Annotations
+	}
 	if only.ResourceVersion != "" {
 		precondition["resourceVersion"] = only.ResourceVersion
 	}

@@ -46,11 +46,11 @@ const (
 	roleTextFactor = 8
 )
 
-// annotationBytes is how long the annotations of a pod are without that of a reservation.
+// annotationBytes is how long the annotations of a pod are without those that are written anew when it gets its node.
 func annotationBytes(pod *v1.Pod) int {
 	size := 0
 	for name, value := range pod.Annotations {
-		if name != AnnotationReservation {
+		if name != AnnotationReservation && name != gang.AnnotationStatus {
 			size += len(name) + len(value)
 		}
 	}

@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"cmp"
+
 	v1 "k8s.io/api/core/v1"
 
 	"retinue.dev/retinue/pkg/gang"
@@ -11,27 +13,51 @@ import (
 // Teller is what the plugin says of pods that kube-scheduler has failed to schedule. The zero Teller, without a plugin, says nothing.
 type Teller struct{ plugin *Plugin }
 
-// Condition is the reason that the condition PodScheduled of such a pod gets; reason is the plugin's own, empty where the words are
-// kube-scheduler's. Autoscalers buy nodes for v1.PodReasonUnschedulable, and for no others.
-func (t Teller) Condition(pod *v1.Pod, reason gang.Reason) string {
-	if t.plugin == nil {
-		return v1.PodReasonUnschedulable
-	}
-	return t.plugin.ledger.Condition(pod.UID, reason)
+// Words are what is said of such a pod. The zero Words are kube-scheduler's own.
+type Words struct {
+	// Condition is the reason that the condition PodScheduled gets. Autoscalers buy nodes for v1.PodReasonUnschedulable, and for no others.
+	Condition string
+	// Text is what condition and event say; empty means kube-scheduler's own text.
+	Text string
+	// Status is the annotation gang.AnnotationStatus; empty means that there is none.
+	Status string
 }
 
-// NoNodes takes that a pod was not tried because there is no node, and is what to say of it: empty for what is no gang, and where the
-// ledger has heard of nodes by now.
-func (t Teller) NoNodes(pod *v1.Pod) (gang.Reason, string) {
+// Words takes that kube-scheduler is about to tell why an attempt has failed: what the plugin has refused the pod with, the zero Verdict if
+// something else has, and what kube-scheduler would say.
+func (t Teller) Words(pod *v1.Pod, verdict gang.Verdict, own string) Words {
 	p := t.plugin
 	if p == nil {
-		return "", ""
+		return Words{Condition: v1.PodReasonUnschedulable}
+	}
+	words := Words{Condition: p.ledger.Condition(pod.UID, verdict.Reason)}
+	if verdict.Passes() {
+		// Where it is room, the ledger has been told; whatever else has refused it is said by the filter.
+		verdict = ledger.Why(p.ledger, pod.UID)
+		verdict.Reason = cmp.Or(verdict.Reason, gang.Constraints)
+		words.Status = p.effects.notices.status(pod, verdict, own)
+	} else {
+		words.Text = verdict.Say(p.names())
+		words.Status = p.effects.notices.status(pod, verdict, "")
+	}
+	if p.current(pod) == nil { // nobody tells of its end any more
+		p.effects.notices.forget(pod.UID)
+	}
+	return words
+}
+
+// NoNodes takes that a pod was not tried because there is no node, and is what to say of it: nothing for what is no gang, and where the
+// ledger has heard of nodes by now.
+func (t Teller) NoNodes(pod *v1.Pod) gang.Verdict {
+	p := t.plugin
+	if p == nil {
+		return gang.Verdict{}
 	}
 	attempt, effects := p.ledger.Attempt(p.clock.Now(), pod.UID, 0)
 	p.effects.add(effects)
 	for i := range attempt.View.Len() {
 		if attempt.View.Object(i) != nil {
-			return "", ""
+			return gang.Verdict{}
 		}
 	}
 	verdict := attempt.Seats.Verdict
@@ -44,7 +70,7 @@ func (t Teller) NoNodes(pod *v1.Pod) (gang.Reason, string) {
 	p.tell(ledger.Refused{UID: pod.UID, Epoch: attempt.View.Epoch, Edition: attempt.Edition, Verdict: verdict})
 	p.pending.failed(pod, p.ledger.Waits(pod.UID))
 	if !spark.Leads(pod) {
-		return "", ""
+		return gang.Verdict{}
 	}
-	return verdict.Reason, verdict.Say(p.names())
+	return verdict
 }

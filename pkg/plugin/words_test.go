@@ -15,19 +15,19 @@ import (
 )
 
 func TestVerdictsBecomeTheFrameworksWords(t *testing.T) {
-	require.Nil(t, statusOf(gang.Verdict{}, false))
-	waiting := statusOf(gang.Verdict{Reason: gang.ClusterFull, Message: "cpu 4 missing"}, false)
+	require.Nil(t, StatusOf(gang.Verdict{}, false))
+	waiting := StatusOf(gang.Verdict{Reason: gang.ClusterFull, Message: "cpu 4 missing"}, false)
 	require.Equal(t, fwk.Unschedulable, waiting.Code())
 	require.Equal(t, "ClusterFull: cpu 4 missing", waiting.Message())
 	for _, reason := range []gang.Reason{gang.InvalidGang, gang.NeverFitsNode, gang.NeverFitsCluster, gang.NeverFitsQueue, gang.LeaderGone} {
-		require.Equal(t, fwk.UnschedulableAndUnresolvable, statusOf(gang.Verdict{Reason: reason}, false).Code(), reason)
+		require.Equal(t, fwk.UnschedulableAndUnresolvable, StatusOf(gang.Verdict{Reason: reason}, false).Code(), reason)
 	}
 }
 
 func TestOnlyAPodThatWaitsIsToldSoByACondition(t *testing.T) {
 	for _, reason := range []gang.Reason{gang.Reclaiming, gang.QueueLimit, gang.QueueClosed, gang.UserLimit} {
 		require.True(t, reason.Trait().Waits, reason)
-		require.Equal(t, fwk.Unschedulable, statusOf(gang.Verdict{Reason: reason}, false).Code(), reason)
+		require.Equal(t, fwk.Unschedulable, StatusOf(gang.Verdict{Reason: reason}, false).Code(), reason)
 	}
 	for _, reason := range []gang.Reason{gang.Reclaimed, gang.WouldReclaim, gang.GangAdmitted} {
 		require.False(t, reason.Trait().Waits, reason)

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"cmp"
 	"fmt"
 
 	v1 "k8s.io/api/core/v1"
@@ -72,6 +73,21 @@ func (v Verdict) lessens(gone Victim) bool {
 
 // Text is the sentence for a user, without the reason. It names nobody but the queue of who asks, those above it, and its own user.
 func (v Verdict) Text(bool) string { return v.String() }
+
+// Gangs is the name of what a limit of their number counts, among the names of resources.
+const Gangs v1.ResourceName = "gangs"
+
+// Figures are its numbers.
+func (v Verdict) Figures() resource.Figures {
+	if v.Passes() || v.Reason == QueueClosed {
+		return resource.Figures{}
+	}
+	figure := resource.Figure{Name: cmp.Or(v.Resource, Gangs), Need: v.Asked, Limit: &v.Limit}
+	if v.Reason != NeverFitsQueue {
+		figure.Used = &v.Used
+	}
+	return resource.Figures{Of: []resource.Figure{figure}}
+}
 
 // String is that sentence.
 func (v Verdict) String() string {
