@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -36,8 +37,8 @@ func tellInOwnWords(sched *scheduler.Scheduler, teller teller) {
 			verdict = teller.NoNodes(pod.Pod)
 		}
 		if status.IsRejected() || !verdict.Passes() {
-			if words := teller.Words(pod.Pod, verdict, status.Message()); words != (plugin.Words{Condition: v1.PodReasonUnschedulable}) {
-				profile = profileInOwnWords{Framework: profile, ctx: ctx, Words: words}
+			if words, has := teller.Words(pod.Pod, verdict, status.Message()); has {
+				profile = profileInOwnWords{Framework: profile, ctx: ctx, Words: words, untold: teller.Untold}
 			}
 		}
 		handle(ctx, profile, pod, status, nominating, start)
@@ -46,8 +47,9 @@ func tellInOwnWords(sched *scheduler.Scheduler, teller teller) {
 
 // teller is the plugin.
 type teller interface {
-	Words(pod *v1.Pod, verdict gang.Verdict, own string) plugin.Words
+	Words(pod *v1.Pod, verdict gang.Verdict, own string) (plugin.Words, bool)
 	NoNodes(*v1.Pod) gang.Verdict
+	Untold(*v1.Pod)
 }
 
 // verdictIn is what the plugin has said when it refused a pod for all nodes or for the chosen one; zero when the pod has failed for
@@ -76,14 +78,13 @@ type profileInOwnWords struct {
 	framework.Framework
 	plugin.Words
 	ctx context.Context
+	// untold takes that what was to be said could not be written.
+	untold func(*v1.Pod)
 }
 
 // EventRecorder gives the event its text.
 func (p profileInOwnWords) EventRecorder() events.EventRecorderLogger {
-	if p.Text == "" {
-		return p.Framework.EventRecorder()
-	}
-	return recorderInOwnWords{p.Framework.EventRecorder(), p.Text}
+	return recorderInOwnWords{p.Framework.EventRecorder(), p.Words}
 }
 
 // APICacher gives the condition its reason and text. It is there whether or not calls to the API server are asynchronous.
@@ -93,17 +94,20 @@ func (p profileInOwnWords) APICacher() fwk.APICacher {
 
 type recorderInOwnWords struct {
 	events.EventRecorderLogger
-	text string
+	words plugin.Words
 }
 
 // WithLogger keeps the text.
 func (r recorderInOwnWords) WithLogger(logger klog.Logger) events.EventRecorderLogger {
-	return recorderInOwnWords{r.EventRecorderLogger.WithLogger(logger), r.text}
+	return recorderInOwnWords{r.EventRecorderLogger.WithLogger(logger), r.words}
 }
 
-// Eventf says the text instead of the note.
+// Eventf says the text instead of the note, if it has to be said.
 func (r recorderInOwnWords) Eventf(regarding, related runtime.Object, kind, reason, action, _ string, _ ...any) {
-	text := r.text
+	if !r.words.Event {
+		return
+	}
+	text := r.words.Text
 	if len(text) > longestNote {
 		end := longestNote
 		for !utf8.RuneStart(text[end]) {
@@ -111,7 +115,7 @@ func (r recorderInOwnWords) Eventf(regarding, related runtime.Object, kind, reas
 		}
 		text = text[:end]
 	}
-	r.EventRecorderLogger.Eventf(regarding, related, kind, reason, action, "%s", text)
+	r.EventRecorderLogger.Eventf(regarding, related, kind, reason, cmp.Or(r.words.Series, action), "%s", text)
 }
 
 type cacherInOwnWords struct {
@@ -125,11 +129,11 @@ func (c cacherInOwnWords) PatchPodStatus(pod *v1.Pod, conditions []*v1.PodCondit
 		if condition.Type != v1.PodScheduled {
 			continue
 		}
-		if c.profile.Text != "" {
-			condition.Reason, condition.Message = c.profile.Condition, c.profile.Text
-		} else if condition.Reason == v1.PodReasonUnschedulable { // and no error
-			condition.Reason = c.profile.Condition
-		}
+		condition.Reason, condition.Message = c.profile.Condition, c.profile.Text
+	}
+	nominates := nominating.Mode() == fwk.ModeOverride && pod.Status.NominatedNodeName != nominating.NominatedNodeName
+	if !c.profile.Patch && !nominates {
+		return nil, nil
 	}
 	if dispatcher := c.profile.Framework.APIDispatcher(); c.APICacher != nil && dispatcher != nil {
 		finished := make(chan error, 1)
@@ -144,11 +148,15 @@ func (c cacherInOwnWords) PatchPodStatus(pod *v1.Pod, conditions []*v1.PodCondit
 	for _, condition := range conditions {
 		changed = podutil.UpdatePodCondition(status, condition) || changed
 	}
-	if nominating.Mode() == fwk.ModeOverride && status.NominatedNodeName != nominating.NominatedNodeName {
-		status.NominatedNodeName, changed = nominating.NominatedNodeName, true
+	if nominates {
+		status.NominatedNodeName = nominating.NominatedNodeName
 	}
-	if !changed && !lacksStatus(pod, c.profile.Status) {
+	if !changed && !nominates && !lacksStatus(pod, c.profile.Status) {
 		return nil, nil
 	}
-	return nil, patch(c.profile.ctx, c.profile.ClientSet(), pod, status, c.profile.Status)
+	err := patch(c.profile.ctx, c.profile.ClientSet(), pod, status, c.profile.Status)
+	if err != nil {
+		c.profile.untold(pod)
+	}
+	return nil, err
 }

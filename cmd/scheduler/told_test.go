@@ -72,6 +72,8 @@ type profile struct {
 	client   kubernetes.Interface
 	recorder *recorder
 	waits    bool
+	known    bool        // it has been told all that already
+	untold   *int        // how often that has failed
 	calls    *dispatcher // nil means that calls are not asynchronous
 }
 
@@ -105,18 +107,21 @@ func (p profile) APICacher() fwk.APICacher {
 }
 
 // Words are those of a cluster without an autoscaler, but for a driver that waits for something else than room.
-func (p profile) Words(_ *v1.Pod, verdict gang.Verdict, own string) plugin.Words {
-	words := plugin.Words{Condition: verdict.Reason.Condition(), Status: gang.NewStatus(verdict, false, time.Time{}).Encode()}
-	switch {
-	case !verdict.Passes():
-		words.Text = verdict.String()
-	case p.waits:
-		words.Condition = gang.WaitingForTurn
-	default:
-		words.Condition, words.Status = v1.PodReasonUnschedulable, own
+func (p profile) Words(_ *v1.Pod, verdict gang.Verdict, own string) (plugin.Words, bool) {
+	words := plugin.Words{
+		Condition: verdict.Reason.Condition(), Text: verdict.String(), Status: gang.NewStatus(verdict, false, time.Time{}).Encode(),
+		Series: string(verdict.Reason), Patch: !p.known, Event: !p.known,
 	}
-	return words
+	if verdict.Passes() {
+		words.Condition, words.Text, words.Status = v1.PodReasonUnschedulable, own, own
+	}
+	if p.waits {
+		words.Condition = gang.WaitingForTurn
+	}
+	return words, true
 }
+
+func (p profile) Untold(*v1.Pod) { *p.untold++ }
 
 func (p profile) NoNodes(*v1.Pod) gang.Verdict {
 	return gang.Verdict{Reason: gang.NeverFitsCluster, Message: "the cluster has no nodes"}
@@ -148,13 +153,13 @@ func TestAFailedAttemptIsToldInThePluginsWords(t *testing.T) {
 		"room":            {failed: said(gang.Fragmented, "0 of 3"), reason: "Unschedulable", message: "Fragmented: 0 of 3", status: `"sentence":"0 of 3"`},
 		"somebody else's": {failed: volume, reason: "Unschedulable", message: "0/4 nodes are available: no volume.", status: "0/4 nodes are available: no volume."},
 		// A driver whose volume is not there: an autoscaler would buy a node for it alone.
-		"somebody else's where nodes are asked for": {failed: volume, reason: "WaitingForTurn", message: "0/4 nodes are available: no volume.", waits: true, status: `{"version":1`},
+		"somebody else's where nodes are asked for": {failed: volume, reason: "WaitingForTurn", message: "0/4 nodes are available: no volume.", waits: true, status: "0/4 nodes"},
 		"no nodes": {failed: fwk.AsStatus(scheduler.ErrNoNodesAvailable), reason: "Unschedulable", message: "NeverFitsCluster: the cluster has no nodes", status: `"permanent":true`},
 	} {
 		for _, asynchronous := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, asynchronous calls: %v", name, asynchronous), func(t *testing.T) {
 				client := fake.NewClientset(pod.DeepCopy())
-				told := profile{client: client, recorder: &recorder{events.NewFakeRecorder(1)}, waits: test.waits}
+				told := profile{client: client, recorder: &recorder{events.NewFakeRecorder(1)}, waits: test.waits, untold: new(int)}
 				if asynchronous {
 					told.calls = &dispatcher{client: client}
 				}
@@ -164,7 +169,10 @@ func TestAFailedAttemptIsToldInThePluginsWords(t *testing.T) {
 					info, err := framework.NewPodInfo(pod)
 					require.NoError(t, err)
 					sched.FailureHandler(t.Context(), told, &framework.QueuedPodInfo{PodInfo: info}, test.failed, &fwk.NominatingInfo{NominatingMode: fwk.ModeOverride}, time.Now())
-					require.Contains(t, <-told.recorder.Events, test.message)
+					if !told.known {
+						require.Contains(t, <-told.recorder.Events, test.message)
+					}
+					require.Empty(t, told.recorder.Events)
 				}
 				tell(pod)
 				written, err := client.CoreV1().Pods("ns").Get(t.Context(), "driver", metav1.GetOptions{})
@@ -181,6 +189,15 @@ func TestAFailedAttemptIsToldInThePluginsWords(t *testing.T) {
 				delete(written.Annotations, gang.AnnotationStatus)
 				tell(written)
 				require.Len(t, patched(t, client), 2, "of a scheduler that wrote no annotation")
+
+				told.known = true
+				written.Status.Conditions = nil
+				tell(written)
+				require.Len(t, patched(t, client), 2, "what is no news is not written")
+				written.Status.NominatedNodeName = "old"
+				tell(written)
+				require.Len(t, patched(t, client), 3, "but the node that it does not wait for any more")
+				require.Zero(t, *told.untold)
 			})
 		}
 	}
@@ -239,4 +256,20 @@ func TestAsynchronousCallsAreMerged(t *testing.T) {
 	require.True(t, call.IsNoOp())
 	require.NoError(t, call.Execute(t.Context(), client))
 	require.Len(t, patched(t, client), 1)
+}
+
+// Seen failing when a pod that could not be told was taken to know.
+func TestWhatCouldNotBeWrittenIsToldAgain(t *testing.T) {
+	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "driver", UID: "driver-uid"}}
+	told := profile{client: fake.NewClientset(), recorder: &recorder{events.NewFakeRecorder(1)}, untold: new(int)}
+	sched := &scheduler.Scheduler{FailureHandler: func(_ context.Context, profile framework.Framework, info *framework.QueuedPodInfo, _ *fwk.Status, nominating *fwk.NominatingInfo, _ time.Time) {
+		_, err := profile.APICacher().PatchPodStatus(info.Pod, []*v1.PodCondition{{Type: v1.PodScheduled, Status: v1.ConditionFalse}}, nominating)
+		require.Error(t, err)
+	}}
+	tellInOwnWords(sched, told)
+	info, err := framework.NewPodInfo(pod)
+	require.NoError(t, err)
+	status := refused(4, plugin.StatusOf(gang.Verdict{Reason: gang.ClusterFull}, false))
+	sched.FailureHandler(t.Context(), told, &framework.QueuedPodInfo{PodInfo: info}, status, &fwk.NominatingInfo{NominatingMode: fwk.ModeNoop}, time.Now())
+	require.Equal(t, 1, *told.untold)
 }

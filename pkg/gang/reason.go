@@ -39,6 +39,7 @@ const (
 	Reclaimed           Reason = "Reclaimed"
 	GangAdmitted        Reason = "GangAdmitted"
 	PredictionCorrected Reason = "PredictionCorrected"
+	WorkersMissing      Reason = "WorkersMissing"
 	SlotsReleased       Reason = "SlotsReleased"
 	Degraded            Reason = "Degraded"
 )
@@ -109,6 +110,7 @@ var Reasons = []Trait{
 	{Reason: GangAdmitted, Meaning: "The leader and all workers of the start have room."},
 	{Reason: GangGuessed, Meaning: "Something about the gang could not be taken at its word."},
 	{Reason: PredictionCorrected, Meaning: "The first real worker differs from the predicted one."},
+	{Reason: WorkersMissing, Warns: true, Meaning: "The leader is ready, and workers for which room is kept have not come for half a minute: the API server may refuse them."},
 	{Reason: SlotsReleased, Meaning: "Slots that nobody claimed were given back."},
 	{Reason: Degraded, Warns: true, Meaning: "Slots of an admitted gang lost their room, or need more than was predicted, and no other was found."},
 }

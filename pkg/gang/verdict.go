@@ -1,6 +1,7 @@
 package gang
 
 import (
+	"fmt"
 	"strings"
 
 	"retinue.dev/retinue/pkg/resource"
@@ -70,4 +71,12 @@ func ReasonOf(text string) (Reason, bool) {
 	word, _, _ := strings.Cut(text, ":")
 	reason := Reason(word)
 	return reason, traits[reason] != nil
+}
+
+// Counted is a number of things: "1 node", "2 nodes".
+func Counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -104,7 +104,7 @@ func (ws *waits) collectFor(w *waiting.Waiter, queue string, after time.Duration
 		who = "it and others before it that asked for the same have waited"
 	}
 	ws.outcome.effects = append(ws.outcome.effects, Tell{ws.members.object(w.ID()), gang.Verdict{Reason: gang.Collecting,
-		Message: fmt.Sprintf("%s for more than %s; room that comes back is kept for it now; %s", who, after, w.Verdict())}})
+		Message: fmt.Sprintf("%s for more than %s; what is free where it may start, and what comes back there, is kept for it now; %s", who, after, w.Verdict())}})
 }
 
 // wantsRoom tells whether a waiter lacks nothing but room.

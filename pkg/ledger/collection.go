@@ -88,6 +88,8 @@ type collections struct {
 	list  []*collection
 	// byWaiter is the same: waiter -> what is collected for it.
 	byWaiter map[types.UID]*collection
+	// total is all that they keep.
+	total resource.Vector
 	// vainUntil is until when nothing is collected, because it was in vain; zero means that it was not.
 	vainUntil time.Time
 }
@@ -256,7 +258,7 @@ func (s *collections) keep(now time.Time, c *collection, k int) {
 		return
 	}
 	s.nodes.Hold(kept.node, gained)
-	kept.amount = kept.amount.Add(gained)
+	kept.amount, s.total = kept.amount.Add(gained), s.total.Add(gained)
 	c.progressed = now
 	if !c.lacks(k) {
 		c.missing--
@@ -281,6 +283,7 @@ func (s *collections) giveBack(c *collection, k int) {
 	}
 	if kept.node != "" {
 		s.nodes.Hold(kept.node, resource.Vector{}.Sub(kept.amount))
+		s.total = s.total.Sub(kept.amount)
 	}
 	c.onNode[kept.node] = slices.DeleteFunc(c.onNode[kept.node], func(other int) bool { return other == k })
 	if len(c.onNode[kept.node]) == 0 {

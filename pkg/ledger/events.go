@@ -314,6 +314,15 @@ type (
 	ScaleUpEnded struct{ Leader types.UID }
 	// Look asks for Ledger.Look: it takes too long for whoever has caused it.
 	Look struct{}
+	// Missing: workers of a gang have not come although its leader is ready. Why, only the API server knows.
+	Missing struct {
+		Leader *v1.Pod
+		// Roles of the missing workers, with how many are missing as their Count.
+		Roles []gang.Role
+		// Open of All slots wait for their workers, Since is for how long at least.
+		Open, All int
+		Since     time.Duration
+	}
 	// Tell lets the user of a pod know what became of it.
 	Tell struct {
 		Pod     *v1.Pod
@@ -329,6 +338,7 @@ func (Reject) ledgerEffect()     {}
 func (Evict) ledgerEffect()      {}
 func (Unnominate) ledgerEffect() {}
 func (Look) ledgerEffect()       {}
+func (Missing) ledgerEffect()    {}
 func (Tell) ledgerEffect()       {}
 
 func (ScaleUp) ledgerEffect()      {}

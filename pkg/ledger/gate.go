@@ -14,8 +14,11 @@ import (
 )
 
 // gate tells who may be tried: whoever passes claims a slot, is one of those whose turn it is, or never waited. It remembers nothing but
-// what it has said to pods that belong to nobody.
+// what it has said to pods that do not wait for room, a turn or the others of their gang: of those waits and tellMembers tell.
 type gate struct {
+	// silent are pods that were refused and have not been told so: most pass in a moment. Who was refused first is the first of them.
+	silent []refusal
+
 	nodes    *inventory.Nodes
 	members  *members
 	outcome  *outcome
@@ -70,16 +73,64 @@ func (l *Ledger) Waits(uid types.UID) bool {
 	return l.waiting.Of(uid) != nil
 }
 
-// explain tells the user of a pod that claims a gang in vain why it stays at the Gate: kube-scheduler says nothing of
-// pods that it has not tried. What has been told is not told again.
+const (
+	// silentFor is how long a pod stays at the Gate before it is told why, if that may end by itself: most leaders run in less, and
+	// telling costs two calls to the API server.
+	silentFor = 5 * time.Second
+	// readingFor is the same while what existed at the start is still being read: what pods have been told before stays true for a while.
+	readingFor = 30 * time.Second
+	// silentPerTick bounds of how many it is looked at once whether they stay.
+	silentPerTick = 5000
+)
+
+// refusal is a pod that was refused at the Gate, and when.
+type refusal struct {
+	pod *pod
+	at  time.Time
+}
+
+// explain lets the user of a pod know why it stays at the Gate, if nobody else does: kube-scheduler says nothing of pods that it has not
+// tried. Of a leader tells whoever seeks its definition. A pod that claims a gang in vain hears it at once. What has been told is not told again.
 func (g *gate) explain(p *pod, verdict gang.Verdict) {
-	if !verdict.Permanent() || g.members.gangOf(p) != nil {
-		verdict = gang.Verdict{}
+	e := g.members.gangOf(p)
+	switch {
+	case !verdict.Reason.Trait().Waits, e != nil && (verdict.Permanent() || p == e.leader), e != nil && e.upfront != nil && !e.Phase.Admitted(), g.waiting.Of(p.UID) != nil:
+		p.atGate.refused, p.atGate.told = gang.Verdict{}, gang.Verdict{}
+	case verdict == p.atGate.told:
+		p.atGate.refused = verdict
+	case verdict.Permanent():
+		p.atGate.refused = verdict
+		g.tellRefused(p)
+	default:
+		p.atGate.refused = verdict
+		if !p.atGate.silent {
+			p.atGate.silent = true
+			g.silent = append(g.silent, refusal{p, g.outcome.now})
+		}
 	}
-	if verdict != p.atGate.told && !verdict.Passes() {
-		g.outcome.effects = append(g.outcome.effects, Tell{p.Object, verdict})
+}
+
+func (g *gate) tellRefused(p *pod) {
+	p.atGate.told = p.atGate.refused
+	g.outcome.effects = append(g.outcome.effects, Tell{p.Object, p.atGate.refused})
+}
+
+// tellSilent tells those who have stayed at the Gate why they do.
+func (g *gate) tellSilent() {
+	patience := silentFor
+	if !g.members.synced {
+		patience = readingFor
 	}
-	p.atGate.told = verdict
+	left := membersPerTick
+	for looks := 0; looks < silentPerTick && left > 0 && len(g.silent) > 0 && g.outcome.now.Sub(g.silent[0].at) >= patience; looks++ {
+		p := g.silent[0].pod
+		g.silent[0], g.silent = refusal{}, g.silent[1:]
+		p.atGate.silent = false
+		if g.members.pods[p.UID] == p && p.placed == "" && !p.atGate.refused.Passes() && p.atGate.refused != p.atGate.told {
+			g.tellRefused(p)
+			left--
+		}
+	}
 }
 
 func (g *gate) judge(p *pod) gang.Verdict {
@@ -203,7 +254,7 @@ func (g *gate) member(e *entry, p *pod) gang.Verdict {
 			}
 			return verdict
 		}
-		return gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist", p.Gang)}
+		return gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist, or its kind is new in the cluster and not read yet", p.Gang)}
 	case rests:
 		return gang.Verdict{Reason: gang.GangTimeout,
 			Message: fmt.Sprintf("its pods have waited for one another in vain %d times; the next attempt is at %s", u.vain, clock(u.rested))}

@@ -293,6 +293,7 @@ func (l *Ledger) tickLocked(tick Tick) {
 	l.upfronts.tickBarriers()
 	l.scaleUps.tick()
 	l.gate.tellMembers()
+	l.gate.tellSilent()
 	if tick.Unclaimed > 0 || tick.Unready > 0 {
 		l.lifecycle.restoreAll()
 		l.slots.release(tick)

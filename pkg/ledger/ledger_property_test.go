@@ -50,9 +50,11 @@ func (w *world) checkSums(t require.TestingT) {
 			require.Zero(t, open, "a gang that is %s holds slots", e.Phase)
 		}
 	}
+	var total resource.Vector
 	for _, c := range w.collections.list {
 		missing := 0
 		for k, kept := range c.kept {
+			total = total.Add(kept.amount)
 			held[kept.node] = held[kept.node].Add(kept.amount)
 			require.True(t, kept.amount.Fits(c.wants[kept.want].requests), "more is collected than asked for")
 			require.Equal(t, kept.node == "", slices.Contains(c.homeless, k))
@@ -62,6 +64,9 @@ func (w *world) checkSums(t require.TestingT) {
 			}
 		}
 		require.Equal(t, missing, c.missing)
+	}
+	require.True(t, total.Equal(w.collections.total), "%s are collected, and counted as %s", total, w.collections.total)
+	for _, c := range w.collections.list {
 		require.NotNil(t, w.waiting.Of(c.waiter))
 		if held[""].IsZero() {
 			delete(held, "")

@@ -50,8 +50,11 @@ type pod struct {
 type atGate struct {
 	// ahead means that it was the first to see the pod and the informer has not told of it yet; waits, that the pod is kept until then.
 	ahead, waits bool
-	// told is why the pod was last refused without belonging to a gang; zero when it was not.
-	told gang.Verdict
+	// refused is why the pod was last refused, where nobody but the Gate tells of it, and told what has been told of that; zero means
+	// nothing.
+	refused, told gang.Verdict
+	// silent means that it is one of gate.silent.
+	silent bool
 }
 
 // entry is a gang with its leader.
@@ -65,6 +68,8 @@ type entry struct {
 	edition uint64
 	// progress is when the leader was bound or last became ready or unready, or a worker last came or went.
 	progress time.Time
+	// missed is the progress since which its user has been told that workers are missing.
+	missed time.Time
 	// released means that slots were released because the leader was not ready: it has them back when it is.
 	released bool
 	// handles are the labels under which its roles are found in Ledger.selectors.

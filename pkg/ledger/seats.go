@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -69,6 +70,8 @@ type Demand struct {
 	Pods inventory.Demand
 	// Verdict is the queue's: it may have let others in since the pod passed the Gate.
 	Verdict gang.Verdict
+	// Kept is what the View does not show as free, because it is kept for others who wait.
+	Kept Kept
 }
 
 // Attempt is what one attempt to place a pod goes by.
@@ -84,6 +87,52 @@ type Attempt struct {
 	Edition uint64
 	// Seats of a pod that does not start a gang, unless it leads one.
 	Seats Seats
+}
+
+// Kept is room that is kept for those who wait until they have all they need.
+type Kept struct {
+	Amount resource.Vector
+	// First of them, and Others is how many there are besides; the zero name means that there are none.
+	First  types.NamespacedName
+	Others int
+	// Namespace of who reads it.
+	Namespace string
+}
+
+// Text says how much of a resource is kept, and for whom; empty if nothing of it is. Who is of another namespace is not named, unless names
+// says so.
+func (k Kept) Text(name v1.ResourceName, names bool) string {
+	amount := k.Amount.Of(name)
+	if k.First.Name == "" || amount <= 0 {
+		return ""
+	}
+	who := "another"
+	if names || k.First.Namespace == k.Namespace {
+		who = k.First.String()
+	}
+	if k.Others > 0 {
+		who += fmt.Sprintf(" and %d more", k.Others)
+	}
+	return fmt.Sprintf("; %s more is free and kept for %s, until all that is needed there is free", resource.Quantity(name, amount), who)
+}
+
+// keptFor is what is kept for others than a pod of a namespace, for which there is a collection of its own, or nil.
+func (ws *waits) keptFor(own *collection, namespace string) Kept {
+	kept := Kept{Amount: ws.collections.total, Namespace: namespace}
+	if own != nil {
+		for _, amount := range own.amounts() {
+			kept.Amount = kept.Amount.Sub(amount)
+		}
+	}
+	for _, c := range ws.collections.list[:min(len(ws.collections.list), 2)] { // one of them may be its own
+		if first := ws.members.object(c.waiter); c != own && kept.First.Name == "" {
+			kept.First = types.NamespacedName{Namespace: first.Namespace, Name: first.Name}
+		}
+	}
+	if kept.Others = len(ws.collections.list) - 1; own != nil {
+		kept.Others--
+	}
+	return kept
 }
 
 // Attempt takes that the scheduling cycle of a pod begins. At most limit nodes are named for a pinned worker. A pod that waits
@@ -140,11 +189,15 @@ func (l *Ledger) Precheck(uid types.UID) (attempt Attempt, told gang.Reason) {
 
 func (g *gate) attempt(p *pod, waiter types.UID, limit int) Attempt {
 	attempt := Attempt{View: g.waits.viewFor(waiter), Edition: g.members.editionOf(p)}
-	if c := g.waits.collections.of(waiter); c != nil {
-		c.tried = g.waits.ready(c)
+	own := g.waits.collections.of(waiter)
+	if own != nil {
+		own.tried = g.waits.ready(own)
 	}
 	if attempt.Demand, attempt.Gang = g.demand(p.UID); !attempt.Gang && p.Kind != Leader {
 		attempt.Seats = g.seats(p.UID, limit)
+	}
+	if attempt.Gang && len(g.waits.collections.list) > 0 {
+		attempt.Demand.Kept = g.waits.keptFor(own, p.Namespace)
 	}
 	return attempt
 }

@@ -186,10 +186,43 @@ func (sl *slots) rehome() {
 	}
 }
 
-// release releases slots that nobody has claimed for too long.
+const (
+	// missingFor is how long nothing may come of slots whose leader is ready until their workers are missing: Spark asks for a few at a
+	// time, once a second.
+	missingFor = 30 * time.Second
+	// missingPerSweep bounds for how many gangs that is told at once.
+	missingPerSweep = 100
+)
+
+// miss tells whose workers have not come. The API server may refuse them, and says that to nobody but their leader.
+func (sl *slots) miss(admitted map[*entry]struct{}) {
+	var missing []*entry
+	for e := range admitted {
+		_, open := e.Counts()
+		if open > 0 && e.upfront == nil && e.Phase == gang.Running && e.leader.Ready && e.unconfirmed == nil && sl.outcome.now.Sub(e.progress) >= missingFor && !e.missed.Equal(e.progress) {
+			missing = append(missing, e)
+		}
+	}
+	slices.SortFunc(missing, func(a, b *entry) int { return turnOf(a.leader).Compare(turnOf(b.leader)) })
+	for _, e := range missing[:min(len(missing), missingPerSweep)] {
+		claimed, open := e.Counts()
+		e.missed = e.progress
+		missing := Missing{Leader: e.leader.Object, Open: open, All: claimed + open, Since: missingFor}
+		for _, role := range e.Gang.Definition.Roles {
+			if role.Count = e.Open(role.Name); role.Count > 0 {
+				missing.Roles = append(missing.Roles, role)
+			}
+		}
+		sl.outcome.effects = append(sl.outcome.effects, missing)
+	}
+}
+
+// release releases slots that nobody has claimed for too long, and tells whose are late.
 func (sl *slots) release(tick Tick) {
 	var due []*entry
-	for e := range sl.members.admitted() {
+	admitted := sl.members.admitted()
+	sl.miss(admitted)
+	for e := range admitted {
 		patience := tick.Unclaimed
 		if !e.leader.Ready && e.unconfirmed == nil {
 			patience = tick.Unready
@@ -207,7 +240,8 @@ func (sl *slots) release(tick Tick) {
 			e.unconfirmed.left = nil
 		}
 		sl.outcome.save(e)
-		message := fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others", open, claimed+open, tick.Unclaimed)
+		message := fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others; if their workers were never created, the API server may refuse them, which the leader's log says",
+			open, claimed+open, tick.Unclaimed)
 		if !e.leader.Ready && e.unconfirmed == nil {
 			e.released = true
 			message = fmt.Sprintf("the leader has not been ready for %s: the room of %d of %d slots is free for others until it is", tick.Unready, open, claimed+open)

@@ -315,8 +315,11 @@ func (us *upfronts) unbar(e *entry) {
 		for _, slot := range e.Slots {
 			nodes[slot.Node] = struct{}{}
 		}
-		us.outcome.effects = append(us.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.GangAdmitted,
-			Message: fmt.Sprintf("%d pods that start together have room on %d nodes", claimed, len(nodes))}})
+		message := fmt.Sprintf("%d pods that start together have room on %s", claimed, gang.Counted(len(nodes), "node"))
+		if claimed == 1 {
+			message = "its pod has room"
+		}
+		us.outcome.effects = append(us.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.GangAdmitted, Message: message}})
 		us.start(e)
 	}
 }

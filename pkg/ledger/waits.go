@@ -133,6 +133,23 @@ func Why(l *Ledger, uid types.UID) gang.Verdict {
 	return l.waits.verdict(w)
 }
 
+// Holds tells whether a reason of its queue keeps a pod, which waits, besides what is told of it.
+func Holds(l *Ledger, uid types.UID, reason gang.Reason) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.members.pods[uid]
+	if p == nil {
+		return false
+	}
+	w := l.waiting.Of(l.members.waiterOf(p))
+	if w == nil || w.Trying() {
+		return false
+	}
+	d := w.Asks.Demand
+	d.Promised = l.waits.reclaims(w.ID())
+	return l.accounts.queues.Keeps(w.Asks.Queue, d, quota.Reason(reason))
+}
+
 // later is who goes before a waiter at present, and why.
 type later struct {
 	first     types.NamespacedName // empty when nobody is known

@@ -158,6 +158,8 @@ func show(effects []Effect) []string {
 			lines = append(lines, "save "+effect.Leader.Name)
 		case Tell:
 			lines = append(lines, fmt.Sprintf("tell %s: %s", effect.Pod.Name, effect.Verdict.Say(true)))
+		case Missing:
+			lines = append(lines, fmt.Sprintf("missing of %s: %d of %d", effect.Leader.Name, effect.Open, effect.All))
 		case Allow:
 			lines = append(lines, fmt.Sprint("allow ", effect.Pods))
 		case ScaleUp:

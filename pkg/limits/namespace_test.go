@@ -132,3 +132,12 @@ func TestAQuotaThatIsUsedUpLacksSomething(t *testing.T) {
 	assert.Equal(t, one.Times(3), sum)
 	assert.Empty(t, quotas("", "").Short(need, nil), "not counted yet")
 }
+
+func TestWhatTheAPIServerWouldRefuseAtPresentIsSaid(t *testing.T) {
+	roles := definition(4, pod("cpu=2", "cpu=2")).Roles
+	assert.Empty(t, Namespace{}.Refuses(roles))
+	assert.Empty(t, quotas("requests.cpu=10", "requests.cpu=8").Refuses(roles), "one more is let in, so more are coming")
+	assert.Equal(t, "ResourceQuota team-a/compute has requests.cpu 1 of 10 left, and the workers ask for 2", quotas("requests.cpu=10", "requests.cpu=9").Refuses(roles))
+	assert.Equal(t, "LimitRange team-a/bounds allows cpu of a container up to 1, and 2 is the limit of container main of the executor pod: the API server will refuse it",
+		ranges(container("", "cpu=1", "", "", "")).Refuses(roles))
+}

@@ -85,6 +85,21 @@ func (n Namespace) Short(need, others Need) string {
 	return ""
 }
 
+// Refuses is why the API server would refuse another worker of one of these roles at present; empty means that nothing is known of it.
+func (n Namespace) Refuses(roles []gang.Role) string {
+	for _, role := range roles {
+		pod, _ := n.defaulted(role.Pod)
+		if refusal := n.refusal(role.Name, pod); refusal != "" {
+			return refusal
+		}
+		role.Pod, role.Count = pod, 1
+		if short := n.Short(n.NeedOf([]gang.Role{role}), nil); short != "" {
+			return short
+		}
+	}
+	return ""
+}
+
 // never is which quota the pods of a gang exceed alone; empty means none.
 func (n Namespace) never(leader *v1.Pod, roles []gang.Role) string {
 	need := n.NeedOf(roles)

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -24,10 +25,13 @@ const conflictPause = 20 * time.Millisecond
 // calls are calls to the API server that are still to be made. A reservation that has changed is written before
 // anybody is told anything: a restart depends on it.
 type calls struct {
-	saves  []ledger.Save  // each leader once: what is written is what holds then
-	clears []*v1.Pod      // each pod once
-	evicts []ledger.Evict // each pod once, those of a gang in the order in which they have to go
-	tells  []ledger.Tell
+	saves   []ledger.Save  // each leader once: what is written is what holds then
+	clears  []*v1.Pod      // each pod once
+	evicts  []ledger.Evict // each pod once, those of a gang in the order in which they have to go
+	tells   []ledger.Tell
+	missing []ledger.Missing
+	// reminds are pods that wait and hear nothing new.
+	reminds []*v1.Pod
 }
 
 // add takes what an effect asks the API server for; nothing, for most of them.
@@ -39,6 +43,8 @@ func (c *calls) add(effect ledger.Effect) {
 		c.evict(effect)
 	case ledger.Tell:
 		c.tells = append(c.tells, effect)
+	case ledger.Missing:
+		c.missing = append(c.missing, effect)
 	}
 }
 
@@ -85,6 +91,12 @@ func (c *calls) next() func(context.Context, *effects) {
 			e.report(ctx, tell.Pod, tell.Verdict)
 		}
 	}
+	if missing, found := first(&c.missing); found {
+		return func(_ context.Context, e *effects) { e.miss(missing) }
+	}
+	if pod, found := first(&c.reminds); found {
+		return func(ctx context.Context, e *effects) { e.remind(ctx, pod) }
+	}
 	return nil
 }
 
@@ -124,42 +136,101 @@ func (e *effects) write(ctx context.Context) {
 func (e *effects) report(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) {
 	p := e.plugin
 	if verdict.Reason.Trait().Waits {
-		if told, err := e.tellWaiting(ctx, pod, verdict); err != nil {
-			p.logger.Error(err, "Condition not written", "pod", klog.KObj(pod))
-		} else if !told {
-			return
-		}
+		e.tellWaiting(ctx, pod, sayingOf(p, pod, verdict), false)
+		return
+	}
+	e.announce(pod, saying{verdict: verdict})
+}
+
+// announce makes an event of what a pod is told.
+func (e *effects) announce(pod *v1.Pod, say saying) {
+	p := e.plugin
+	recorder := p.handle.EventRecorder()
+	if say.foreign {
+		recorder.Eventf(pod, nil, v1.EventTypeWarning, "FailedScheduling", "Scheduling", "%s", say.text)
+		return
 	}
 	kind := v1.EventTypeNormal
-	if verdict.Reason.Trait().Warns {
+	if say.verdict.Reason.Trait().Warns {
 		kind = v1.EventTypeWarning
 	}
-	p.handle.EventRecorder().Eventf(pod, nil, kind, string(verdict.Reason), "Scheduling", "%s", verdict.Text(p.names()))
-	if all := verdict.Say(true); all != verdict.Say(p.names()) { // those who run the cluster read whom it is about
+	recorder.Eventf(pod, nil, kind, string(say.verdict.Reason), "Scheduling", "%s", say.verdict.Text(p.names()))
+	if all := say.verdict.Say(true); all != say.verdict.Say(p.names()) { // those who run the cluster read whom it is about
 		p.logger.V(2).Info("Told less than is known", "pod", klog.KObj(pod), "verdict", all)
 	}
 }
 
-// tellWaiting writes the condition of a pod that still waits, and tells whether it does: time has passed since the ledger
+// miss tells the user of a leader whose workers do not come what the API server would say of them now, as far as that is known. A refusal
+// leaves no trace but in the leader's log.
+func (e *effects) miss(missing ledger.Missing) {
+	message := fmt.Sprintf("%d of %s have not come within %s, although room is kept for them: ", missing.Open, gang.Counted(missing.All, "worker"), missing.Since)
+	if refusal := e.plugin.namespaces.Of(missing.Leader.Namespace).Refuses(missing.Roles); refusal != "" {
+		message += "most likely because " + refusal
+	} else {
+		message += fmt.Sprintf("the API server may refuse them, see the log of pod %s", missing.Leader.Name)
+	}
+	e.announce(missing.Leader, saying{verdict: gang.Verdict{Reason: gang.WorkersMissing, Message: message}})
+}
+
+// remind says to a pod again why it waits, or what is true by now.
+func (e *effects) remind(ctx context.Context, pod *v1.Pod) {
+	p := e.plugin
+	say, told := e.notices.last(pod.UID)
+	if !told {
+		return
+	}
+	if !say.foreign {
+		if why := ledger.Why(p.ledger, pod.UID); !why.Passes() {
+			say.verdict = why // of others, such as members of a gang whose first is tried for all, the ledger tells when it changes
+		}
+		say = sayingOf(p, pod, say.verdict)
+	}
+	e.tellWaiting(ctx, pod, say, true)
+}
+
+// tellWaiting tells a pod that still waits what of a saying is news: time has passed since the ledger
 // said so, and nobody is told to wait who has a node by now or is about to get one, unless that is just what it loses. The condition
 // of a pod with scheduling gates says SchedulingGated, which stays true: it hears only of what its user has to mend.
-func (e *effects) tellWaiting(ctx context.Context, pod *v1.Pod, verdict gang.Verdict) (told bool, err error) {
+func (e *effects) tellWaiting(ctx context.Context, pod *v1.Pod, say saying, reminds bool) {
 	p := e.plugin
+	var said *news
 	for pause := conflictPause; ; pause *= 4 {
 		current := p.current(pod)
 		placed, _ := p.ledger.Situation(pod.UID)
-		if current == nil || current.Spec.NodeName != "" || placed && verdict.Reason != gang.GangTimeout {
-			return false, nil
+		if current == nil || current.Spec.NodeName != "" || placed && say.verdict.Reason != gang.GangTimeout || gated(current) {
+			e.notices.forget(pod.UID)
+			if gated(current) && say.verdict.Permanent() && !reminds {
+				e.announce(pod, say)
+			}
+			return
 		}
-		if gated(current) {
-			return verdict.Permanent(), nil
+		if said == nil {
+			taken := e.notices.take(current, say, reminds)
+			if said = &taken; p.current(pod) == nil { // nobody tells of its end any more
+				e.notices.forget(pod.UID)
+				return
+			}
 		}
-		if err = e.patchCondition(ctx, current, verdict); !apierrors.IsConflict(err) {
-			return err == nil, err
+		var err error
+		if said.patch {
+			err = e.patchCondition(ctx, current, say, said.status)
+		}
+		switch {
+		case err == nil && said.event:
+			e.announce(pod, say)
+			return
+		case err == nil:
+			return
+		case !apierrors.IsConflict(err):
+			e.notices.forget(pod.UID)
+			p.logger.Error(err, "Condition not written", "pod", klog.KObj(pod))
+			return
 		}
 		select { // until the informer has heard of what has changed
 		case <-ctx.Done():
-			return false, err
+			e.notices.forget(pod.UID)
+			p.logger.Error(err, "Condition not written", "pod", klog.KObj(pod))
+			return
 		case <-p.clock.After(pause):
 		}
 	}
@@ -168,19 +239,16 @@ func (e *effects) tellWaiting(ctx context.Context, pod *v1.Pod, verdict gang.Ver
 // patchCondition writes the verdict where kubectl describe and autoscalers look for it, and where programs do. The resource version makes it a
 // conflict where the pod has changed since the informer heard of it: a pod that was bound meanwhile must not lose the
 // condition that the binding gave it.
-func (e *effects) patchCondition(ctx context.Context, current *v1.Pod, verdict gang.Verdict) error {
+func (e *effects) patchCondition(ctx context.Context, current *v1.Pod, say saying, status string) error {
 	only := metav1.ObjectMeta{UID: current.UID, ResourceVersion: current.ResourceVersion}
-	if status := e.notices.status(current, verdict, ""); status != "" {
+	if status != "" {
 		only.Annotations = map[string]string{gang.AnnotationStatus: status}
-	}
-	if e.plugin.current(current) == nil { // nobody tells of its end any more
-		e.notices.forget(current.UID)
 	}
 	change := map[string]any{"conditions": []v1.PodCondition{{
 		Type:               v1.PodScheduled,
 		Status:             v1.ConditionFalse,
-		Reason:             e.plugin.ledger.Condition(current.UID, verdict.Reason),
-		Message:            verdict.Say(e.plugin.names()),
+		Reason:             say.condition,
+		Message:            say.text,
 		LastTransitionTime: metav1.NewTime(e.plugin.clock.Now()),
 	}}}
 	if node, _ := e.plugin.ledger.Nomination(current.UID); node != "" {

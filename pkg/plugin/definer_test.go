@@ -80,12 +80,12 @@ func TestAMapThatIsLateIsAskedForQuicklyThenSlowly(t *testing.T) {
 		assert.Empty(t, h.condition("app"))
 		h.after(lastRetry + 2*time.Second)
 		const overdue = "the configuration of the application is missing for 1m0s: ConfigMap ns/app-conf is not there yet"
-		assert.Equal(t, []string{"Normal GangIncomplete " + overdue}, h.told())
+		assert.Equal(t, []string{"Normal GangIncomplete " + overdue, "Normal GangIncomplete " + overdue}, h.told(), "and once more after five minutes")
 		assert.Equal(t, "GangIncomplete: "+overdue, h.condition("app"))
 
 		before := h.fetches()
 		h.after(10 * time.Minute)
-		assert.Empty(t, h.told(), "it has been said")
+		assert.Len(t, h.told(), 1, "and once more after fifteen")
 		assert.InDelta(t, 10*time.Minute/lastRetry, h.fetches()-before, 1)
 		assert.Empty(t, h.woken())
 		h.works("other")
@@ -191,7 +191,7 @@ func TestAMistakeIsToldOnceAndHurtsNobodyElse(t *testing.T) {
 				assert.Equal(t, gang.Invalid, h.phase("app"))
 				fetched := h.fetches()
 				h.after(10 * time.Minute)
-				assert.Empty(t, h.told())
+				assert.Equal(t, []string{"Warning InvalidGang " + test.want}, h.told(), "once more after five minutes")
 				assert.Equal(t, fetched, h.fetches())
 				h.works("other")
 				h.remove("app")

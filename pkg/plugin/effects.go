@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
+	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/plugin/autoscaler"
 )
@@ -47,7 +48,7 @@ func newEffects(p *Plugin, preBinding func(types.UID) fwk.PodInPreBind) *effects
 		_, preemptor := p.ledger.Situation(uid)
 		return preemptor != ""
 	}
-	return &effects{plugin: p, notices: newNotices(p.clock, p.names()), preBinding: preBinding, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), looks: make(chan struct{}, 1), leaves: leaves, begins: p.ledger.Evicting}
+	return &effects{plugin: p, notices: newNotices(p.clock, p.names(), func(uid types.UID, reason gang.Reason) bool { return ledger.Holds(p.ledger, uid, reason) }), preBinding: preBinding, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), looks: make(chan struct{}, 1), leaves: leaves, begins: p.ledger.Evicting}
 }
 
 func (e *effects) add(added []ledger.Effect) {

@@ -32,7 +32,8 @@ func TestAGangAsksForNodesWhereThereAreNone(t *testing.T) {
 
 		h.create(lone("single", 1))
 		require.True(t, Teller{h.plugin}.NoNodes(h.pod("single")).Passes(), "kube-scheduler has words of its own")
-		require.Equal(t, v1.PodReasonUnschedulable, Teller{h.plugin}.Words(h.pod("single"), gang.Verdict{}, "0/0 nodes").Condition)
+		words, _ := Teller{h.plugin}.Words(h.pod("single"), gang.Verdict{}, "0/0 nodes")
+		require.Equal(t, v1.PodReasonUnschedulable, words.Condition)
 	})
 	bubble(t, "", []runtime.Object{node("n", 4)}, func(h *harness) {
 		h.submit("app", 8, 4)

@@ -6,6 +6,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/resource"
 	"retinue.dev/retinue/pkg/spark"
@@ -15,16 +16,19 @@ import (
 // before what is taken now, as far as the attempt may still ask. A search that ended at its bound proves nothing about the empty cluster.
 func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Shortage) gang.Verdict {
 	if !p.answers.solver.Work.Affords(c.view.Len(), len(asked.Roles)) {
-		return presentShortage(shortage)
+		return presentShortage(shortage, c.demand.Kept)
 	}
 	if _, never := p.answers.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
 		message := " of the empty cluster"
-		if p.effects.autoscaler.Elastic() { // other nodes may come
+		switch {
+		case never.Kind == placement.NoEligibleNode: // whatever is on them
+			message = ""
+		case p.effects.autoscaler.Elastic(): // other nodes may come
 			message = " of the cluster as it is"
 		}
 		return gang.Verdict{Reason: inventory.NeverReason(never), Detail: never, Message: message + c.demand.Pods.Exclusions(c.view, never)}
 	}
-	return presentShortage(shortage)
+	return presentShortage(shortage, c.demand.Kept)
 }
 
 // assumption is what to say of a gang that does not fit, and would without what is assumed of its workers; empty means nothing.
@@ -47,6 +51,17 @@ func assumption(solver *placement.Solver, c *cycle) string {
 }
 
 // presentShortage is the verdict on a gang that the empty cluster could hold.
-func presentShortage(shortage *placement.Shortage) gang.Verdict {
-	return gang.Verdict{Reason: inventory.PresentReason(shortage), Detail: shortage}
+func presentShortage(shortage *placement.Shortage, kept ledger.Kept) gang.Verdict {
+	return gang.Verdict{Reason: inventory.PresentReason(shortage), Detail: shortageBeside{shortage, kept}}
+}
+
+// shortageBeside is a shortage of nodes whose room is kept for others in part: users see that it is idle.
+type shortageBeside struct {
+	*placement.Shortage
+	kept ledger.Kept
+}
+
+// Text says both.
+func (s shortageBeside) Text(names bool) string {
+	return s.Shortage.Text(names) + s.kept.Text(s.Resource, names)
 }

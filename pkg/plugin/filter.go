@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"fmt"
 
 	v1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
@@ -13,7 +12,7 @@ import (
 // Filter keeps a pod off room that is kept for others, and a leader off nodes where its workers would not fit any
 // more. It judges by the ledger alone; the framework's own filter judges by the scheduler's snapshot. Either may hear of
 // a pod's end before the other: only what both call free is free, or the room of a lost worker would go to whoever comes
-// before the ledger has kept it for the next one.
+// before the ledger has kept it for the next one. kube-scheduler says on how many nodes each of these sentences is so.
 func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, _ *v1.Pod, nodeInfo fwk.NodeInfo) *fwk.Status {
 	c := cycleOf(state)
 	if c == nil {
@@ -25,13 +24,16 @@ func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, _ *v1.Pod, node
 		return fwk.NewStatus(fwk.Unschedulable, "node is not in the ledger yet")
 	}
 	if c.leads() && !c.fit.LeaderFits(i) {
-		return fwk.NewStatus(fwk.Unschedulable, "the workers do not fit any more if the leader sits here")
+		return fwk.NewStatus(fwk.Unschedulable, "node(s) on which the leader would leave no room for its workers")
 	}
 	free := c.free(i)
 	if c.request.Fits(free) {
 		return nil
 	}
-	return fwk.NewStatus(fwk.Unschedulable, fmt.Sprintf("room is taken or reserved for workers of other applications (short of %s)", c.request.Missing(free)))
+	if missing := c.request.Missing(free); missing.Missing(*c.view.Held(i)).Equal(missing) {
+		return fwk.NewStatus(fwk.Unschedulable, "node(s) without enough room")
+	}
+	return fwk.NewStatus(fwk.Unschedulable, "node(s) whose room is kept for workers of other applications")
 }
 
 // free is what a node has for the pod: its own slots are kept for it.

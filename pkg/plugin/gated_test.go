@@ -41,7 +41,7 @@ func TestTheConfigurationOfAGatedDriverIsNotOverdue(t *testing.T) {
 		assert.Empty(t, h.told(), "its time begins now")
 		h.after(lastRetry + 4*time.Second)
 		const overdue = "the configuration of the application is missing for 1m0s: ConfigMap ns/app-conf is not there yet"
-		assert.Equal(t, []string{"Normal GangIncomplete " + overdue}, h.told())
+		assert.Equal(t, []string{"Normal GangIncomplete " + overdue, "Normal GangIncomplete " + overdue}, h.told(), "and once more after five minutes")
 		assert.Equal(t, "GangIncomplete: "+overdue, h.condition("app"))
 
 		h.create(properties(pod, executors(1, 1)...))

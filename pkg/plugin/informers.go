@@ -149,6 +149,9 @@ func (p *Plugin) tick(ctx context.Context) {
 			looks, rested = nil, p.clock.After(p.clock.Since(began))
 		case <-ticker.C():
 			p.effects.activate(p.namespaces.Due())
+			if pods := p.effects.notices.reminded(); len(pods) > 0 {
+				p.effects.call(func(c *calls) { c.reminds = pods }) // what was left of the former ones comes again
+			}
 			ticks++
 			if ticks%sweepTicks > 0 {
 				p.tell(ledger.Tick{})

@@ -23,7 +23,7 @@ func TestAPodForWhichOthersLeaveIsNominated(t *testing.T) {
 		newEvictions(h).protected.Insert("low") // it does not leave
 		a := h.schedule("high")
 		require.Equal(t, "a", a.nominated)
-		assert.Equal(t, "Reclaiming: takes back cpu 3 from namespaces without a queue (whole gangs: 1)", a.said)
+		assert.Equal(t, "Reclaiming: takes back cpu 3 from namespaces without a queue (pods by themselves: 1)", a.said)
 		assert.Empty(t, h.condition("high"), "kube-scheduler writes it")
 
 		nominated := h.pod("high")

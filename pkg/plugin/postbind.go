@@ -36,7 +36,7 @@ func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, 
 	}
 	p.effects.add([]ledger.Effect{ledger.Tell{Pod: pod, Verdict: gang.Verdict{
 		Reason:  gang.GangAdmitted,
-		Message: fmt.Sprintf("the leader and %d workers have room on %d nodes", leader.workers, len(nodes)),
+		Message: fmt.Sprintf("the leader and %s have room on %s", gang.Counted(leader.workers, "worker"), gang.Counted(len(nodes), "node")),
 	}}})
 }
 

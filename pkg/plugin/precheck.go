@@ -41,7 +41,7 @@ func (c *prechecker) fails(activated ledger.Activate) bool {
 	if fit != nil {
 		return false
 	}
-	verdict := presentShortage(shortage)
+	verdict := presentShortage(shortage, attempt.Demand.Kept)
 	if verdict.Reason != told {
 		return false
 	}

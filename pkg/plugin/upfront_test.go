@@ -113,7 +113,7 @@ func TestWhatIsWrongWithAnUpfrontGangIsSaid(t *testing.T) {
 		gated.Spec.SchedulingGates = []v1.PodSchedulingGate{{Name: "later"}}
 		h.create(wrong, groupMember("m1", "g", 1), groupMember("m2", "g", 1), gated)
 		assert.Contains(t, h.reserve("wrong").status.Message(), `annotation retinue.dev/workers="0"`)
-		assert.Equal(t, "GangIncomplete: ns/podgroup/g does not exist", h.reserve("m1").status.Message())
+		assert.Equal(t, "GangIncomplete: ns/podgroup/g does not exist, or its kind is new in the cluster and not read yet", h.reserve("m1").status.Message())
 		h.plugin.tell(ledger.GroupSeen{Group: ledger.Group{Key: podgroups.Key("ns", "g"), Minimum: 3}})
 		assert.Equal(t, "GangIncomplete: 2 of 3 pods that start together are there", h.reserve("m1").status.Message(), "what has a gate is not there")
 		h.plugin.tell(ledger.GroupSeen{Group: ledger.Group{Key: podgroups.Key("ns", "g"), Minimum: 2, Resources: resource.Vector{CPU: 5000}}})

@@ -3,6 +3,7 @@ package quota
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -135,6 +136,15 @@ func (v Verdict) String() string {
 func (t *Tree) Fits(queue string, d Demand) Verdict {
 	t.settle()
 	return t.leaf(queue).fits(d)
+}
+
+// Keeps tells whether a reason, of those that Fits finds one after the other, keeps something from starting, whatever else does.
+func (t *Tree) Keeps(queue string, d Demand, reason Reason) bool {
+	t.settle()
+	check := map[Reason]func(*node, Demand) Verdict{
+		QueueMaxGangs: (*node).countFits, LeaderShare: (*node).leaderFits, QueueLimit: (*node).limitFits, UserLimit: (*node).userFits,
+	}[reason]
+	return check != nil && slices.ContainsFunc(t.leaf(queue).path, func(n *node) bool { return check(n, d).Reason != "" })
 }
 
 // WithinGuarantee tells whether a queue uses no more than it is guaranteed when something starts in it, of all it is guaranteed

@@ -25,17 +25,22 @@ type share struct {
 	queue  string
 	amount resource.Vector
 	kinds  [quota.Gang + 1]int // kind -> how many
+	// single of the gangs are pods by themselves.
+	single int
 }
 
 // Taking is what a plan takes from whom.
 func (p *Plan) Taking(words string) *Taking {
 	from := map[string]*share{}
-	for _, v := range p.Chosen {
+	for at, v := range p.Chosen {
 		if from[v.Queue] == nil {
 			from[v.Queue] = &share{queue: v.Queue}
 		}
 		from[v.Queue].amount = from[v.Queue].amount.Add(v.Amount)
 		from[v.Queue].kinds[v.Kind]++
+		if v.Kind == quota.Gang && !p.Victims[at].Holder.Gang {
+			from[v.Queue].single++
+		}
 	}
 	t := &Taking{Words: words, queue: p.Request.Queue, besides: p.besides}
 	for _, queue := range slices.Sorted(maps.Keys(from)) {
@@ -61,7 +66,7 @@ func (t *Taking) Text(names bool) string {
 	if len(others) > 0 {
 		all, title := share{}, anotherQueue
 		for _, s := range others {
-			all.amount = all.amount.Add(s.amount)
+			all.amount, all.single = all.amount.Add(s.amount), all.single+s.single
 			for kind, n := range s.kinds {
 				all.kinds[kind] += n
 			}
@@ -76,11 +81,15 @@ func (t *Taking) Text(names bool) string {
 
 func (s *share) text(title string) string {
 	var kinds []string
-	for kind, word := range []string{quota.Slot: "gangs whose slots nobody has claimed", quota.Elastic: "expendable workers", quota.Gang: "whole gangs"} {
-		if s.kinds[kind] > 0 {
-			kinds = append(kinds, fmt.Sprintf("%s: %d", word, s.kinds[kind]))
+	count := func(word string, n int) {
+		if n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%s: %d", word, n))
 		}
 	}
+	count("gangs whose slots nobody has claimed", s.kinds[quota.Slot])
+	count("expendable workers", s.kinds[quota.Elastic])
+	count("whole gangs", s.kinds[quota.Gang]-s.single)
+	count("pods by themselves", s.single)
 	return fmt.Sprintf("%s from %s (%s)", s.amount, title, strings.Join(kinds, ", "))
 }
 

@@ -28,13 +28,18 @@ func told(pod *v1.Pod) (reason, message string) {
 	return "", ""
 }
 
-// awaitTold waits until the condition of a pod begins with a text.
+// awaitTold waits until the condition of a pod begins with a text; the same is there as data.
 func (s *stage) awaitTold(name, text string) {
 	s.t.Helper()
+	var pod *v1.Pod
 	last := ""
-	if !eventually(func() bool { _, last = told(s.pod(name)); return strings.HasPrefix(last, text) }) {
+	if !eventually(func() bool { pod = s.pod(name); _, last = told(pod); return strings.HasPrefix(last, text) }) {
 		s.t.Fatalf("pod %s never says %q; the last was %q", name, text, last)
 	}
+	status, err := gang.DecodeStatus(pod.Annotations[gang.AnnotationStatus])
+	require.NoError(s.t, err, "what is written with the condition: %q", pod.Annotations[gang.AnnotationStatus])
+	require.Equal(s.t, last, string(status.Reason)+": "+status.Sentence)
+	require.Equal(s.t, status.Reason.Trait().Actor, status.Actor)
 }
 
 // TestEveryPodOfAGroupHearsWhyItWaits, when the group comes late, while pods are missing, and when all are there and do not fit; each
@@ -61,6 +66,7 @@ func TestEveryPodOfAGroupHearsWhyItWaits(t *testing.T) {
 	for _, name := range []string{first, second, member("late", 2, 1)} {
 		s.awaitBound(name)
 	}
+	require.Equal(t, `{"version":1}`, s.pod(first).Annotations[gang.AnnotationStatus], "it waits no more")
 
 	s.podGroup("large", 3)
 	for i := range 3 {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -228,17 +229,16 @@ func ended(t *testing.T, count int) {
 	}, patience, 10*look, "not all of %d applications have ended", count)
 }
 
-// failedAttempts are how often the scheduler has tried drivers of a namespace in vain.
+// failedAttempts are how often the scheduler has tried drivers of a namespace in vain, as kube-scheduler logs it: of most attempts that fail
+// users hear nothing new.
 func failedAttempts(t *testing.T, namespace string) map[string]int {
 	t.Helper()
-	list, err := shared.Client().EventsV1().Events(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "reason=FailedScheduling"})
+	text, err := os.ReadFile(shared.LogFile(cluster.Scheduler))
 	require.NoError(t, err)
+	require.Contains(t, string(text), "Unable to schedule pod", "the hostile tenant at least has failed")
 	failed := map[string]int{}
-	for _, event := range list.Items {
-		failed[event.Regarding.Name]++
-		if event.Series != nil {
-			failed[event.Regarding.Name] += int(event.Series.Count) - 1
-		}
+	for _, match := range regexp.MustCompile(`"Unable to schedule pod[^"]*" pod="`+regexp.QuoteMeta(namespace)+`/([^"]+)"`).FindAllStringSubmatch(string(text), -1) {
+		failed[match[1]]++
 	}
 	return failed
 }

@@ -1,0 +1,24 @@
+package ledger
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"retinue.dev/retinue/pkg/resource"
+)
+
+// Room that is idle and kept for others is told, and for whom, as far as that may be read.
+//
+// Seen failing when an application of another namespace was named.
+func TestRoomThatIsKeptForOthersIsTold(t *testing.T) {
+	kept := Kept{Amount: resource.Vector{CPU: 31_000}, First: types.NamespacedName{Namespace: "ns", Name: "big"}, Namespace: "ns"}
+	assert.Equal(t, "; 31 more is free and kept for ns/big, until all that is needed there is free", kept.Text(v1.ResourceCPU, false))
+	assert.Empty(t, kept.Text(v1.ResourceMemory, false), "none of it is kept")
+	kept.Namespace, kept.Others = "other", 2
+	assert.Equal(t, "; 31 more is free and kept for another and 2 more, until all that is needed there is free", kept.Text(v1.ResourceCPU, false))
+	assert.Equal(t, "; 31 more is free and kept for ns/big and 2 more, until all that is needed there is free", kept.Text(v1.ResourceCPU, true))
+	assert.Empty(t, Kept{}.Text(v1.ResourceCPU, true))
+}
