@@ -146,7 +146,7 @@ func (e *effects) report(ctx context.Context, pod *v1.Pod, verdict gang.Verdict)
 func (e *effects) announce(pod *v1.Pod, say saying) {
 	p := e.plugin
 	recorder := p.handle.EventRecorder()
-	if say.foreign {
+	if say.quoted {
 		recorder.Eventf(pod, nil, v1.EventTypeWarning, "FailedScheduling", "Scheduling", "%s", say.text)
 		return
 	}
@@ -179,7 +179,7 @@ func (e *effects) remind(ctx context.Context, pod *v1.Pod) {
 	if !told {
 		return
 	}
-	if !say.foreign {
+	if !say.quoted {
 		if why := ledger.Why(p.ledger, pod.UID); !why.Passes() {
 			say.verdict = why // of others, such as members of a gang whose first is tried for all, the ledger tells when it changes
 		}

@@ -67,8 +67,8 @@ type saying struct {
 	verdict   gang.Verdict
 	condition string // the reason of its condition
 	text      string // of its condition
-	// foreign means that the text is kube-scheduler's.
-	foreign bool
+	// quoted means that the text is kube-scheduler's.
+	quoted bool
 }
 
 // news is what is to be written of a saying.
@@ -202,7 +202,7 @@ func (ns *notices) status(pod *v1.Pod, say saying, since time.Time) string {
 		return ""
 	}
 	status := gang.NewStatus(say.verdict, ns.names, since)
-	if say.foreign {
+	if say.quoted {
 		status.Sentence = say.text
 	}
 	return status.Encode()
@@ -233,7 +233,7 @@ func (ns *notices) placed(pod *v1.Pod) (text string, told bool) {
 func differs(a, b string) bool {
 	for a != "" && b != "" {
 		if m, n := digits(a), digits(b); m > 0 && n > 0 {
-			if farApart(a[:m], b[:n]) {
+			if farFrom(a[:m], b[:n]) {
 				return true
 			}
 			a, b = a[m:], b[n:]
@@ -252,8 +252,8 @@ func digits(text string) int {
 	return len(text) - len(strings.TrimLeft(text, "0123456789"))
 }
 
-// farApart tells whether two numbers differ by more than a tenth of the first.
-func farApart(a, b string) bool {
+// farFrom tells whether two numbers differ by more than a tenth of the first.
+func farFrom(a, b string) bool {
 	if a == b {
 		return false
 	}

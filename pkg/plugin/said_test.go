@@ -178,7 +178,7 @@ func (h *harness) attempt(namespace, name string) (patch, event bool) {
 func TestWhatIsWrittenOfThoseWhoWaitIsBounded(t *testing.T) {
 	const applications, most = 1000, 10
 	bubble(t, "", nodes(64, "a", "b", "c", "d"), func(h *harness) {
-		limit := quotas.Amounts{{Name: v1.ResourceCPU, Value: 40_000}}
+		limit := quotas.Amounts{{Name: v1.ResourceCPU, Value: 150_000}}
 		h.plugin.tell(ledger.QueuesSeen{Queues: ledger.Queues{
 			Specs:      []quotas.Spec{{Name: "open"}, {Name: "full", Limit: limit}},
 			Namespaces: map[string]string{"ns": "open", "other": "full"},
@@ -191,7 +191,7 @@ func TestWhatIsWrittenOfThoseWhoWaitIsBounded(t *testing.T) {
 				pod.Namespace = "other"
 			}
 			namespaces[name] = pod.Namespace
-			h.create(pod, properties(pod, executors(1+i%3*29, 8)...))
+			h.create(pod, properties(pod, executors(2+i%3, 60)...))
 			announced += len(h.told())
 		}
 		h.create(on("a", lone("busy-0", 60)), on("b", lone("busy-1", 60)), on("c", lone("busy-2", 60)))
@@ -199,6 +199,7 @@ func TestWhatIsWrittenOfThoseWhoWaitIsBounded(t *testing.T) {
 		busy.Namespace = "other"
 		h.create(busy)
 		h.after(5 * time.Second)
+		h.look()
 		count := func() {
 			announced += len(h.told())
 			for _, name := range h.woken() {

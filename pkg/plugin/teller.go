@@ -43,7 +43,7 @@ func (t Teller) Words(pod *v1.Pod, verdict gang.Verdict, own string) (Words, boo
 		verdict = t.amended(pod, verdict)
 	}
 	say := sayingOf(p, pod, verdict)
-	if say.foreign = verdict.Passes(); say.foreign {
+	if say.quoted = verdict.Passes(); say.quoted {
 		// Where it is room, the ledger has been told; whatever else has refused it is said by the filter.
 		say.verdict = ledger.Why(p.ledger, pod.UID)
 		say.verdict.Reason = cmp.Or(say.verdict.Reason, gang.Constraints)
