@@ -52,7 +52,7 @@ func assumption(solver *placement.Solver, c *cycle) string {
 
 // presentShortage is the verdict on a gang that the empty cluster could hold.
 func presentShortage(shortage *placement.Shortage, kept ledger.Kept) gang.Verdict {
-	return gang.Verdict{Reason: inventory.PresentReason(shortage), Detail: shortageBeside{shortage, kept}}
+	return gang.Verdict{Reason: inventory.PresentReason(shortage), Detail: &shortageBeside{shortage, kept}}
 }
 
 // shortageBeside is a shortage of nodes whose room is kept for others in part: users see that it is idle.
@@ -62,6 +62,6 @@ type shortageBeside struct {
 }
 
 // Text says both.
-func (s shortageBeside) Text(names bool) string {
+func (s *shortageBeside) Text(names bool) string {
 	return s.Shortage.Text(names) + s.kept.Text(s.Resource, names)
 }

@@ -13,6 +13,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/heap"
+	"retinue.dev/retinue/pkg/reservation"
 )
 
 // How often a pod that waits is told why. In an hour in which its reason stays the same that makes one patch and one event at first, five
@@ -198,7 +199,7 @@ func (ns *notices) last(uid types.UID) (saying, bool) {
 
 // status is the annotation of what a pod is told; empty where its annotations have no room for it.
 func (ns *notices) status(pod *v1.Pod, say saying, since time.Time) string {
-	if annotationBytes(pod)+len(gang.AnnotationStatus)+gang.LongestStatus > maxAnnotations-spareAnnotations {
+	if annotationBytes(pod)+len(gang.AnnotationStatus)+gang.LongestStatus > reservation.MaxAnnotations-spareAnnotations {
 		return ""
 	}
 	status := gang.NewStatus(say.verdict, ns.names, since)

@@ -12,6 +12,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/reservation"
 )
 
 // status is what a pod's annotation says; false if it has none.
@@ -119,7 +120,7 @@ func TestAPodWithANodeDoesNotSayWhyItWaits(t *testing.T) {
 func TestAPodWithoutRoomForTheStatusHearsWhyItWaits(t *testing.T) {
 	bubble(t, "", []runtime.Object{node("a", 4)}, func(h *harness) {
 		pod := lone("late", 1)
-		pod.Annotations = map[string]string{"notes": strings.Repeat("x", maxAnnotations-len("notes"))}
+		pod.Annotations = map[string]string{"notes": strings.Repeat("x", reservation.MaxAnnotations-len("notes"))}
 		h.create(pod)
 		h.plugin.effects.add([]ledger.Effect{ledger.Tell{Pod: pod, Verdict: full}})
 		h.after(time.Second)
