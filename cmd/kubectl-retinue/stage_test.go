@@ -227,8 +227,11 @@ func (s *stage) submitted(namespace, name, user string, executors, cores int, be
 	return driver
 }
 
-// says gives a pod that waits its condition.
-func (s *stage) says(pod *v1.Pod, reason gang.Reason, text string, before float64) {
+// says gives a pod that waits its condition, and the annotation that the scheduler writes with it.
+func (s *stage) says(pod *v1.Pod, reason gang.Reason, text string, before float64, numbers ...gang.Number) {
+	status := gang.NewStatus(gang.Verdict{Reason: reason, Message: text}, false, minutes(before).Time)
+	status.Numbers = numbers
+	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, gang.AnnotationStatus, status.Encode())
 	pod.Status.Conditions = []v1.PodCondition{{Type: v1.PodScheduled, Status: v1.ConditionFalse, Reason: reason.Condition(), Message: string(reason) + ": " + text, LastTransitionTime: minutes(before)}}
 	s.add("Pod", pod)
 	s.event(pod, "FailedScheduling", string(reason)+": "+text, before)
@@ -335,9 +338,11 @@ func afternoon(t *testing.T) *stage {
 	}
 	s.started(s.submitted("etl-prod", "daily-orders", "ann", 4, 4, 31.2), 31, 4, "node-1", "node-2")
 	s.started(s.submitted("etl-prod", "sessions-join", "kim", 4, 4, 20), 15.5, 3, "node-3", "node-5")
-	s.says(s.submitted("etl-prod", "clickstream", "bob", 3, 4, 4.2), gang.QueueLimit, "queue etl holds cpu 34 of at most 40, and 13 more is asked for; 7 too much", 4.1)
+	s.says(s.submitted("etl-prod", "clickstream", "bob", 3, 4, 4.2), gang.QueueLimit, "queue etl holds cpu 34 of at most 40, and 13 more is asked for; 7 too much", 4.1,
+		gang.Number{Resource: "cpu", Need: "13", Used: "34", Limit: "40", Short: "7"})
 	s.started(s.submitted("adhoc", "notebook", "eva", 3, 4, 12), 12, 3, "node-4")
-	s.says(s.submitted("adhoc", "giant", "tom", 100, 4, 65), gang.NeverFitsCluster, "24 of 100 executors fit: cpu 400 asked for in all, 96 free on 6 nodes of the empty cluster", 64.9)
+	s.says(s.submitted("adhoc", "giant", "tom", 100, 4, 65), gang.NeverFitsCluster, "24 of 100 executors fit: cpu 400 asked for in all, 96 free on 6 nodes of the empty cluster", 64.9,
+		gang.Number{Resource: "cpu", Need: "400", Free: "96", Short: "304"})
 	s.add("PodGroup", &schedulingv1alpha1.PodGroup{ObjectMeta: metav1.ObjectMeta{Namespace: "web-prod", Name: "render"}, Spec: schedulingv1alpha1.PodGroupSpec{MinMember: 3}})
 	for i := range 2 {
 		pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "web-prod", Name: fmt.Sprintf("render-%d", i), UID: types.UID(fmt.Sprint("render", i)), CreationTimestamp: minutes(2),

@@ -62,7 +62,7 @@ func adviceOn(app App, about Finding) []string {
 		}
 		sentences = append(sentences, strings.NewReplacer("QUEUE", queue, "SHORT", short).Replace(sentence))
 	}
-	if app.Reason == "" && len(sentences) == 0 {
+	if app.Reason == "" && app.Message == "" {
 		sentences = append(sentences, fmt.Sprintf("is a scheduler named %q running? kubectl retinue doctor looks", schedulerOf(app)))
 	}
 	return sentences

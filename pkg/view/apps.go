@@ -84,9 +84,24 @@ type Turn struct {
 	// Reason why it waits, in one word of those that docs/reasons.md lists, and in a sentence.
 	Reason  gang.Reason `json:"reason,omitempty"`
 	Message string      `json:"message,omitempty"`
+	// Actor is who has to act before it can start, as that table says; Permanent means that waiting alone does not help.
+	Actor     gang.Actor `json:"actor,omitempty"`
+	Permanent bool       `json:"permanent,omitempty"`
+	// Told is what its pod says besides; nil where it says nothing.
+	Told *Told `json:"told,omitempty"`
 	// Position among the Of who wait in its queue, from 1; absent when it does not wait, or is not among the first hundred.
 	Position *int64 `json:"position,omitempty"`
 	Of       int64  `json:"of,omitempty"`
+}
+
+// sentence is why it waits, or else what to say of that.
+func (t Turn) sentence(untold string) string {
+	switch {
+	case t.Reason != "":
+		return strings.TrimSuffix(string(t.Reason)+": "+t.Message, ": ")
+	default:
+		return cmp.Or(t.Message, untold)
+	}
 }
 
 // Times are those of an application's life. Wait and Run are in seconds.
@@ -236,15 +251,14 @@ func (a *App) complete(o Objects) {
 		a.together()
 	}
 	if a.State == Waiting {
-		a.Reason, a.Message = whyOf(speaker)
-		if a.Reason == "" {
-			for _, pod := range a.pods {
-				if reason, message := whyOf(pod); reason != "" && stateOf(pod) == Waiting {
-					a.Reason, a.Message = reason, message
-					break
-				}
+		a.tell(speaker)
+		for _, pod := range a.pods {
+			if a.Reason == "" && stateOf(pod) == Waiting {
+				a.tell(pod)
 			}
 		}
+		trait := a.Reason.Trait()
+		a.Actor, a.Permanent = trait.Actor, trait.Permanent
 	}
 	until := o.Now
 	if a.Ended != nil {
@@ -256,6 +270,15 @@ func (a *App) complete(o Objects) {
 		a.Run = &run
 	} else {
 		a.Wait = seconds(until.Sub(a.Submitted.Time))
+	}
+}
+
+// tell takes why a pod of it waits, if it says so.
+func (a *App) tell(pod *v1.Pod) {
+	reason, message := whyOf(pod)
+	reason, told := toldOf(pod, reason, message)
+	if reason != "" || a.Message == "" {
+		a.Reason, a.Message, a.Told = reason, message, told
 	}
 }
 

@@ -125,6 +125,7 @@ func AppTable(namespaces bool) Table[App] {
 			}},
 			{"reason", func(a App) any { return string(a.Reason) }},
 			{"message", func(a App) any { return a.Message }},
+			{"actor", func(a App) any { return string(a.Actor) }},
 		},
 	}
 	if namespaces {

@@ -258,7 +258,11 @@ func (d Detail) Write(out io.Writer, style Style) error {
 		row("position", fmt.Sprintf("%d of %d in its queue", *d.Position, d.Of))
 	}
 	if d.State == Waiting {
-		row("reason", strings.TrimSuffix(cmp.Or(string(d.Reason), "not told yet")+": "+d.Message, ": "))
+		row("reason", d.sentence("not told yet"))
+		row("has to act", string(d.Actor))
+		for i, text := range d.Told.texts() {
+			row(map[bool]string{true: "its pod says"}[i == 0], text)
+		}
 	}
 	b.WriteString(aligned(rows, nil))
 	if len(d.Timeline) > 0 {

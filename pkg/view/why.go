@@ -200,8 +200,12 @@ func (w Why) Write(out io.Writer, style Style) error {
 		rows = append(rows, []string{"  " + name, text})
 	}
 	if w.State == Waiting {
-		row("reason", strings.TrimSuffix(cmp.Or(string(w.Reason), "no scheduler has said one yet")+": "+w.Message, ": "))
+		row("reason", w.sentence("no scheduler has said one yet"))
+		row("has to act", string(w.Actor))
 		row("asks for", Amounts(w.Asks))
+		for _, text := range w.Told.texts() {
+			row("its pod says", text)
+		}
 	}
 	for _, finding := range w.Others {
 		row("as well", string(finding.Reason)+": "+finding.Message)
