@@ -19,10 +19,15 @@ import (
 // How often a pod that waits is told why. In an hour in which its reason stays the same that makes one patch and one event at first, five
 // patches for other numbers at most, and three events that say the same again.
 const (
-	// firstPause is how long after a patch other numbers of the same reason wait to be written, and twice as long after each of them.
+	// firstPause is how long after a patch other numbers of the same reason wait to be written, and twice as long after each of them, up to
+	// oldNews. Who has heard nothing new for that long hears it as if for the first time.
 	firstPause = time.Minute
+	oldNews    = time.Hour
 	// heldFor is how long a reason that is still true is told although another of the same tier is found before it.
 	heldFor = 5 * time.Minute
+	// turnsAtOnce is how many other reasons a pod hears at once, one after the other. Two that are true by turns would be told for ever: from
+	// then on another one waits as other numbers do, unless autoscalers have to know of it.
+	turnsAtOnce = 3
 	// mostReminded bounds how many are looked at at once whether they are to hear more: each may cost two calls to the API server.
 	mostReminded = 50
 )
@@ -56,6 +61,8 @@ type notice struct {
 	pause   time.Duration
 	// extended means that more was told of the same at once, which happens once.
 	extended bool
+	// turns is how often it has heard another reason.
+	turns int
 	// repeated is how often the same was said again.
 	repeated int
 	// next is when it is to hear more.
@@ -87,7 +94,7 @@ func newNotices(clock clock.PassiveClock, names bool, holds func(types.UID, gang
 }
 
 // take takes what a pod is to be told, and answers what of it is news: another reason at once, unless that which it knows is of the same tier
-// and still true; another reason of the condition at once; other numbers and words after a pause. reminds means that nothing has
+// and still true, or it has heard of many; another reason of the condition at once; other numbers and words after a pause. reminds means that nothing has
 // happened: the time has come to say the same again.
 func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 	held := ns.keeps(pod.UID, say) // asks the ledger
@@ -95,6 +102,9 @@ func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 	defer ns.mu.Unlock()
 	now := ns.clock.Now()
 	told := ns.of[pod.UID]
+	if told != nil && now.Sub(told.written) >= oldNews {
+		told.turns, told.pause = 0, firstPause
+	}
 	var said news
 	switch {
 	case told == nil:
@@ -104,7 +114,15 @@ func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 	case told.verdict.Reason != say.verdict.Reason && held:
 		ns.later(told, told.since.Add(heldFor))
 		return news{}
+	case told.verdict.Reason != say.verdict.Reason && told.turns >= turnsAtOnce && told.condition == say.condition && !say.verdict.Permanent():
+		if now.Sub(told.written) < told.pause {
+			ns.later(told, told.written.Add(told.pause))
+			return news{}
+		}
+		told.since, told.extended, told.pause = now, false, min(2*told.pause, oldNews)
+		said.patch = true
 	case told.verdict.Reason != say.verdict.Reason:
+		told.turns++
 		if told.verdict.Reason.Trait().Tier != say.verdict.Reason.Trait().Tier {
 			told.repeated, told.pause = 0, firstPause
 		}
@@ -118,7 +136,7 @@ func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 	case !told.extended && strings.HasPrefix(say.text, told.text): // more is known than before
 		told.extended, said.patch, said.event = true, true, true
 	case now.Sub(told.written) >= told.pause:
-		told.pause, said.patch = 2*told.pause, true
+		told.pause, said.patch = min(2*told.pause, oldNews), true
 	default:
 		ns.later(told, told.written.Add(told.pause))
 	}
