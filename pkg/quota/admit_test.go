@@ -84,3 +84,41 @@ func TestAVerdictSaysWhatIsMissingWithNumbers(t *testing.T) {
 		})
 	}
 }
+
+// Keeps tells of each reason by itself, where Fits tells the first.
+//
+// Seen failing when the queues above were not asked, and when the first reason was taken for the only one.
+func TestEachReasonIsAskedForByItself(t *testing.T) {
+	one := Demand{User: "ann", Amount: resource.Vector{CPU: 4000}, Leader: resource.Vector{CPU: 2000}, Gangs: 1}
+	all := []Reason{QueueMaxGangs, LeaderShare, QueueLimit, UserLimit}
+	for name, test := range map[string]struct {
+		spec, parent Spec
+		first        Reason
+		want         []Reason
+	}{
+		"nothing":               {want: nil},
+		"the limit of the user": {spec: Spec{Users: Users{Limit: cpu(7)}}, first: UserLimit, want: []Reason{UserLimit}},
+		"two at once":           {spec: Spec{Limit: cpu(7), Users: Users{Limit: cpu(6)}}, first: QueueLimit, want: []Reason{QueueLimit, UserLimit}},
+		"of the queue above":    {spec: Spec{Users: Users{Limit: cpu(6)}}, parent: Spec{Limit: cpu(7)}, first: UserLimit, want: []Reason{QueueLimit, UserLimit}},
+		"all": {
+			spec:   Spec{MaxRunningGangs: pointer[int64](1), MaxLeaderShare: pointer[int64](30), Users: Users{Limit: cpu(5)}},
+			parent: Spec{Limit: cpu(6)}, first: QueueMaxGangs, want: all,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.spec.Name, test.spec.Parent, test.parent.Name = "etl", "team", "team"
+			tree := New([]Spec{test.spec, test.parent})
+			tree.SetCapacity(resource.Vector{CPU: 1000000})
+			tree.Charge("etl", one)
+			assert.Equal(t, test.first, tree.Fits("etl", one).Reason)
+			var keep []Reason
+			for _, reason := range all {
+				if tree.Keeps("etl", one, reason) {
+					keep = append(keep, reason)
+				}
+			}
+			assert.Equal(t, test.want, keep)
+			assert.False(t, tree.Keeps("etl", one, QueueClosed), "of what ends by itself alone")
+		})
+	}
+}
