@@ -135,8 +135,6 @@ func (r *recorder) WithLogger(klog.Logger) events.EventRecorderLogger { return r
 
 // Autoscalers buy nodes for pods that are Unschedulable: a gang that waits for its queue never says so. What programs read is written by the
 // same request.
-//
-// Seen failing when the annotation was a patch of its own, and when the patch did not name the pod's UID.
 func TestAFailedAttemptIsToldInThePluginsWords(t *testing.T) {
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "driver", UID: "driver-uid"}, Status: v1.PodStatus{NominatedNodeName: "old"}}
 	said := func(reason gang.Reason, text string) *fwk.Status {
@@ -258,7 +256,6 @@ func TestAsynchronousCallsAreMerged(t *testing.T) {
 	require.Len(t, patched(t, client), 1)
 }
 
-// Seen failing when a pod that could not be told was taken to know.
 func TestWhatCouldNotBeWrittenIsToldAgain(t *testing.T) {
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "driver", UID: "driver-uid"}}
 	told := profile{client: fake.NewClientset(), recorder: &recorder{events.NewFakeRecorder(1)}, untold: new(int)}

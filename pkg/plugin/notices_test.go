@@ -26,7 +26,6 @@ func (h *harness) status(name string) (gang.Status, bool) {
 	return status, true
 }
 
-// Seen failing when the annotation was a patch of its own.
 func TestAPodThatIsToldWhyItWaitsCarriesTheSameAsData(t *testing.T) {
 	bubble(t, "", nodes(4, "a"), func(h *harness) {
 		pod := lone("late", 1)
@@ -88,8 +87,6 @@ func TestAFailedAttemptIsToldWithItsNumbers(t *testing.T) {
 }
 
 // What a pod says of its wait is taken back with its binding: nobody reads of a pod that runs why it waits.
-//
-// Seen failing when the annotation stayed as it was.
 func TestAPodWithANodeDoesNotSayWhyItWaits(t *testing.T) {
 	bubble(t, "", append(nodes(4, "a"), on("a", lone("busy", 4))), func(h *harness) {
 		h.submit("app", 1, 1)
@@ -115,8 +112,6 @@ func TestAPodWithANodeDoesNotSayWhyItWaits(t *testing.T) {
 }
 
 // A pod whose annotations are as long as they may be hears why it waits all the same.
-//
-// Seen failing when the API server would have refused the condition with the annotation.
 func TestAPodWithoutRoomForTheStatusHearsWhyItWaits(t *testing.T) {
 	bubble(t, "", []runtime.Object{node("a", 4)}, func(h *harness) {
 		pod := lone("late", 1)

@@ -52,8 +52,6 @@ func TestWhatAnAnnotationSaysStandsBesideTheCondition(t *testing.T) {
 }
 
 // TestAPodThatHasHeardSomethingIsNotTakenForOneThatNobodySchedules.
-//
-// Seen failing when only a reason of the table counted.
 func TestAPodThatHasHeardSomethingIsNotTakenForOneThatNobodySchedules(t *testing.T) {
 	for message, want := range map[string]int{"": 1, "0/1 nodes are available: 1 Insufficient cpu.": 0} {
 		require.Len(t, adviceOn(waiter(v1.PodReasonUnschedulable, message, ""), Finding{}), want, message)
