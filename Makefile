@@ -158,15 +158,27 @@ spark-image: e2e-deps ## Build the image e2e runs Spark in, unless it is cached 
 
 .PHONY: e2e-build
 e2e-build: ## Build what e2e runs.
-	hack/build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy scheduler
+	hack/build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy scheduler helm
 	cd test/e2e/coredns && go build -ldflags '-s -w' -o '$(CURDIR)/$(BIN)/coredns' .
 	CGO_ENABLED=0 go build -ldflags '-s -w' -o $(BIN)/pause ./test/e2e/pause
 	go test -tags e2e -c -o $(BIN)/e2e.test ./test/e2e
 
+# Two versions, as an upgrade needs.
+.PHONY: e2e-images
+e2e-images: e2e-deps ## Build the scheduler's image twice, with buildah, for e2e to install.
+	@mkdir -p .cache/e2e
+	for tag in first second; do \
+	  VERSION="$${VERSION:-$$(hack/version)}-$$tag" LOCAL=1 hack/image retinue.local/scheduler:$$tag && \
+	  hack/image --archive '$(CURDIR)/.cache/e2e/scheduler-'$$tag.tar retinue.local/scheduler:$$tag || exit 1; done
+
 .PHONY: e2e
-e2e: e2e-deps e2e-build spark-image ## Run real Spark on two real nodes; needs root, leaves nothing behind (SPARK_VERSION=4.1.4).
+e2e: e2e-deps e2e-build e2e-images spark-image ## Run real Spark on two real nodes; needs root, leaves nothing behind (SPARK_VERSION=4.1.4).
 	go test -tags e2e -count=1 ./test/e2e/sandbox
 	$(BIN)/e2e.test -test.v -test.timeout 45m -spark-version $(SPARK_VERSION) $(E2E_FLAGS)
+
+.PHONY: e2e-install
+e2e-install: ## Run only the part of e2e that installs, upgrades and uninstalls, with kubectl and with helm.
+	$(MAKE) e2e E2E_FLAGS='-test.run TestRetinueIsInstalled $(E2E_FLAGS)'
 
 .PHONY: e2e-capture
 e2e-capture: ## Write the objects real Spark makes to pkg/spark/testdata/real (SPARK_VERSION=4.1.4).

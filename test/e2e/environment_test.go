@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
+	"retinue.dev/retinue/test/audit"
 	"retinue.dev/retinue/test/cluster"
 	"retinue.dev/retinue/test/e2e/distribution"
 	"retinue.dev/retinue/test/e2e/dns"
@@ -58,10 +59,12 @@ var setup string
 
 // settings are what an environment is made from.
 type settings struct {
-	spark    distribution.Distribution
-	dir      string // for everything
-	binaries string
-	progress io.Writer
+	spark distribution.Distribution
+	// schedulers are archives of the scheduler's image.
+	schedulers []string
+	dir        string // for everything
+	binaries   string
+	progress   io.Writer
 }
 
 // Places in dir that salvage knows.
@@ -75,6 +78,8 @@ type environment struct {
 	client  kubernetes.Interface
 	nodes   []*node.Node
 	witness *witness.Witness
+	// audit is of what the scheduler's account asks for.
+	audit audit.Log
 	// userKubeconfig is of the service account that submits applications.
 	userKubeconfig string
 }
@@ -120,11 +125,15 @@ func startEnvironment(ctx context.Context, s settings) (*environment, error) {
 // next to Retinue the scheduler of Kubernetes, for comparison.
 func (e *environment) startControlPlane(ctx context.Context) error {
 	var err error
+	if e.audit, err = audit.New(filepath.Join(e.dir, "audit"), "system:serviceaccount:"+cluster.SchedulerNamespace+":"+cluster.SchedulerServiceAccount); err != nil {
+		return err
+	}
 	e.control, err = cluster.Start(ctx, cluster.Config{
 		Dir:        e.controlDir(),
 		Components: []cluster.Component{cluster.Etcd, cluster.APIServer, cluster.ControllerManager, cluster.Scheduler, cluster.DefaultScheduler},
 		Address:    gateway.Addr().String(),
 		Binaries:   e.binaries,
+		ExtraArgs:  map[cluster.Component][]string{cluster.APIServer: e.audit.Arguments()},
 		Progress:   e.progress,
 	})
 	if err != nil {
@@ -177,7 +186,7 @@ func (e *environment) nodeConfig(number int) (node.Config, error) {
 		ProxyKubeconfig: proxy,
 		AuthorityFile:   e.control.AuthorityFile(),
 		Binaries:        e.binaries,
-		Images:          []string{e.spark.Archive},
+		Images:          append([]string{e.spark.Archive}, e.schedulers...),
 	}, nil
 }
 

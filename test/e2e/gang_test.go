@@ -23,21 +23,7 @@ func TestTheSecondApplicationWaitsWhole(t *testing.T) {
 
 	// There is room for the driver and one executor of the second.
 	submit(t, application{name: "second", scheduler: retinue})
-	eventually(t, "second: the scheduler says why the driver waits", func(ctx context.Context) (string, error) {
-		driver, err := driverOf(ctx, "second")
-		if err != nil || driver == nil {
-			return "no driver yet", err
-		}
-		if driver.Spec.NodeName != "" {
-			return "", fmt.Errorf("driver %s is bound to %s", driver.Name, driver.Spec.NodeName)
-		}
-		condition := witness.ScheduledCondition(driver)
-		if condition == nil {
-			return "the driver has no condition PodScheduled", nil
-		}
-		t.Logf("%s: %s", condition.Reason, condition.Message)
-		return "", nil
-	})
+	awaitReason(t, "second")
 	// The scheduler goes on: what comes later and fits is started. So it had its chance with the second, too.
 	runBystander(t)
 	requireWaiting(t, "second")
@@ -70,6 +56,26 @@ func TestTheDefaultSchedulerStartsHalfOfTheSecond(t *testing.T) {
 	for _, app := range []string{"first-default", "second-default"} {
 		remove(t, app)
 	}
+}
+
+// awaitReason waits until the scheduler says why a driver waits.
+func awaitReason(t *testing.T, app string) {
+	t.Helper()
+	eventually(t, app+": the scheduler says why the driver waits", func(ctx context.Context) (string, error) {
+		driver, err := driverOf(ctx, app)
+		if err != nil || driver == nil {
+			return "no driver yet", err
+		}
+		if driver.Spec.NodeName != "" {
+			return "", fmt.Errorf("driver %s is bound to %s", driver.Name, driver.Spec.NodeName)
+		}
+		condition := witness.ScheduledCondition(driver)
+		if condition == nil {
+			return "the driver has no condition PodScheduled", nil
+		}
+		t.Logf("%s: %s", condition.Reason, condition.Message)
+		return "", nil
+	})
 }
 
 // runBystander runs a small pod that has nothing to do with Spark, and returns when it is bound.

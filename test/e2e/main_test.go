@@ -62,6 +62,13 @@ func runTests(m *testing.M, cache string, s settings) int {
 	defer cancel()
 	var err error
 	s.spark, err = distribution.Open(cache, *sparkVersion)
+	for _, version := range []string{firstVersion, secondVersion} {
+		archive := filepath.Join(cache, "scheduler-"+version+".tar")
+		if _, missing := os.Stat(archive); missing != nil {
+			err = errors.Join(err, fmt.Errorf("run `make e2e-images` first: %w", missing))
+		}
+		s.schedulers = append(s.schedulers, archive)
+	}
 	if err == nil {
 		box, err = startEnvironment(ctx, s)
 	}

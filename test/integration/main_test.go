@@ -32,7 +32,8 @@ var shared struct {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
-	if err := stopShared(code != 0); err != nil {
+	err := stopShared(code != 0)
+	if err = errors.Join(err, checkRights(code == 0 && everything()), os.RemoveAll(audits.dir)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -55,8 +56,12 @@ func start(t *testing.T) *cluster.Cluster {
 		if shared.dir, shared.err = os.MkdirTemp("", "retinue-integration-"); shared.err != nil {
 			return
 		}
+		var config cluster.Config
+		if config, shared.err = audited(cluster.Config{Dir: shared.dir, ExpectedNodes: 100}); shared.err != nil {
+			return
+		}
 		// A test's context would end the processes too early.
-		shared.cluster, shared.err = cluster.Start(context.Background(), cluster.Config{Dir: shared.dir, ExpectedNodes: 100})
+		shared.cluster, shared.err = cluster.Start(context.Background(), config)
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)

@@ -21,9 +21,10 @@ import (
 func newNativeStage(t *testing.T) *stage {
 	t.Helper()
 	needsCluster(t)
+	// It lists what others stream, as older API servers do, so that its audit log has both.
 	const gates = "--feature-gates=GenericWorkload=true"
-	c := cluster.ForTest(t, cluster.Config{ExtraArgs: map[cluster.Component][]string{
-		cluster.APIServer:         {gates, "--runtime-config=" + schedulingv1beta1.SchemeGroupVersion.String() + "=true"},
+	c := clusterForTest(t, cluster.Config{ExtraArgs: map[cluster.Component][]string{
+		cluster.APIServer:         {gates + ",WatchList=false", "--runtime-config=" + schedulingv1beta1.SchemeGroupVersion.String() + "=true"},
 		cluster.ControllerManager: {gates},
 		cluster.Scheduler:         {gates},
 	}})

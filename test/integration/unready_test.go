@@ -34,7 +34,7 @@ func newBareStage(t *testing.T, nodes, cpu int, arguments ...string) *stage {
 	text := strings.Replace(string(shipped), last, all, 1)
 	file := filepath.Join(t.TempDir(), "scheduler-config.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-	c := cluster.ForTest(t, cluster.Config{
+	c := clusterForTest(t, cluster.Config{
 		Components: []cluster.Component{cluster.Etcd, cluster.APIServer, cluster.Scheduler}, SchedulerConfig: file,
 	})
 	// No controller runs that would make it.

@@ -56,7 +56,7 @@ func (s *stage) claim(name, zone string) {
 // their slots, and it starts as soon as there is room in its zone.
 func TestAnExecutorWhoseVolumeIsInAnotherZoneThanItsSlot(t *testing.T) {
 	needsCluster(t)
-	s := newStageOn(t, cluster.ForTest(t, cluster.Config{}), 0, 4)
+	s := newStageOn(t, clusterForTest(t, cluster.Config{LeaderElection: true}), 0, 4)
 	require.NoError(t, s.cluster.EnsureNodes(t.Context(), cluster.Nodes{Count: 2, CPU: "4", Memory: "64Gi", Zones: 2}))
 	executor := func(driver *v1.Pod, i int, claim string) {
 		s.member(fmt.Sprintf("%s-exec-%d", driver.Labels[spark.LabelAppName], i), 1, func(pod *v1.Pod) {

@@ -99,7 +99,7 @@ func (s *stage) shell(ctx context.Context, script string) (string, error) {
 	return string(out), err
 }
 
-// run is a command that has to succeed and to print what the README shows; what a scheduler does takes its time.
+// run is a command that has to succeed and to print what the page shows; what a scheduler does takes its time.
 func (s *stage) run(p passage) {
 	s.t.Helper()
 	began := time.Now()
@@ -110,9 +110,9 @@ func (s *stage) run(p passage) {
 		lacks = missing(p.prints, out)
 		return err != nil || lacks == "", nil
 	})
-	require.NoError(s.t, err, "README.md:%d: %s\n%s", p.line, p.text, out)
-	require.Empty(s.t, lacks, "README.md:%d: %s prints\n%s\nand not this line", p.line, p.text, out)
-	s.t.Logf("README.md:%d: $ %s, after %.1f s\n%s", p.line, p.text, time.Since(began).Seconds(), out[:min(len(out), shown)])
+	require.NoError(s.t, err, "%s:%d: %s\n%s", p.file, p.line, p.text, out)
+	require.Empty(s.t, lacks, "%s:%d: %s prints\n%s\nand not this line", p.file, p.line, p.text, out)
+	s.t.Logf("%s:%d: $ %s, after %.1f s\n%s", p.file, p.line, p.text, time.Since(began).Seconds(), out[:min(len(out), shown)])
 }
 
 // apply is an object that the API server has to accept.
@@ -120,7 +120,7 @@ func (s *stage) apply(p passage) {
 	s.t.Helper()
 	s.write("object.yaml", p.text)
 	out, err := s.shell(s.t.Context(), "kubectl apply --validate=strict -f object.yaml")
-	require.NoError(s.t, err, "README.md:%d: %s", p.line, out)
+	require.NoError(s.t, err, "%s:%d: %s", p.file, p.line, out)
 }
 
 // Every command of the README is run here, in its order, but those in elsewhere.

@@ -2,6 +2,7 @@ package newcomer
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ const (
 
 // passage is a command or an object in a Markdown file, at the place where a reader comes across it.
 type passage struct {
+	file     string // its name
 	line     int
 	language string   // of its block; "" for a command within a sentence or a table
 	text     string   // the command, without its comment, or the object
@@ -73,6 +75,9 @@ func passages(t *testing.T, file string) []passage {
 		}
 	}
 	require.False(t, begun, "%s: its last block does not end", file)
+	for i := range found {
+		found[i].file = filepath.Base(file)
+	}
 	return found
 }
 
@@ -129,6 +134,7 @@ var elsewhere = map[string]string{
 	"hack/bump-kubernetes 1.37.1": "rewrites go.mod, from the network",
 	"make image IMAGE=REGISTRY/retinue/scheduler:TAG": "make image-test builds it; TestTheImageHoldsWhatItsDockerfileCopies takes its steps without a builder",
 	"make image-test":   "needs root, Debian packages and minutes",
+	"make e2e-install":  "a part of make e2e",
 	"make release":      "six programs; make release-test runs it",
 	"make release-test": "twelve programs",
 	"kubectl retinue convert capacity-scheduler.xml": "the tests of pkg/yarn and cmd/kubectl-retinue run it on whole files",

@@ -27,7 +27,9 @@ var renderings = map[string]struct {
 	"admission policies": {[]string{"admission.enabled=true"}, []string{"base", "admission"}},
 	"several at once": {[]string{"replicas=3", "spread=zones", "monitoring.enabled=true", "image.repository=registry.example/retinue/scheduler", "image.tag=v1.37.1-retinue.1"},
 		[]string{"examples/production"}},
-	"dry runs of executors": {[]string{"dryRun.enabled=true"}, []string{"base", "dry-run"}},
+	"ConfigMaps of no namespace":  {[]string{"configMaps.clusterWide=false"}, []string{"overlays/namespaced-config-maps"}},
+	"ConfigMaps of one namespace": {[]string{"configMaps.clusterWide=false", "configMaps.namespaces={spark-jobs}"}, []string{"overlays/namespaced-config-maps", "examples/namespaced-config-maps"}},
+	"dry runs of executors":       {[]string{"dryRun.enabled=true"}, []string{"base", "dry-run"}},
 }
 
 // TestTheChartRendersWhatKustomizeRenders compares object by object. What helm adds to know its own is left aside: labels, and the digest by which a
