@@ -65,7 +65,7 @@ var installations = map[string]installation{
 // under their own account, schedule unmodified applications whole; so they do after their leader was killed, and after an upgrade; what runs goes on when they are
 // uninstalled; and the API server has refused them nothing.
 //
-// Seen failing without the right to list resourceclaims, and when uninstalling left the namespace.
+// Seen failing without the right to create events, and with a RoleBinding of the chart that helm kept.
 func TestRetinueIsInstalledUpgradedAndUninstalled(t *testing.T) {
 	keepEvidence(t)
 	if err := box.control.StopComponent(t.Context(), cluster.Scheduler); err != nil {
