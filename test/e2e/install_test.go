@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -254,12 +255,14 @@ func processes(t *testing.T, pod *corev1.Pod) []int {
 // awaitNothingLeft waits until the cluster has no object of Retinue.
 func awaitNothingLeft(t *testing.T) {
 	t.Helper()
+	var seen string
 	eventually(t, "nothing is left", func(ctx context.Context) (string, error) {
 		left, err := remains.Objects(ctx, box.control.RESTConfig())
 		if err != nil {
-			return err.Error(), nil // a definition that is just going
+			return cmp.Or(seen, err.Error()), nil // a definition that is just going
 		}
-		return strings.Join(left, ", "), nil
+		seen = strings.Join(left, ", ")
+		return seen, nil
 	})
 }
 
