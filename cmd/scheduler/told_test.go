@@ -135,6 +135,8 @@ func (r *recorder) WithLogger(klog.Logger) events.EventRecorderLogger { return r
 
 // Autoscalers buy nodes for pods that are Unschedulable: a gang that waits for its queue never says so. What programs read is written by the
 // same request.
+//
+// Seen failing when there was a second patch, and when the patch did not name the pod's UID.
 func TestAFailedAttemptIsToldInThePluginsWords(t *testing.T) {
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "driver", UID: "driver-uid"}, Status: v1.PodStatus{NominatedNodeName: "old"}}
 	said := func(reason gang.Reason, text string) *fwk.Status {

@@ -26,6 +26,7 @@ func (h *harness) status(name string) (gang.Status, bool) {
 	return status, true
 }
 
+// Seen failing when the annotation was a patch of its own.
 func TestAPodThatIsToldWhyItWaitsCarriesTheSameAsData(t *testing.T) {
 	bubble(t, "", nodes(4, "a"), func(h *harness) {
 		pod := lone("late", 1)

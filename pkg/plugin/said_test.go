@@ -58,6 +58,7 @@ func quiet(t *testing.T, holds bool, test func(*listener)) {
 	})
 }
 
+// Seen failing when every attempt was told, when a change of the condition alone waited, and when numbers that had waited were forgotten.
 func TestAPodHearsWhatIsNews(t *testing.T) {
 	nothing, all, patch := [2]int{}, [2]int{1, 1}, [2]int{1, 0}
 	quiet(t, false, func(l *listener) {
@@ -97,6 +98,7 @@ func TestAPodHearsWhatIsNews(t *testing.T) {
 	})
 }
 
+// Seen failing when the same was never said again.
 func TestTheSameIsSaidAgainAfterAWhile(t *testing.T) {
 	quiet(t, false, func(l *listener) {
 		began := time.Now()
@@ -119,6 +121,8 @@ func TestTheSameIsSaidAgainAfterAWhile(t *testing.T) {
 }
 
 // Two reasons of a queue that are both true take turns as what is counted first changes.
+//
+// Seen failing when each change was told, and when a reason was kept that was not true any more.
 func TestOfTwoTrueReasonsOfOneTierTheOneThatIsKnownStays(t *testing.T) {
 	for holds, want := range map[bool][2]int{true: {1, 1}, false: {3, 3}} {
 		quiet(t, holds, func(l *listener) {
@@ -142,6 +146,8 @@ func TestOfTwoTrueReasonsOfOneTierTheOneThatIsKnownStays(t *testing.T) {
 
 // Reasons that take turns because each is true for a while are told ever more rarely; what autoscalers go by, and what its user has to mend,
 // at once.
+//
+// Seen failing when each was told.
 func TestReasonsThatTakeTurnsAreToldEverMoreRarely(t *testing.T) {
 	quiet(t, false, func(l *listener) {
 		for second := range 3600 {
@@ -272,6 +278,8 @@ func TestWhatIsWrittenOfThoseWhoWaitIsBounded(t *testing.T) {
 }
 
 // Every pod that waits says why, whatever for.
+//
+// Seen failing when an executor whose driver does not run said nothing.
 func TestEveryPodThatWaitsSaysWhy(t *testing.T) {
 	early := executor("early", "late", 1)
 	bubble(t, "", nodes(2, "a"), func(h *harness) {
@@ -301,6 +309,8 @@ func TestEveryPodThatWaitsSaysWhy(t *testing.T) {
 }
 
 // A scheduler that cannot read the cluster says so, but not while what pods have been told by the one before it is still true.
+//
+// Seen failing when nothing was said, and when it was said at once.
 func TestASchedulerThatKnowsTooLittleSaysSo(t *testing.T) {
 	l := ledger.New("", placement.Pack)
 	now := time.Now()
@@ -319,6 +329,8 @@ func TestASchedulerThatKnowsTooLittleSaysSo(t *testing.T) {
 }
 
 // Executors that the API server refuses leave no object and no event: that they are missing is seen, and why is guessed.
+//
+// Seen failing when only the ledger was asked, and when it was told with every sweep.
 func TestALeaderHearsWhyItsWorkersDoNotCome(t *testing.T) {
 	start := func(h *harness) {
 		h.submit("app", 2, 1)
