@@ -95,19 +95,17 @@ type Kept struct {
 	// First of them, and Others is how many there are besides; the zero name means that there are none.
 	First  types.NamespacedName
 	Others int
-	// Namespace of who reads it.
-	Namespace string
 }
 
-// Text says how much of a resource is kept, and for whom; empty if nothing of it is. Who is of another namespace is not named, unless names
-// says so.
+// Text says how much of a resource is kept, and for whom; empty if nothing of it is. Who that is is not named, unless names says so: a failure
+// is told to all that ask for the same, in whatever namespace.
 func (k Kept) Text(name v1.ResourceName, names bool) string {
 	amount := k.Amount.Of(name)
 	if k.First.Name == "" || amount <= 0 {
 		return ""
 	}
 	who := "another"
-	if names || k.First.Namespace == k.Namespace {
+	if names {
 		who = k.First.String()
 	}
 	if k.Others > 0 {
@@ -116,9 +114,9 @@ func (k Kept) Text(name v1.ResourceName, names bool) string {
 	return fmt.Sprintf("; %s more is free and kept for %s, until all that is needed there is free", resource.Quantity(name, amount), who)
 }
 
-// keptFor is what is kept for others than a pod of a namespace, for which there is a collection of its own, or nil.
-func (ws *waits) keptFor(own *collection, namespace string) Kept {
-	kept := Kept{Amount: ws.collections.total, Namespace: namespace}
+// keptFor is what is kept for others than a pod, for which there is a collection of its own, or nil.
+func (ws *waits) keptFor(own *collection) Kept {
+	kept := Kept{Amount: ws.collections.total}
 	if own != nil {
 		for _, amount := range own.amounts() {
 			kept.Amount = kept.Amount.Sub(amount)
@@ -197,7 +195,7 @@ func (g *gate) attempt(p *pod, waiter types.UID, limit int) Attempt {
 		attempt.Seats = g.seats(p.UID, limit)
 	}
 	if attempt.Gang && len(g.waits.collections.list) > 0 {
-		attempt.Demand.Kept = g.waits.keptFor(own, p.Namespace)
+		attempt.Demand.Kept = g.waits.keptFor(own)
 	}
 	return attempt
 }
