@@ -72,7 +72,7 @@ func (ws *waits) tickCollection(cs *collectors) {
 		taken[c.queue] = true
 	}
 	for _, c := range slices.Clone(ws.collections.list) {
-		if !ws.ready(c) && cs.now.Sub(c.progressed) >= c.after {
+		if c.arrived == nil && !ws.ready(c) && cs.now.Sub(c.progressed) >= c.after {
 			ws.chooseOthers(c)
 		}
 	}
@@ -105,6 +105,33 @@ func (ws *waits) collectFor(w *waiting.Waiter, queue string, after time.Duration
 	}
 	ws.outcome.effects = append(ws.outcome.effects, Tell{ws.members.object(w.ID()), gang.Verdict{Reason: gang.Collecting,
 		Message: fmt.Sprintf("%s for more than %s; what is free where it may start, and what comes back there, is kept for it now; %s", who, after, w.Verdict())}})
+}
+
+// mostKeptPods bounds of how many pods a gang may be for which nodes are kept that come: what is kept is listed pod by pod.
+const mostKeptPods = 10_000
+
+// keepArrived keeps of a node that has come what a waiter lacks for which nodes are asked for: else smaller ones would take it that fit
+// elsewhere, or somebody who has come later. Where room is collected for it already, that goes on as it is.
+func (ws *waits) keepArrived(w *waiting.Waiter, node string) {
+	c := ws.collections.of(w.ID())
+	if c == nil {
+		if w.Demand.Pods > mostKeptPods {
+			return
+		}
+		c = newCollection(w.ID(), ws.wants(w.ID()), ws.outcome.now)
+		c.arrived, c.seeking = map[string]bool{}, false
+		ws.collections.add(c)
+	}
+	if c.arrived != nil {
+		c.arrived[node] = true
+	}
+}
+
+// leaveArrived ends that.
+func (ws *waits) leaveArrived(waiter types.UID) {
+	if c := ws.collections.of(waiter); c != nil && c.arrived != nil {
+		ws.endCollection(c)
+	}
 }
 
 // wantsRoom tells whether a waiter lacks nothing but room.
@@ -154,7 +181,7 @@ func (ws *waits) chooseOthers(c *collection) {
 // bequeath gives what is collected for a waiter that has gone to the first in turn of those that ask for the same, if there is one.
 func (ws *waits) bequeath(w *waiting.Waiter) {
 	c := ws.collections.of(w.ID())
-	if c == nil || c.preemption != nil {
+	if c == nil || c.preemption != nil || c.arrived != nil {
 		return
 	}
 	var heir *waiting.Waiter
@@ -188,7 +215,7 @@ func (ws *waits) ready(c *collection) bool {
 // was on its way is yet to be tried.
 func (ws *waits) disappoint(w *waiting.Waiter) {
 	if c := ws.collections.of(w.ID()); c != nil && c.complete() && c.tried {
-		if c.preemption == nil {
+		if c.preemption == nil && c.arrived == nil {
 			w.Passed, ws.collections.vainUntil = ws.outcome.now, ws.outcome.now.Add(c.after)
 		}
 		ws.endCollection(c)

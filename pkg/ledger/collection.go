@@ -15,7 +15,7 @@ import (
 )
 
 // collection is room that is kept for one waiter as it comes back: because it has waited so long that smaller ones would
-// pass it for ever, or because others have to leave for it. It is never more than the waiter asks for. When all is there,
+// pass it for ever, or because others have to leave for it, or on the nodes that come while they are asked for. It is never more than the waiter asks for. When all is there,
 // the waiter is tried with that room free for it; it may be laid out otherwise then.
 type collection struct {
 	waiter types.UID
@@ -23,8 +23,10 @@ type collection struct {
 	queue string
 	// preemption is what others give back for it; nil means that it waits for what comes.
 	preemption *preemption
-	wants      []want
-	kept       []kept
+	// arrived are the only nodes that are chosen from: those that have come since an autoscaler was asked for them; nil means all.
+	arrived map[string]bool
+	wants   []want
+	kept    []kept
 	// onNode finds what is kept on a node: name -> indexes into kept.
 	onNode map[string][]int
 	// homeless are the indexes into kept of pods for which no node has been chosen; missing is how many pods, those
@@ -99,7 +101,7 @@ type collections struct {
 func (s *collections) patient() []*collection {
 	var patient []*collection
 	for _, c := range s.list {
-		if c.preemption == nil {
+		if c.preemption == nil && c.arrived == nil {
 			patient = append(patient, c)
 		}
 	}
@@ -146,15 +148,15 @@ func (s *collections) roomiest(demand resource.Vector, left map[string]bool) str
 }
 
 // collect keeps room that has come back on the chosen nodes, and chooses nodes for pods that have none: first for those for whom
-// others have to go, then for those who have waited for long, whose room may come from anybody.
+// others have to go or nodes have come, then for those who have waited for long, whose room may come from anybody.
 func (s *collections) collect(now time.Time) {
 	if len(s.list) == 0 {
 		return
 	}
 	touched := s.nodes.Touched()
-	for _, takesBack := range []bool{true, false} {
+	for _, own := range []bool{true, false} {
 		for _, c := range s.list {
-			if takesBack == (c.preemption != nil) && !c.complete() {
+			if own == (c.preemption != nil || c.arrived != nil) && !c.complete() {
 				s.grow(now, c, touched)
 			}
 		}
@@ -189,7 +191,7 @@ func (s *collections) choose(now time.Time, c *collection, w int, among iter.Seq
 	var usable []int
 	if len(mine) > 0 {
 		for i := range among {
-			if n := s.nodes.At(i); n.Object != nil && (c.domain == "" || n.Domain == c.domain) && want.eligible(n.Object) && !c.avoided[n.Name] {
+			if n := s.nodes.At(i); n.Object != nil && c.mayUse(n) && want.eligible(n.Object) {
 				usable = append(usable, i)
 			}
 		}
@@ -215,6 +217,11 @@ func (s *collections) choose(now time.Time, c *collection, w int, among iter.Seq
 		}
 	}
 	c.homeless = append(others, mine...)
+}
+
+// mayUse tells whether nodes like one are chosen from.
+func (c *collection) mayUse(n *inventory.Node) bool {
+	return (c.domain == "" || n.Domain == c.domain) && !c.avoided[n.Name] && (c.arrived == nil || c.arrived[n.Name])
 }
 
 // empty is what a node would have if all its pods ended that ever do, less what slots hold and is chosen for the collection.

@@ -111,6 +111,9 @@ func (l *Ledger) View() *inventory.View {
 func (l *Ledger) applyLocked(event Event) error {
 	switch e := event.(type) {
 	case NodeSeen:
+		if !l.nodes.Exists(e.Node.Name) {
+			l.scaleUps.arrives(e.Node.Name)
+		}
 		l.nodes.See(e.Node)
 	case NodeGone:
 		l.nodes.Remove(e.Name)                                  // its slots move elsewhere when the event settles

@@ -380,7 +380,7 @@ func (rs *reclaims) may(asks quota.Waiter, lowest int32) bool {
 	if p := rs.members.pods[asks.ID]; p != nil && p.picky && len(p.only) == 0 {
 		return false
 	}
-	if asks.Elastic || rs.pauses(w) {
+	if asks.Elastic || rs.pauses(w) || rs.waits.scaleUps.first(asks.ID) {
 		return false
 	}
 	return (asks.Priority > lowest && !w.NeverPreempts || rs.victims.reclaims[asks.Queue]) && !rs.waits.reclaims(asks.ID)

@@ -117,6 +117,23 @@ func (s *scaleUps) may(w *waiting.Waiter, others []types.UID) bool {
 	return s.accounts.queues.FitsAlone(w.Asks.Queue, w.Asks.Demand).Passes()
 }
 
+// lookPatience is how long somebody may be waited for to be looked at who may take something back.
+const lookPatience = 5 * time.Second
+
+// takesBack tells whether it is yet to be looked whether others leave for a waiter within its queue's guarantee, and that comes first.
+func (s *scaleUps) takesBack(w *waiting.Waiter) bool {
+	if !s.requests.AfterReclaim() || !w.Claimed.IsZero() || !s.waits.victims.reclaims[w.Asks.Queue] {
+		return false
+	}
+	spec, _ := s.accounts.queues.Spec(w.Asks.Queue)
+	return s.outcome.now.Sub(w.Since) < spec.Reclaim.After+lookPatience && s.accounts.queues.WithinGuarantee(w.Asks.Queue, w.Asks.Demand)
+}
+
+// first tells whether nothing is to be taken back for a waiter because nodes may come.
+func (s *scaleUps) first(id types.UID) bool {
+	return s.elastic() && s.requests.BeforeReclaim(s.outcome.now, id)
+}
+
 // started is what becomes of queues when those have started that wait.
 func (s *scaleUps) started(waiters []types.UID) []quota.Change {
 	var started []quota.Change
@@ -142,8 +159,8 @@ func (s *scaleUps) choose(failing *waiting.Waiter) {
 			s.requests.End(asks.ID) // it asks for something else now, and is yet to be tried
 			continue
 		}
-		if !s.requests.Due(s.outcome.now, asks.ID) || !s.may(w, s.requests.Listed()) {
-			continue // others have been chosen meanwhile, or it waits for its queue
+		if !s.requests.Due(s.outcome.now, asks.ID) || s.takesBack(w) || !s.may(w, s.requests.Listed()) {
+			continue // others have been chosen meanwhile, or it waits for its queue, or others are yet to be looked at who may leave
 		}
 		s.requests.Open(s.outcome.now, w.ID())
 		chosen = append(chosen, w)
@@ -201,9 +218,27 @@ func (s *scaleUps) end(id types.UID) bool {
 		return false
 	}
 	s.requests.End(id)
-	delete(s.gangs, id)
-	s.outcome.effects = append(s.outcome.effects, ScaleUpEnded{Leader: id})
+	s.withdraw(id)
 	return true
+}
+
+// withdraw takes back what is asked for a gang, and leaves to everybody what has come of it.
+func (s *scaleUps) withdraw(id types.UID) {
+	delete(s.gangs, id)
+	s.waits.leaveArrived(id)
+	s.outcome.effects = append(s.outcome.effects, ScaleUpEnded{Leader: id})
+}
+
+// arrives keeps a node that comes for those for whom nodes are asked for, the oldest first.
+func (s *scaleUps) arrives(node string) {
+	if !s.elastic() {
+		return
+	}
+	for _, id := range s.requests.Listed() {
+		if w := s.gangs[id]; w != nil && s.waiting.Of(id) == w {
+			s.waits.keepArrived(w, node)
+		}
+	}
 }
 
 // over ends what is asked for a gang that still waits, for something else than nodes.
@@ -253,8 +288,7 @@ func (s *scaleUps) tick() {
 // refuse ends a request in vain: others go on, and it is tried again later.
 func (s *scaleUps) refuse(w *waiting.Waiter) {
 	s.requests.Refuse(s.outcome.now, w.ID())
-	delete(s.gangs, w.ID())
-	s.outcome.effects = append(s.outcome.effects, ScaleUpEnded{Leader: w.ID()})
+	s.withdraw(w.ID())
 	s.members.spread(w.ID())
 	verdict, _ := s.refused(w)
 	w.Hears(verdict.Reason, true)

@@ -147,3 +147,28 @@ func TestPodsThatMayStartBesideOneAreReasonsToBuyNodesAsWell(t *testing.T) {
 	require.Equal(t, 3, reasons, "24 CPUs are three of them")
 	require.Empty(t, w.asked, "they exist")
 }
+
+// Seen failing without arrives: the pod is placed on the first node that comes, and the gang waits for a third.
+func TestNodesThatComeForAGangAreNotTakenByWhoeverIsSmaller(t *testing.T) {
+	w := elasticWorld(scaleup.Limits{Timeout: 5 * time.Minute, PerQueue: 1, Total: 1})
+	driver := w.lacking("x", 4, 4, gang.NeverFitsCluster) // of 1 + 4 × 4 CPUs, on a node of 4 and those that come
+	pod := w.newPod(Lone, "", 8)
+	w.see(pod)
+	_ = w.apply(NodeSeen{newNode("b", 8)})
+	room := func(uid types.UID, node string) int64 {
+		view := w.attempt(uid).View
+		i, known := view.Index(node)
+		require.True(t, known)
+		return view.Free(i).CPU / 1000
+	}
+	require.Zero(t, room(pod.UID, "b"), "it is kept")
+	require.Equal(t, int64(8), room(driver, "b"), "for the gang")
+	require.Equal(t, int64(4), room(pod.UID, "a"), "and not what was there before")
+	_ = w.apply(NodeSeen{newNode("c", 16)})
+	require.Equal(t, int64(16-9), room(pod.UID, "c"), "no more than it asks for: one executor has the other node's rest and the leader is here")
+
+	w.later(5 * time.Minute)
+	require.Equal(t, gang.ScaleUpRefused, w.whyWaits(driver))
+	require.Equal(t, int64(8), room(pod.UID, "b"), "nothing is kept when the request has ended")
+	require.Equal(t, int64(16), room(pod.UID, "c"))
+}

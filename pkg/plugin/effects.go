@@ -11,7 +11,6 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
-	"retinue.dev/retinue/pkg/plugin/autoscaler"
 )
 
 // effects performs what the ledger asks for on a goroutine of its own: events are applied in places, such as
@@ -22,8 +21,8 @@ type effects struct {
 	pods   pods
 	// prechecker keeps those from being tried who would fail again.
 	prechecker prechecker
-	// autoscaler is asked for nodes; nil means that there is no API server.
-	autoscaler *autoscaler.Autoscaler
+	// autoscaler is asked for nodes.
+	autoscaler Autoscaler
 
 	// notices are what pods that wait have been told.
 	notices *notices
@@ -43,12 +42,30 @@ type effects struct {
 	leaves, begins func(types.UID) bool
 }
 
+// Autoscaler is whoever is asked for nodes.
+type Autoscaler interface {
+	// Elastic tells whether somebody is asked.
+	Elastic() bool
+	// Perform takes a ledger.ScaleUp or ledger.ScaleUpEnded. It must not wait for anybody.
+	Perform(ledger.Effect)
+}
+
+// noAutoscaler is there where there is no API server to ask by.
+type noAutoscaler struct{}
+
+func (noAutoscaler) Elastic() bool         { return false }
+func (noAutoscaler) Perform(ledger.Effect) {}
+
 func newEffects(p *Plugin, preBinding func(types.UID) fwk.PodInPreBind) *effects {
 	leaves := func(uid types.UID) bool {
 		_, preemptor := p.ledger.Situation(uid)
 		return preemptor != ""
 	}
-	return &effects{plugin: p, notices: newNotices(p.clock, p.names(), func(uid types.UID, reason gang.Reason) bool { return ledger.Holds(p.ledger, uid, reason) }), preBinding: preBinding, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), looks: make(chan struct{}, 1), leaves: leaves, begins: p.ledger.Evicting}
+	return &effects{
+		plugin: p, notices: newNotices(p.clock, p.names(), func(uid types.UID, reason gang.Reason) bool { return ledger.Holds(p.ledger, uid, reason) }),
+		preBinding: preBinding, pods: p.reservations.pods, prechecker: prechecker{plugin: p}, autoscaler: noAutoscaler{},
+		arrived: make(chan struct{}, 1), due: make(chan struct{}, 1), looks: make(chan struct{}, 1), leaves: leaves, begins: p.ledger.Evicting,
+	}
 }
 
 func (e *effects) add(added []ledger.Effect) {

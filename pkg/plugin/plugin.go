@@ -92,6 +92,8 @@ type Process struct {
 	// BindsOtherwise tells whether the profile of a handle has a Bind plugin between this one and kube-scheduler's own. It is asked once, when
 	// the first pod is bound.
 	BindsOtherwise func(handle fwk.Handle) bool
+	// Autoscaler is asked for nodes where the process has one of its own, which tells the ledger; nil means that there is none.
+	Autoscaler func(tell func(ledger.Event)) Autoscaler
 	// Made is told what the plugin says of pods that fail when it has been made; nil means that nobody asks.
 	Made func(Teller)
 }
@@ -139,6 +141,9 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 		}
 		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock, names: p.names()}, logger: p.logger}
 		p.effects = newEffects(p, preBinding.GetPodInPreBind)
+		if process.Autoscaler != nil {
+			p.effects.autoscaler = process.Autoscaler(p.tell)
+		}
 		client := handle.ClientSet()
 		if config := handle.KubeConfig(); config != nil {
 			// Bindings never wait for those who look for ConfigMaps: each client has a rate limit of its own.
@@ -177,15 +182,24 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			if err != nil {
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)
 			}
-			p.effects.autoscaler = autoscaler.New(autoscaler.Outside{
-				Buffers: outside.Optional(autoscaler.Resource), Dynamic: outside.Dynamic, Client: client, Clock: clock, Logger: p.logger,
+			asking, err := kubernetes.NewForConfig(rest.AddUserAgent(config, "autoscaler")) // with a rate limit of its own as well
+			if err != nil {
+				return nil, fmt.Errorf("plugin %s: %w", Name, err)
+			}
+			asked, err := autoscaler.New(autoscaler.Outside{
+				Buffers: outside.Optional(autoscaler.Resource), Dynamic: outside.Dynamic, Client: asking, Discovery: outside.Discovery,
+				Informers: handle.SharedInformerFactory(), Clock: clock, Logger: p.logger,
 				After: outside.After, Tell: p.tell, Args: args.ScaleUp, DomainKey: args.TopologyKey,
 			})
+			if err != nil {
+				return nil, fmt.Errorf("plugin %s: %w", Name, err)
+			}
+			p.effects.autoscaler = asked
 			go p.namespaces.Run(ctx, outside.After...)
 			synced = append(synced, p.groups.Known, followed.Known, p.namespaces.Known)
 			go p.groups.Run(ctx)
 			go followed.Run(ctx)
-			go p.effects.autoscaler.Run(ctx)
+			go asked.Run(ctx)
 		}
 		owner = handle.ProfileName()
 		if process.Made != nil {

@@ -22,6 +22,8 @@ type Limits struct {
 	After time.Duration
 	// Timeout is how long a request stays open.
 	Timeout time.Duration
+	// BeforeReclaim means that nothing is taken back for whom nodes may come; else nodes are asked for when nothing is.
+	BeforeReclaim bool
 	// PerQueue and Total are how many requests are open at a time.
 	PerQueue, Total int
 }
@@ -87,6 +89,19 @@ func (r *Requests) Lacks(id types.UID, need Need) {
 	}
 	r.needs[id] = need
 }
+
+// BeforeReclaim tells whether somebody lacks room and may yet get nodes, and nothing is to be taken back for it before.
+func (r *Requests) BeforeReclaim(now time.Time, id types.UID) bool {
+	if !r.limits.BeforeReclaim {
+		return false
+	}
+	_, lacks := r.needs[id]
+	_, rests := r.Refused(now, id)
+	return r.open[id] != nil || lacks && !rests
+}
+
+// AfterReclaim tells whether nodes are asked for only when nothing is taken back.
+func (r *Requests) AfterReclaim() bool { return !r.limits.BeforeReclaim }
 
 // Due tells whether a request may be opened for somebody now.
 func (r *Requests) Due(now time.Time, id types.UID) bool {

@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
@@ -34,10 +33,15 @@ const (
 	// patience is how long anything may take that happens at all; a busy machine needs minutes.
 	patience = 3 * time.Minute
 	look     = 100 * time.Millisecond
+	// theirNamespace is where placeholders are.
+	theirNamespace = "retinue-placeholders"
 )
 
-// binaries is where the programs are; empty means bin/.
-var binaries = flag.String("autoscaler.binaries", "", "directory of the programs")
+// binaries is where the programs are; empty means bin/. placeholders runs a Karpenter that knows no CapacityBuffers.
+var (
+	binaries     = flag.String("autoscaler.binaries", "", "directory of the programs")
+	placeholders = flag.Bool("autoscaler.placeholders", false, "run a Karpenter that looks at pending pods and knows no CapacityBuffers")
+)
 
 var (
 	nodePools  = schema.GroupVersionResource{Group: "karpenter.sh", Version: "v1", Resource: "nodepools"}
@@ -62,8 +66,14 @@ func start(t *testing.T, limitCPU int) *elastic {
 	var err error
 	e.dynamic, err = dynamic.NewForConfig(c.RESTConfig())
 	require.NoError(t, err)
-	e.kubectl("apply", "--server-side", "-f", filepath.Join(c.Config().Binaries, "karpenter-crds.yaml"))
-	e.kubectl("wait", "--for=condition=Established", "--timeout=2m", "crd/nodepools.karpenter.sh", "crd/kwoknodeclasses.karpenter.kwok.sh", "crd/capacitybuffers.autoscaling.x-k8s.io")
+	kinds, definitions := "karpenter-crds.yaml", []string{"crd/nodepools.karpenter.sh", "crd/kwoknodeclasses.karpenter.kwok.sh"}
+	if *placeholders {
+		kinds = "karpenter-before-crds.yaml"
+	} else {
+		definitions = append(definitions, "crd/capacitybuffers.autoscaling.x-k8s.io")
+	}
+	e.kubectl("apply", "--server-side", "-f", filepath.Join(c.Config().Binaries, kinds))
+	e.kubectl(append([]string{"wait", "--for=condition=Established", "--timeout=2m"}, definitions...)...)
 	e.kubectl("create", "namespace", "karpenter")
 	text, err := os.ReadFile("nodepool.yaml")
 	require.NoError(t, err)
@@ -88,9 +98,13 @@ func (e *elastic) karpenter() {
 	out, err := os.Create(log)
 	require.NoError(e.t, err)
 	base := 20_000 + os.Getpid()%20_000
-	cmd := exec.Command(filepath.Join(e.cluster.Config().Binaries, "karpenter-kwok"), "--disable-leader-election=true",
+	program, gates := "karpenter-kwok", "CapacityBuffer=true"
+	if *placeholders {
+		program, gates = "karpenter-before-kwok", ""
+	}
+	cmd := exec.Command(filepath.Join(e.cluster.Config().Binaries, program), "--disable-leader-election=true",
 		"--metrics-port", strconv.Itoa(base), "--health-probe-port", strconv.Itoa(base+1))
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+e.cluster.Kubeconfig(), "SYSTEM_NAMESPACE=karpenter", "FEATURE_GATES=CapacityBuffer=true")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+e.cluster.Kubeconfig(), "SYSTEM_NAMESPACE=karpenter", "FEATURE_GATES="+gates)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(e.t, cmd.Start())
@@ -219,8 +233,8 @@ func (e *elastic) awaitNoNodes() {
 func (e *elastic) awaitNothingAsked() {
 	e.t.Helper()
 	e.await("nothing is asked for", func(ctx context.Context) (bool, error) {
-		buffers, err := e.buffers(ctx)
-		if err != nil || len(buffers) > 0 {
+		asked, err := e.asked(ctx)
+		if err != nil || asked > 0 {
 			return false, err
 		}
 		templates, err := e.client.CoreV1().PodTemplates(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
@@ -228,12 +242,20 @@ func (e *elastic) awaitNothingAsked() {
 	})
 }
 
-func (e *elastic) buffers(ctx context.Context) ([]unstructured.Unstructured, error) {
-	list, err := e.dynamic.Resource(autoscaler.Resource).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, err
+// asked counts the objects by which nodes are asked for.
+func (e *elastic) asked(ctx context.Context) (int, error) {
+	if *placeholders {
+		pods, err := e.client.CoreV1().Pods(theirNamespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return 0, err
+		}
+		return len(pods.Items), nil
 	}
-	return list.Items, nil
+	buffers, err := e.dynamic.Resource(autoscaler.Resource).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, err
+	}
+	return len(buffers.Items), nil
 }
 
 // end deletes all pods.

@@ -152,6 +152,9 @@ func (r *replica) failed(tried *framework.QueuedPodInfo, status *fwk.Status, nom
 	}
 	r.queue.nominated.add(pod, nominating)
 	w.daemon.fails(w, pod)
+	if reason == v1.PodReasonUnschedulable {
+		reason = r.conditionOf(pod, fitError)
+	}
 	message := status.Message()
 	r.checkWords(pod.Namespace, message)
 	w.trace.add("%s: %s waits (%s): %s %v", r.name, keyOf(pod), reason, message, sorted(info.UnschedulablePlugins))

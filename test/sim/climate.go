@@ -33,7 +33,9 @@ type climate struct {
 	// queues exist; dryRun means that all of them only say what they would take back.
 	queues, dryRun bool
 	// moves is how many of those who wait the ledger goes through until it gives its lock back; 0 means as many as it wants.
-	moves     int
+	moves int
+	// elastic means that there is an autoscaler.
+	elastic   bool
 	placement v1alpha1.Placement
 	args      []byte
 	nodes     int
@@ -60,14 +62,15 @@ func (w *World) drawClimate() climate {
 	k.queues = c.happens(0.4)
 	k.dryRun = k.queues && c.happens(0.2)
 	k.moves = pick(c, 0, 1, 3)
+	k.elastic = c.happens(0.3) && !w.options.Rigid
 	var faults []string
 	for f := range numberOfFaults {
 		if k.faults[f] {
 			faults = append(faults, f.String())
 		}
 	}
-	w.trace.add("seed %d: storm of %s, %d nodes, %s, pools %v, zones %v, dedicated %v, sweeps %v, nominates %v, queues %v, dry run %v, moves %d, faults %s",
-		w.seed, k.length, k.nodes, k.args, k.pools, k.zones, k.dedicated, k.sweeps, k.nominates, k.queues, k.dryRun, k.moves, strings.Join(faults, " "))
+	w.trace.add("seed %d: storm of %s, %d nodes, %s, pools %v, zones %v, dedicated %v, sweeps %v, nominates %v, queues %v, dry run %v, moves %d, elastic %v, faults %s",
+		w.seed, k.length, k.nodes, k.args, k.pools, k.zones, k.dedicated, k.sweeps, k.nominates, k.queues, k.dryRun, k.moves, k.elastic, strings.Join(faults, " "))
 	return k
 }
 

@@ -42,6 +42,7 @@ func (w *World) check() {
 			r.checkNodes()
 			r.checkGangs()
 			r.checkFitting()
+			r.asker.check()
 			if w.climate.queues {
 				r.checkQueues()
 			}

@@ -122,6 +122,7 @@ func (w *World) leaving(pod *v1.Pod) {
 
 // podRemoved is called when a pod is gone. The garbage collector deletes what a driver owned.
 func (w *World) podRemoved(pod *v1.Pod) {
+	w.cloud.collect(pod.UID)
 	if k := w.members[pod.UID]; k != nil {
 		k.missed(pod)
 	}

@@ -119,6 +119,9 @@ func (w *World) deleteNode(name string) {
 	w.trace.add("api: node %s deleted", name)
 	w.api.removeNode(node)
 	w.clearNode(name, func(*v1.Pod) bool { return true })
+	if w.cloud.lost(name) {
+		return
+	}
 	w.after(c.between(10*time.Second, 3*time.Minute), func() {
 		if _, there := w.api.nodes.get(name); !there {
 			w.clearNode(name, func(*v1.Pod) bool { return true })

@@ -91,6 +91,8 @@ type replica struct {
 	ghosts map[types.UID]ghost
 	// claims is what others have had to go for.
 	claims []*claim
+	// asker is what asks for nodes; nil where there is no autoscaler.
+	asker *asker
 	// dirty means that the plugin may have done something since the last check.
 	dirty bool
 	// reduced are leaders whose gangs have fewer slots than their minimum, and how: each has to say so before long.
@@ -126,6 +128,7 @@ func (w *World) start(leads bool) *replica {
 // manifests/setup/scheduler-config.yaml wants it.
 func (r *replica) lead() {
 	r.leads = true
+	r.asker.begin()
 	for _, i := range []*informer{r.nodes, r.pods} {
 		r.world.after(r.world.chance.delay(20*time.Millisecond, 3*time.Second), func() {
 			if !r.stopped.Load() {
@@ -147,7 +150,7 @@ func (r *replica) build() {
 	registry := frameworkruntime.Registry{
 		plugin.Name: func(_ context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
 			ignores := func(_ string, name v1.ResourceName) bool { return name == resourceIgnored }
-			return plugin.Factory(clock.RealClock{}, plugin.Process{Ignores: ignores})(r.ctx, args, handle)
+			return plugin.Factory(clock.RealClock{}, plugin.Process{Ignores: ignores, Autoscaler: r.asks()})(r.ctx, args, handle)
 		},
 		nameOfDear:              func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) { return dear{r}, nil },
 		names.InterPodAffinity:  frameworkruntime.FactoryAdapter(enabled, interpodaffinity.New),

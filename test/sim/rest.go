@@ -79,6 +79,9 @@ func (w *World) play() {
 		}
 	}
 	w.quiet(restPeriod)
+	if w.cloud != nil {
+		w.until(time.Now().Add(sweepPeriod + lastFetch)) // what a dead scheduler has asked for is swept, and nodes that nobody needs go
+	}
 	w.checkEmpty()
 }
 
@@ -94,6 +97,7 @@ func (w *World) rest() {
 	w.trace.add("at rest, %s leads", r.name)
 	r.checkTruth()
 	r.checkWaiting()
+	r.asker.checkRest()
 }
 
 // leader is the replica that holds the lease.
@@ -361,6 +365,9 @@ func standings(r *replica) map[led]standing {
 
 // checkEmpty: when nothing runs, nothing is held and nothing remembered.
 func (w *World) checkEmpty() {
+	if c := w.cloud; c != nil && c.requests.len()+c.own.len()+c.coming.len() > 0 {
+		w.fail("leak", "nothing runs, and nodes %v and %v are there that were bought, for %v", c.own.keys, c.coming.keys, c.requests.keys)
+	}
 	for _, r := range w.replicas {
 		view := r.ledger.View()
 		for i := range view.Len() {

@@ -26,6 +26,8 @@ type Stats struct {
 	Recluses       int // pods for whose anti-affinity others had to go
 	Arrivals       int // pairs of pods of one second of which it was looked which goes first
 	Passes         int // times at which somebody who fits and is allowed was passed by within the pass that it has
+	ScaleUps       int // gangs for which nodes were asked for
+	Bought         int // nodes that were bought
 	Rests          int // times at which the world came to rest and was looked at
 	Faults         [numberOfFaults]int
 }
@@ -49,6 +51,8 @@ func (s *Stats) Add(other Stats) {
 	s.Daemons += other.Daemons
 	s.Recluses += other.Recluses
 	s.Arrivals += other.Arrivals
+	s.ScaleUps += other.ScaleUps
+	s.Bought += other.Bought
 	s.Rests += other.Rests
 	s.Passes += other.Passes
 	for f := range s.Faults {
@@ -68,6 +72,7 @@ func (s Stats) Report(seeds uint64, violations int, took time.Duration) string {
 	fmt.Fprintf(&b, "evictions   %d, for %d daemons and %d that keep away from somebody\n", s.Evictions, s.Daemons, s.Recluses)
 	fmt.Fprintf(&b, "arrivals    %d pairs of one second\n", s.Arrivals)
 	fmt.Fprintf(&b, "passes      %d times somebody waited for the end of one\n", s.Passes)
+	fmt.Fprintf(&b, "bought      %d nodes, asked for by %d gangs and by pods that lack one\n", s.Bought, s.ScaleUps)
 	fmt.Fprintf(&b, "rests       %d\n", s.Rests)
 	fmt.Fprintf(&b, "rejected    %d pods by kubelets\n", s.Rejected)
 	fmt.Fprintf(&b, "logged      %d errors\n", s.Errors)

@@ -43,6 +43,8 @@ type World struct {
 	jobs map[types.UID]size
 	// bequeathed is what others have had to go for while the last scheduler led that was killed.
 	bequeathed []*claim
+	// cloud is where nodes can be bought; nil where there is no autoscaler.
+	cloud *cloud
 	// daemon is the one that is being played; nil most of the time.
 	daemon *daemon
 	// usurped are pods that another scheduler has bound.
@@ -76,6 +78,8 @@ const (
 type Options struct {
 	// Without are faults that do not happen.
 	Without map[Fault]bool
+	// Rigid means that there is no autoscaler.
+	Rigid bool
 	// Tricks are what strangers try; empty means everything.
 	Tricks map[string]bool
 	// Ignore are invariants that may be broken.
@@ -136,6 +140,9 @@ func Run(seed uint64, options Options, quiesce func()) (result Result) {
 	w.climate = w.drawClimate()
 	if w.climate.queues {
 		w.layout = w.drawQueues()
+	}
+	if w.climate.elastic {
+		w.cloud = w.newCloud()
 	}
 	w.play()
 	return result

@@ -1,5 +1,5 @@
-// Package autoscaler is the autoscaler of the cluster, as far as it is asked for nodes: a CapacityBuffer and a PodTemplate for every kind
-// of pod that a gang lacks room for, owned by its leader.
+// Package autoscaler is the autoscaler of the cluster, as far as it is asked for nodes: by a CapacityBuffer and a PodTemplate for every kind
+// of pod that a gang lacks room for, owned by its leader, or by placeholder pods, one for every pod.
 package autoscaler
 
 import (
@@ -11,10 +11,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -32,13 +35,16 @@ import (
 var Resource = schema.GroupVersionResource{Group: "autoscaling.x-k8s.io", Version: "v1beta1", Resource: "capacitybuffers"}
 
 const (
-	// lookPeriod is how often is looked whether the mode still holds, and sweepLooks how many of these pass until buffers go that nobody asks
-	// for any more: those of a scheduler before this one.
+	// lookPeriod is how often is looked whether the mode still holds, and sweepLooks how many of these pass until what is there goes that nobody
+	// asks for any more: what a scheduler before this one has made.
 	lookPeriod = time.Second
 	sweepLooks = 60
-	// silence is how long the first buffer may stay without any condition in mode Auto. Then nobody is asked for deafPeriod.
+	// silence is how long the first buffer may stay without any condition in mode Auto. Then no buffer is made for deafPeriod, or ever again
+	// where placeholders serve.
 	silence    = 30 * time.Second
 	deafPeriod = 10 * time.Minute
+	// workers are how many leaders are worked for at a time.
+	workers = 4
 )
 
 // Outside is what the Autoscaler works with.
@@ -46,6 +52,8 @@ type Outside struct {
 	Buffers   *crd.OptionalResource
 	Dynamic   dynamic.Interface
 	Client    kubernetes.Interface
+	Discovery discovery.DiscoveryInterface
+	Informers informers.SharedInformerFactory // shows the placeholders
 	Clock     clock.WithTicker
 	Logger    klog.Logger
 	After     []cache.InformerSynced // before anything is done: a replica that waits for the lease does nothing
@@ -57,41 +65,83 @@ type Outside struct {
 // Autoscaler asks for what the ledger wants asked.
 type Autoscaler struct {
 	Outside
-	elastic atomic.Bool
-	served  func() bool                                     // tells whether the cluster has the kind
-	queue   workqueue.TypedRateLimitingInterface[types.UID] // leaders whose buffers are to be looked at
+	mode  atomic.Pointer[v1alpha1.ScaleUpMode]            // never Auto
+	queue workqueue.TypedRateLimitingInterface[types.UID] // leaders for whom something is to be made or deleted
+	// served tells whether the cluster has CapacityBuffers.
+	served func() bool
+	finder finder
+	ways   map[v1alpha1.ScaleUpMode]way
+	// listed tells whether it is known which placeholders there are.
+	listed cache.InformerSynced
 
 	mu sync.Mutex // guards everything below
 	// wanted is what is asked for: leader -> what the ledger said last.
 	wanted map[types.UID]ledger.ScaleUp
-	// there are the buffers that exist: leader -> namespace and name -> what it says.
-	there map[types.UID]map[types.NamespacedName]scaleup.Answer
+	// there is what exists: leader -> object -> what is known of it.
+	there map[types.UID]map[key]standing
 	// told is what the ledger was told last: leader -> answer.
 	told map[types.UID]scaleup.Answer
 	// asked is when the first buffer was made, while nobody has answered any; zero means that there is none, or that somebody has.
 	asked    time.Time
 	answered bool
-	// deaf is until when nobody is asked, because nobody answers.
+	// deaf is until when no buffer is made, because nobody answers.
 	deaf time.Time
 }
 
+// way is in what words an autoscaler is asked. What exists under a name is what the name says: names tell the content.
+type way interface {
+	// objects are those that say what is wanted, by name; an error says why that cannot be said.
+	objects(wanted ledger.ScaleUp) (map[types.NamespacedName]any, error)
+	// create makes one of them, and remove deletes it. It is no error that it is there, or gone.
+	create(ctx context.Context, name types.NamespacedName, object any) error
+	remove(ctx context.Context, name types.NamespacedName) error
+}
+
+// key is an object that was made.
+type key struct {
+	mode v1alpha1.ScaleUpMode // whose way it is
+	name types.NamespacedName
+}
+
+// standing is what is known of an object.
+type standing struct {
+	answer scaleup.Answer
+	// whole means that nothing is left to be done for it.
+	whole bool
+}
+
 // New makes it. It does nothing before Run.
-func New(outside Outside) *Autoscaler {
-	return &Autoscaler{
-		Outside: outside, served: outside.Buffers.Served, wanted: map[types.UID]ledger.ScaleUp{}, there: map[types.UID]map[types.NamespacedName]scaleup.Answer{}, told: map[types.UID]scaleup.Answer{},
+func New(outside Outside) (*Autoscaler, error) {
+	a := &Autoscaler{
+		Outside: outside, served: outside.Buffers.Served, finder: finder{discovery: outside.Discovery, client: outside.Client, clock: outside.Clock},
+		wanted: map[types.UID]ledger.ScaleUp{}, there: map[types.UID]map[key]standing{}, told: map[types.UID]scaleup.Answer{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[types.UID](),
 			workqueue.TypedRateLimitingQueueConfig[types.UID]{Clock: outside.Clock}),
 	}
+	off := v1alpha1.ScaleUpOff
+	a.mode.Store(&off)
+	a.ways = map[v1alpha1.ScaleUpMode]way{
+		v1alpha1.ScaleUpCapacityBuffer: buffers{dynamic: outside.Dynamic, client: outside.Client, domainKey: outside.DomainKey},
+		v1alpha1.ScaleUpPlaceholders:   placeholders{client: outside.Client, namespace: outside.Args.Namespace, most: *outside.Args.Placeholders, others: a.others, domainKey: outside.DomainKey},
+	}
+	if outside.Args.Mode == v1alpha1.ScaleUpOff {
+		return a, nil
+	}
+	handler, err := outside.Informers.Core().V1().Pods().Informer().AddEventHandler(cache.FilteringResourceEventHandler{
+		FilterFunc: a.isPlaceholder, Handler: informer.Handlers(func(_, pod *v1.Pod) { a.placeholderSeen(pod) }, a.placeholderGone),
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.listed = handler.HasSynced
+	return a, nil
 }
 
-// Elastic tells whether somebody is asked for nodes; never on nil, where there is no API server.
-func (a *Autoscaler) Elastic() bool { return a != nil && a.elastic.Load() }
+// Elastic tells whether somebody is asked for nodes.
+func (a *Autoscaler) Elastic() bool { return *a.mode.Load() != v1alpha1.ScaleUpOff }
 
 // Perform takes what the ledger wants asked, or not any more. It calls nobody.
 func (a *Autoscaler) Perform(effect ledger.Effect) {
-	if a == nil {
-		return
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch effect := effect.(type) {
@@ -113,15 +163,22 @@ func (a *Autoscaler) Run(ctx context.Context) {
 		a.Logger.Info("No autoscaler is asked for nodes", "mode", a.Args.Mode)
 		return
 	}
-	if !informer.Wait(ctx, a.After...) {
+	if !informer.Wait(ctx, append(slices.Clone(a.After), a.listed)...) {
 		return
 	}
-	go a.Buffers.Follow(ctx, func(_, buffer *unstructured.Unstructured) { a.seen(buffer) }, a.gone)
-	go a.work(ctx)
+	a.sweepOrphans()
+	go a.Buffers.Follow(ctx, func(_, buffer *unstructured.Unstructured) { a.bufferSeen(buffer) }, a.bufferGone)
+	go func() {
+		<-ctx.Done()
+		a.queue.ShutDown()
+	}()
+	for range workers {
+		go a.work(ctx)
+	}
 	ticker := a.Clock.NewTicker(lookPeriod)
 	defer ticker.Stop()
 	for looks := 1; ; looks++ {
-		a.look()
+		a.look(ctx)
 		if looks%sweepLooks == 0 {
 			a.sweep()
 		}
@@ -133,54 +190,65 @@ func (a *Autoscaler) Run(ctx context.Context) {
 	}
 }
 
-// look finds out whether there is somebody to ask.
-func (a *Autoscaler) look() {
+// look finds out whether there is somebody to ask, and how.
+func (a *Autoscaler) look(ctx context.Context) {
+	if a.Args.Mode != v1alpha1.ScaleUpAuto {
+		a.choose(a.Args.Mode, "scaleUp.mode says so")
+		return
+	}
 	now := a.Clock.Now()
 	a.mu.Lock()
-	silent := !a.asked.IsZero() && now.Sub(a.asked) >= silence && a.Args.Mode == v1alpha1.ScaleUpAuto
+	silent := !a.asked.IsZero() && now.Sub(a.asked) >= silence
 	if silent {
 		a.asked, a.deaf = time.Time{}, now.Add(deafPeriod)
 	}
-	deaf := now.Before(a.deaf)
+	deaf, tried := now.Before(a.deaf), !a.deaf.IsZero()
 	a.mu.Unlock()
+	if a.served() && !tried {
+		a.choose(v1alpha1.ScaleUpCapacityBuffer, "the cluster has the kind")
+		return
+	}
+	other, why := a.finder.find(ctx)
 	switch {
-	case silent:
-		a.choose(false, "nobody has answered a CapacityBuffer", "waited", silence, "again", deafPeriod)
-	case deaf:
-	case a.Args.Mode == v1alpha1.ScaleUpCapacityBuffer:
-		a.choose(true, "scaleUp.mode says so")
-	case a.served():
-		a.choose(true, "the cluster has the kind")
+	case tried && !deaf && other == v1alpha1.ScaleUpOff: // it may have come meanwhile
+		a.choose(v1alpha1.ScaleUpCapacityBuffer, "the cluster has the kind")
+	case tried:
+		a.choose(other, "nobody has answered a CapacityBuffer; "+why, "waited", silence)
+	default:
+		a.choose(other, why)
 	}
 }
 
-// choose begins or ends to ask, and says why.
-func (a *Autoscaler) choose(elastic bool, why string, more ...any) {
-	if a.elastic.Swap(elastic) == elastic {
+// choose changes the mode, and says why.
+func (a *Autoscaler) choose(mode v1alpha1.ScaleUpMode, why string, more ...any) {
+	former := *a.mode.Swap(&mode)
+	if former == mode {
 		return
-	}
-	mode, event := v1alpha1.ScaleUpOff, ledger.Elastic{}
-	if elastic {
-		mode = v1alpha1.ScaleUpCapacityBuffer
-		event.Limits = &scaleup.Limits{After: a.Args.After.Duration, Timeout: a.Args.Timeout.Duration, PerQueue: *a.Args.GangsPerQueue, Total: *a.Args.Gangs}
 	}
 	a.Logger.Info("Mode of scale-up chosen", append([]any{"mode", mode, "configured", a.Args.Mode, "because", why}, more...)...)
 	a.report()
-	a.Tell(event)
+	if former != v1alpha1.ScaleUpOff {
+		a.Tell(ledger.Elastic{}) // what is asked for in one way is not in the other
+	}
+	if mode != v1alpha1.ScaleUpOff {
+		a.Tell(ledger.Elastic{Limits: &scaleup.Limits{After: a.Args.After.Duration, Timeout: a.Args.Timeout.Duration, PerQueue: *a.Args.GangsPerQueue, Total: *a.Args.Gangs,
+			BeforeReclaim: a.Args.Order == v1alpha1.ScaleUpFirst}})
+	}
 }
 
 // report writes the mode down as a metric.
 func (a *Autoscaler) report() {
-	for mode, holds := range map[v1alpha1.ScaleUpMode]bool{v1alpha1.ScaleUpCapacityBuffer: a.elastic.Load(), v1alpha1.ScaleUpOff: !a.elastic.Load()} {
+	now := *a.mode.Load()
+	for _, mode := range []v1alpha1.ScaleUpMode{v1alpha1.ScaleUpCapacityBuffer, v1alpha1.ScaleUpPlaceholders, v1alpha1.ScaleUpOff} {
 		value := 0.0
-		if holds {
+		if mode == now {
 			value = 1
 		}
 		modes.WithLabelValues(string(mode)).Set(value)
 	}
 }
 
-// sweep looks at the buffers of leaders for whom nothing is asked.
+// sweep looks at what is there of leaders for whom nothing is asked.
 func (a *Autoscaler) sweep() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -191,18 +259,13 @@ func (a *Autoscaler) sweep() {
 	}
 }
 
-// seen is a buffer that came or changed.
-func (a *Autoscaler) seen(buffer *unstructured.Unstructured) {
-	leader, ours := leaderOf(buffer)
-	if !ours {
-		return
-	}
-	answer, answered := answerOf(buffer)
+// seen is an object that came or changed.
+func (a *Autoscaler) seen(leader types.UID, object key, now standing, answered bool) {
 	a.mu.Lock()
 	if a.there[leader] == nil {
-		a.there[leader] = map[types.NamespacedName]scaleup.Answer{}
+		a.there[leader] = map[key]standing{}
 	}
-	a.there[leader][nameOf(buffer)] = answer
+	a.there[leader][object] = now
 	if answered {
 		a.asked, a.answered = time.Time{}, true
 	}
@@ -211,13 +274,9 @@ func (a *Autoscaler) seen(buffer *unstructured.Unstructured) {
 }
 
 // gone is one that was deleted.
-func (a *Autoscaler) gone(buffer *unstructured.Unstructured) {
-	leader, ours := leaderOf(buffer)
-	if !ours {
-		return
-	}
+func (a *Autoscaler) gone(leader types.UID, object key) {
 	a.mu.Lock()
-	delete(a.there[leader], nameOf(buffer))
+	delete(a.there[leader], object)
 	if len(a.there[leader]) == 0 {
 		delete(a.there, leader)
 	}
@@ -228,19 +287,19 @@ func (a *Autoscaler) gone(buffer *unstructured.Unstructured) {
 	}
 }
 
-// pass tells the ledger what all buffers of a leader say, if that is something else than before.
+// pass tells the ledger what all objects of a leader say, if that is something else than before.
 func (a *Autoscaler) pass(leader types.UID) {
 	a.mu.Lock()
 	wanted, wants := a.wanted[leader]
 	answer := scaleup.Answer{}
 	var words []string
-	for name, said := range a.there[leader] {
-		if !wants || name.Namespace != wanted.Leader.Namespace {
+	for object, now := range a.there[leader] {
+		if !wants || object.mode == v1alpha1.ScaleUpCapacityBuffer && object.name.Namespace != wanted.Leader.Namespace {
 			continue // whoever may make one elsewhere says nothing here
 		}
-		answer.Failing = answer.Failing || said.Failing
-		if said.Words != "" {
-			words = append(words, said.Words)
+		answer.Failing = answer.Failing || now.answer.Failing
+		if now.answer.Words != "" {
+			words = append(words, now.answer.Words)
 		}
 	}
 	slices.Sort(words)
@@ -255,9 +314,9 @@ func (a *Autoscaler) pass(leader types.UID) {
 	}
 }
 
-// fails tells the ledger that nobody could be asked.
+// fails tells the ledger that nobody could be asked. Others are, if it stays so.
 func (a *Autoscaler) fails(leader types.UID, err error) {
-	answer := scaleup.Answer{Words: "it cannot be asked: " + err.Error()}
+	answer := scaleup.Answer{Words: "it cannot be asked: " + err.Error(), Failing: true}
 	a.mu.Lock()
 	_, wants := a.wanted[leader]
 	if wants {
@@ -270,34 +329,61 @@ func (a *Autoscaler) fails(leader types.UID, err error) {
 }
 
 // state is what there is of a leader and what ought to be.
-func (a *Autoscaler) state(leader types.UID) (wanted ledger.ScaleUp, wants bool, there []types.NamespacedName) {
+func (a *Autoscaler) state(leader types.UID) (wanted ledger.ScaleUp, wants bool, there map[key]standing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	wanted, wants = a.wanted[leader]
-	return wanted, wants, slices.Collect(maps.Keys(a.there[leader]))
+	return wanted, wants, maps.Clone(a.there[leader])
 }
 
-// made notes that a buffer was made; it may be long until its arrival is heard of.
-func (a *Autoscaler) made(leader types.UID, name types.NamespacedName) {
+// others counts the objects of a mode that are there of all leaders but one.
+func (a *Autoscaler) others(mode v1alpha1.ScaleUpMode, leader types.UID) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	count := 0
+	for other, objects := range a.there {
+		if other == leader {
+			continue
+		}
+		for object := range objects {
+			if object.mode == mode {
+				count++
+			}
+		}
+	}
+	return count
+}
+
+// made notes that an object was made; it may be long until its arrival is heard of.
+func (a *Autoscaler) made(leader types.UID, object key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.there[leader] == nil {
-		a.there[leader] = map[types.NamespacedName]scaleup.Answer{}
+		a.there[leader] = map[key]standing{}
 	}
-	if _, known := a.there[leader][name]; !known {
-		a.there[leader][name] = scaleup.Answer{}
+	if _, known := a.there[leader][object]; !known {
+		a.there[leader][object] = standing{}
 	}
-	if a.asked.IsZero() && !a.answered {
+	if object.mode == v1alpha1.ScaleUpCapacityBuffer && a.asked.IsZero() && !a.answered {
 		a.asked = a.Clock.Now()
+	}
+}
+
+// forget notes that an object is gone.
+func (a *Autoscaler) forget(leader types.UID, object key) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.there[leader], object)
+	if len(a.there[leader]) == 0 {
+		delete(a.there, leader)
+	}
+	if len(a.there) == 0 {
+		a.asked = time.Time{} // who was asked for less than silence need not have answered
 	}
 }
 
 // work makes and deletes until the context ends.
 func (a *Autoscaler) work(ctx context.Context) {
-	go func() {
-		<-ctx.Done()
-		a.queue.ShutDown()
-	}()
 	for {
 		leader, shutdown := a.queue.Get()
 		if shutdown {
@@ -309,7 +395,38 @@ func (a *Autoscaler) work(ctx context.Context) {
 			a.queue.AddRateLimited(leader)
 		} else {
 			a.queue.Forget(leader)
+			a.pass(leader)
 		}
 		a.queue.Done(leader)
 	}
+}
+
+// reconcile makes what is wanted for a leader and deletes what is not.
+func (a *Autoscaler) reconcile(ctx context.Context, leader types.UID) error {
+	wanted, wants, there := a.state(leader)
+	mode := *a.mode.Load()
+	if way := a.ways[mode]; wants && way != nil {
+		objects, err := way.objects(wanted)
+		if err != nil {
+			return err
+		}
+		for name, object := range objects {
+			object, at := object, key{mode, name}
+			if !there[at].whole {
+				a.made(leader, at) // or it could not be deleted if it is made and nobody hears of it
+				if err := way.create(ctx, name, object); err != nil {
+					return err
+				}
+			}
+			delete(there, at)
+		}
+		a.Logger.V(2).Info("Autoscaler asked for nodes", "pod", klog.KObj(wanted.Leader), "mode", mode, "objects", len(objects), "amount", scaleup.Total(wanted.Pods).String())
+	}
+	for object := range there {
+		if err := a.ways[object.mode].remove(ctx, object.name); err != nil {
+			return err
+		}
+		a.forget(leader, object)
+	}
+	return nil
 }

@@ -8,15 +8,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/klog/v2"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 
+	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/scaleup"
 )
@@ -24,34 +25,41 @@ import (
 // prefix of the names of all that is made.
 const prefix = "retinue-"
 
+// buffers are CapacityBuffers, in the namespace of the leader.
+type buffers struct {
+	dynamic   dynamic.Interface
+	client    kubernetes.Interface
+	domainKey string
+}
+
 // buffer is one that ought to be there, with its template of the same name.
 type buffer struct {
 	template *v1.PodTemplate
 	replicas int
 }
 
-// buffersOf are those that say what is wanted. A name says the content: what exists under it is what is wanted.
-func buffersOf(wanted ledger.ScaleUp, domainKey string) ([]buffer, error) {
+func (b buffers) objects(wanted ledger.ScaleUp) (map[types.NamespacedName]any, error) {
 	leader := wanted.Leader
-	var buffers []buffer
+	objects := map[types.NamespacedName]any{}
 	for role, pods := range wanted.Pods {
-		template := scaleup.Template(leader.UID, pods, wanted.Strategy, domainKey)
+		template := scaleup.Template(leader.UID, pods, wanted.Strategy, b.domainKey)
 		content, err := json.Marshal(template)
 		if err != nil {
 			return nil, fmt.Errorf("pod template of %s: %w", pods.Name, err)
 		}
 		hash := fnv.New32a()
 		_, _ = fmt.Fprintf(hash, "%d %s", pods.Count, content) // never fails
-		buffers = append(buffers, buffer{replicas: pods.Count, template: &v1.PodTemplate{
+		name := types.NamespacedName{Namespace: leader.Namespace, Name: fmt.Sprintf("%s%s-%d-%08x", prefix, leader.UID, role, hash.Sum32())}
+		objects[name] = buffer{replicas: pods.Count, template: &v1.PodTemplate{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: leader.Namespace, Name: fmt.Sprintf("%s%s-%d-%08x", prefix, leader.UID, role, hash.Sum32()),
+				Namespace: name.Namespace, Name: name.Name,
 				Labels:          map[string]string{scaleup.Label: string(leader.UID)},
 				OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: leader.Name, UID: leader.UID}},
 			},
 			Template: template,
-		}})
+		}}
 	}
-	return buffers, nil
+	return objects, nil
 }
 
 // object is the CapacityBuffer.
@@ -68,76 +76,52 @@ func (b buffer) object() *unstructured.Unstructured {
 	return object
 }
 
-// reconcile makes what is wanted for a leader and deletes what is not.
-func (a *Autoscaler) reconcile(ctx context.Context, leader types.UID) error {
-	wanted, wants, there := a.state(leader)
-	if wants {
-		buffers, err := buffersOf(wanted, a.DomainKey)
-		if err != nil {
-			return err
-		}
-		for _, b := range buffers {
-			name := types.NamespacedName{Namespace: b.template.Namespace, Name: b.template.Name}
-			a.made(leader, name) // or it could not be deleted if it is made and nobody hears of it
-			if err := a.create(ctx, b); err != nil {
-				return err
-			}
-			there = slices.DeleteFunc(there, func(other types.NamespacedName) bool { return other == name })
-		}
-		a.Logger.V(2).Info("Autoscaler asked for nodes", "pod", klog.KObj(wanted.Leader), "buffers", len(buffers), "amount", scaleup.Total(wanted.Pods).String())
-	}
-	for _, name := range there {
-		if err := a.remove(ctx, name); err != nil {
-			return err
-		}
-		a.forget(leader, name)
-	}
-	return nil
-}
-
-// create makes a template and the buffer that names it. It is no error that they are there.
-func (a *Autoscaler) create(ctx context.Context, b buffer) error {
-	if _, err := a.Client.CoreV1().PodTemplates(b.template.Namespace).Create(ctx, b.template, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+// create makes a template and the buffer that names it.
+func (b buffers) create(ctx context.Context, name types.NamespacedName, object any) error {
+	wanted := object.(buffer)
+	if _, err := b.client.CoreV1().PodTemplates(name.Namespace).Create(ctx, wanted.template, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create a PodTemplate: %w", err)
 	}
-	if _, err := a.Dynamic.Resource(Resource).Namespace(b.template.Namespace).Create(ctx, b.object(), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	if _, err := b.dynamic.Resource(Resource).Namespace(name.Namespace).Create(ctx, wanted.object(), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create a CapacityBuffer: %w", err)
 	}
 	return nil
 }
 
-// remove deletes a buffer and its template. It is no error that they are gone.
-func (a *Autoscaler) remove(ctx context.Context, name types.NamespacedName) error {
-	if err := a.Dynamic.Resource(Resource).Namespace(name.Namespace).Delete(ctx, name.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+// remove deletes a buffer and its template.
+func (b buffers) remove(ctx context.Context, name types.NamespacedName) error {
+	if err := b.dynamic.Resource(Resource).Namespace(name.Namespace).Delete(ctx, name.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete CapacityBuffer %s: %w", name, err)
 	}
-	if err := a.Client.CoreV1().PodTemplates(name.Namespace).Delete(ctx, name.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+	if err := b.client.CoreV1().PodTemplates(name.Namespace).Delete(ctx, name.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete PodTemplate %s: %w", name, err)
 	}
 	return nil
 }
 
-// forget notes that a buffer is gone.
-func (a *Autoscaler) forget(leader types.UID, name types.NamespacedName) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.there[leader], name)
-	if len(a.there[leader]) == 0 {
-		delete(a.there, leader)
-	}
-	if len(a.there) == 0 {
-		a.asked = time.Time{} // who was asked for less than silence need not have answered
+// bufferSeen is a buffer that came or changed.
+func (a *Autoscaler) bufferSeen(buffer *unstructured.Unstructured) {
+	if leader, ours := leaderOf(buffer); ours {
+		answer, answered := answerOf(buffer)
+		a.seen(leader, bufferKey(buffer), standing{answer: answer}, answered)
 	}
 }
 
-// leaderOf is for whom a buffer was made; false if it is none of Retinue's.
-func leaderOf(object *unstructured.Unstructured) (types.UID, bool) {
+// bufferGone is one that was deleted.
+func (a *Autoscaler) bufferGone(buffer *unstructured.Unstructured) {
+	if leader, ours := leaderOf(buffer); ours {
+		a.gone(leader, bufferKey(buffer))
+	}
+}
+
+// leaderOf is for whom an object was made; false if it is none of Retinue's.
+func leaderOf(object metav1.Object) (types.UID, bool) {
 	leader := object.GetLabels()[scaleup.Label]
 	return types.UID(leader), leader != "" && strings.HasPrefix(object.GetName(), prefix+leader+"-")
 }
 
-func nameOf(object *unstructured.Unstructured) types.NamespacedName {
-	return types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()}
+func bufferKey(buffer *unstructured.Unstructured) key {
+	return key{v1alpha1.ScaleUpCapacityBuffer, types.NamespacedName{Namespace: buffer.GetNamespace(), Name: buffer.GetName()}}
 }
 
 // failures is how Karpenter 1.15 says in the condition Provisioning how many of the pods have no room even on new nodes.

@@ -1,0 +1,213 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler/framework"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/plugin"
+	"retinue.dev/retinue/pkg/scaleup"
+)
+
+const (
+	// sweepPeriod is how often what nobody asks for any more is taken back.
+	sweepPeriod = time.Minute
+	// noticePeriod is how long it may take until nothing is asked any more for whom the queue does not let in: the ledger looks every second.
+	noticePeriod = 3 * time.Second
+)
+
+// asker asks for nodes in the name of one replica, as pkg/plugin/autoscaler does.
+type asker struct {
+	replica *replica
+	limits  scaleup.Limits
+	tell    func(ledger.Event)
+	// serial numbers what the plugin has said, in order.
+	serial int
+	// wanted is what the ledger wants asked: leader -> what.
+	wanted map[types.UID]ledger.ScaleUp
+	// forbidden is since when a queue has not let in a leader for whom nodes are asked for.
+	forbidden map[types.UID]time.Time
+}
+
+// asks gives the plugin somebody to ask; nil where there is no autoscaler.
+func (r *replica) asks() func(func(ledger.Event)) plugin.Autoscaler {
+	w := r.world
+	if w.cloud == nil {
+		return nil
+	}
+	return func(tell func(ledger.Event)) plugin.Autoscaler {
+		r.asker = &asker{replica: r, tell: tell, wanted: map[types.UID]ledger.ScaleUp{}, forbidden: map[types.UID]time.Time{}, limits: w.cloud.limits}
+		return r.asker
+	}
+}
+
+// begin makes the cluster elastic for a replica that leads. There may be no asker.
+func (a *asker) begin() {
+	if a == nil {
+		return
+	}
+	a.replica.call(func() { a.tell(ledger.Elastic{Limits: &a.limits}) })
+	a.sweep()
+}
+
+// sweep takes back, now and then, what nobody asks for any more.
+func (a *asker) sweep() {
+	a.replica.world.idly(sweepPeriod, func() {
+		if a.replica.stopped.Load() {
+			return
+		}
+		for _, leader := range slices.Clone(a.replica.world.cloud.requests.keys) {
+			if _, wanted := a.wanted[types.UID(leader)]; !wanted {
+				a.write(types.UID(leader))
+			}
+		}
+		a.sweep()
+	})
+}
+
+// Elastic is always true: what an autoscaler says never ends it here.
+func (a *asker) Elastic() bool { return true }
+
+// Perform takes what the plugin's goroutine says.
+func (a *asker) Perform(effect ledger.Effect) {
+	a.serial++
+	a.replica.world.desk.arrive(&call{replica: a.replica, kind: callLocal, key: fmt.Sprintf("scale-up %06d", a.serial), serve: func() error {
+		switch effect := effect.(type) {
+		case ledger.ScaleUp:
+			a.replica.world.trace.add("%s: asks for nodes for %s", a.replica.name, keyOf(effect.Leader))
+			a.replica.world.stats.ScaleUps++
+			a.wanted[effect.Leader.UID] = effect
+			a.checkAsked(effect)
+			a.write(effect.Leader.UID)
+		case ledger.ScaleUpEnded:
+			a.replica.world.trace.add("%s: asks for no nodes for %s", a.replica.name, effect.Leader)
+			delete(a.wanted, effect.Leader)
+			a.write(effect.Leader)
+		}
+		return nil
+	}})
+}
+
+// write makes the API server's objects of a leader what is wanted, after a while. What a dead scheduler has sent may still arrive.
+func (a *asker) write(leader types.UID) {
+	w := a.replica.world
+	wanted, wants := a.wanted[leader]
+	w.after(w.travel(callPatchPod), func() {
+		switch {
+		case !wants:
+			w.cloud.requests.remove(string(leader))
+		case w.api.pod(keyOf(wanted.Leader), leader) != nil: // else the garbage collector takes it
+			w.cloud.requests.put(string(leader), &request{ScaleUp: wanted})
+		}
+	})
+}
+
+// hear tells the ledger what the autoscaler says. There may be no asker.
+func (a *asker) hear(leader types.UID, answer scaleup.Answer) {
+	if a == nil || !a.replica.leads {
+		return
+	}
+	w := a.replica.world
+	w.after(w.chance.delay(50*time.Millisecond, 5*time.Second), func() {
+		if _, wanted := a.wanted[leader]; wanted && !a.replica.stopped.Load() {
+			a.replica.call(func() { a.tell(ledger.ScaleUpAnswered{Leader: leader, Answer: answer}) })
+		}
+	})
+}
+
+// checkAsked: what is asked for is what is missing, by what the user of the application wrote: all of its executors.
+func (a *asker) checkAsked(effect ledger.ScaleUp) {
+	w := a.replica.world
+	app := w.appOf(effect.Leader)
+	if app == nil || app.driver != effect.Leader.UID || app.plan.broken || app.plan.foreign {
+		return
+	}
+	count := 0
+	for _, pods := range effect.Pods {
+		count += pods.Count
+		if !pods.Requests.Equal(app.plan.executor.vector()) {
+			w.fail("asked", "%s: executors of %s are asked for with %s each, and ask for %s", a.replica.name, app.name, pods.Requests, app.plan.executor.vector())
+		}
+	}
+	if count != app.plan.count {
+		w.fail("asked", "%s: %d executors of %s are asked for, and %d are missing", a.replica.name, count, app.name, app.plan.count)
+	}
+}
+
+// check: nothing is asked for whoever does not wait for nodes, and within the limits. There may be no asker.
+func (a *asker) check() {
+	if a == nil {
+		return
+	}
+	r := a.replica
+	w := r.world
+	if len(a.wanted) > a.limits.Total {
+		w.fail("asks", "%s: nodes are asked for %d gangs at a time", r.name, len(a.wanted))
+	}
+	waiting := map[types.UID]bool{}
+	for _, g := range r.ledger.Gangs() {
+		waiting[g.Leader] = g.Phase == gang.Waiting
+	}
+	maps.DeleteFunc(a.forbidden, func(leader types.UID, _ time.Time) bool { _, wanted := a.wanted[leader]; return !wanted })
+	for leader, effect := range a.wanted {
+		if !waiting[leader] {
+			w.fail("asks", "%s: nodes are asked for %s, which does not wait", r.name, keyOf(effect.Leader))
+		}
+		app := w.appOf(effect.Leader)
+		if app == nil || r.allows(effect.Leader.Namespace, app.plan.asks()) {
+			delete(a.forbidden, leader)
+			continue
+		}
+		if since, known := a.forbidden[leader]; !known {
+			a.forbidden[leader] = time.Now()
+		} else if time.Since(since) > noticePeriod {
+			w.fail("asks", "%s: nodes are asked for %s, which its queue does not let in", r.name, keyOf(effect.Leader))
+		}
+	}
+}
+
+// checkRest: at rest, of a gang that waits only those pods are a reason to buy nodes for which they are asked for. There may be no asker.
+func (a *asker) checkRest() {
+	if a == nil {
+		return
+	}
+	r := a.replica
+	for _, g := range r.ledger.Gangs() {
+		workers := 0
+		for _, role := range g.Definition.Roles {
+			workers += role.Count
+		}
+		app := r.world.owners[g.Leader]
+		if _, asked := a.wanted[g.Leader]; g.Phase != gang.Waiting || workers == 0 || asked || app == nil {
+			continue
+		}
+		if driver := app.pod(); driver != nil && driver.UID == g.Leader && condition(driver, v1.PodScheduled).Reason == v1.PodReasonUnschedulable {
+			r.world.fail("bought", "%s: at rest, %s is a reason to buy nodes, and none are asked for its executors: %s", r.name, keyOf(driver), condition(driver, v1.PodScheduled).Message)
+		}
+	}
+}
+
+// conditionOf is the reason of the condition of a pod that a plugin has refused, as cmd/scheduler writes it.
+func (r *replica) conditionOf(pod *v1.Pod, fitError *framework.FitError) string {
+	if r.asker == nil || fitError == nil {
+		return v1.PodReasonUnschedulable
+	}
+	text := fitError.Diagnosis.PreFilterMsg
+	if text == "" && fitError.NumAllNodes == 1 { // by Reserve or Permit
+		fitError.Diagnosis.NodeToStatus.ForEachExplicitNode(func(_ string, refusal *fwk.Status) {
+			if refusal.Plugin() == plugin.Name {
+				text = refusal.Message()
+			}
+		})
+	}
+	reason, _ := gang.ReasonOf(text)
+	return r.ledger.Condition(pod.UID, reason)
+}
