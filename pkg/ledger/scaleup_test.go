@@ -154,7 +154,7 @@ func TestNodesThatComeForAGangAreNotTakenByWhoeverIsSmaller(t *testing.T) {
 	driver := w.lacking("x", 4, 4, gang.NeverFitsCluster) // of 1 + 4 × 4 CPUs, on a node of 4 and those that come
 	pod := w.newPod(Lone, "", 8)
 	w.see(pod)
-	_ = w.apply(NodeSeen{newNode("b", 8)})
+	_ = w.apply(NodeSeen{newNode("b", 9)})
 	room := func(uid types.UID, node string) int64 {
 		view := w.attempt(uid).View
 		i, known := view.Index(node)
@@ -162,13 +162,55 @@ func TestNodesThatComeForAGangAreNotTakenByWhoeverIsSmaller(t *testing.T) {
 		return view.Free(i).CPU / 1000
 	}
 	require.Zero(t, room(pod.UID, "b"), "it is kept")
-	require.Equal(t, int64(8), room(driver, "b"), "for the gang")
+	require.Equal(t, int64(9), room(driver, "b"), "for the gang: its leader and two executors")
 	require.Equal(t, int64(4), room(pod.UID, "a"), "and not what was there before")
 	_ = w.apply(NodeSeen{newNode("c", 16)})
-	require.Equal(t, int64(16-9), room(pod.UID, "c"), "no more than it asks for: one executor has the other node's rest and the leader is here")
+	require.Equal(t, int64(16-8), room(pod.UID, "c"), "no more than it lacks")
 
 	w.later(5 * time.Minute)
 	require.Equal(t, gang.ScaleUpRefused, w.whyWaits(driver))
-	require.Equal(t, int64(8), room(pod.UID, "b"), "nothing is kept when the request has ended")
+	require.Equal(t, int64(9), room(pod.UID, "b"), "nothing is kept when the request has ended")
 	require.Equal(t, int64(16), room(pod.UID, "c"))
+}
+
+// What could be taken back and what could be bought know each other: one comes first, and it is an argument which.
+func TestOneOfReclaimAndScaleUpComesFirst(t *testing.T) {
+	start := func(limits scaleup.Limits) (*world, types.UID) {
+		w := newWorld()
+		reclaims := quota.Reclaim{Enabled: true, After: 30 * time.Second}
+		_ = w.apply(QueuesSeen{Queues{
+			Specs: []quota.Spec{{Name: "q", Guaranteed: cpu(4), Reclaim: reclaims}, {Name: "r"}}, Namespaces: map[string]string{"ns": "q", "nt": "r"},
+		}})
+		_ = w.apply(NodeSeen{newNode("a", 4)})
+		_ = w.apply(Elastic{Limits: &limits})
+		_ = w.apply(Synced{})
+		w.namespace = "nt"
+		borrower := w.newPod(Lone, "", 4)
+		borrower.Node = "a"
+		w.see(borrower)
+		w.namespace = "ns"
+		return w, w.lacking("x", 1, 3, gang.ClusterFull)
+	}
+	t.Run("reclaim", func(t *testing.T) {
+		w, driver := start(scaleup.Limits{Timeout: time.Hour, PerQueue: 1, Total: 1})
+		w.later(29 * time.Second)
+		require.Empty(t, w.asked, "others may have to leave")
+		w.later(5 * time.Second)
+		effects := w.Ledger.Look(w.clock)
+		require.NotEmpty(t, effects)
+		require.Equal(t, gang.Reclaiming, w.whyWaits(driver))
+		w.later(time.Minute)
+		require.Empty(t, w.asked, "others leave")
+	})
+	t.Run("scale-up", func(t *testing.T) {
+		w, driver := start(scaleup.Limits{Timeout: time.Minute, PerQueue: 1, Total: 1, BeforeReclaim: true})
+		require.Contains(t, w.asked, driver)
+		w.later(40 * time.Second)
+		_ = w.Ledger.Look(w.clock)
+		require.NotEqual(t, gang.Reclaiming, w.whyWaits(driver), "nodes may come")
+		w.later(20 * time.Second)
+		require.Equal(t, gang.ScaleUpRefused, w.whyWaits(driver))
+		_ = w.Ledger.Look(w.clock)
+		require.Equal(t, gang.Reclaiming, w.whyWaits(driver))
+	})
 }

@@ -20,7 +20,8 @@ import (
 const (
 	// sweepPeriod is how often what nobody asks for any more is taken back.
 	sweepPeriod = time.Minute
-	// noticePeriod is how long it may take until nothing is asked any more for whom the queue does not let in: the ledger looks every second.
+	// noticePeriod is how long it may take until nothing is asked any more for whom nothing is to be asked: the ledger looks every second, and
+	// says it on a goroutine that may have to wait.
 	noticePeriod = 3 * time.Second
 )
 
@@ -33,8 +34,8 @@ type asker struct {
 	serial int
 	// wanted is what the ledger wants asked: leader -> what.
 	wanted map[types.UID]ledger.ScaleUp
-	// forbidden is since when a queue has not let in a leader for whom nodes are asked for.
-	forbidden map[types.UID]time.Time
+	// wrong is since when nothing is to be asked for a leader for whom something is asked.
+	wrong map[types.UID]time.Time
 }
 
 // asks gives the plugin somebody to ask; nil where there is no autoscaler.
@@ -44,7 +45,7 @@ func (r *replica) asks() func(func(ledger.Event)) plugin.Autoscaler {
 		return nil
 	}
 	return func(tell func(ledger.Event)) plugin.Autoscaler {
-		r.asker = &asker{replica: r, tell: tell, wanted: map[types.UID]ledger.ScaleUp{}, forbidden: map[types.UID]time.Time{}, limits: w.cloud.limits}
+		r.asker = &asker{replica: r, tell: tell, wanted: map[types.UID]ledger.ScaleUp{}, wrong: map[types.UID]time.Time{}, limits: w.cloud.limits}
 		return r.asker
 	}
 }
@@ -156,20 +157,22 @@ func (a *asker) check() {
 	for _, g := range r.ledger.Gangs() {
 		waiting[g.Leader] = g.Phase == gang.Waiting
 	}
-	maps.DeleteFunc(a.forbidden, func(leader types.UID, _ time.Time) bool { _, wanted := a.wanted[leader]; return !wanted })
+	maps.DeleteFunc(a.wrong, func(leader types.UID, _ time.Time) bool { _, wanted := a.wanted[leader]; return !wanted })
 	for leader, effect := range a.wanted {
-		if !waiting[leader] {
-			w.fail("asks", "%s: nodes are asked for %s, which does not wait", r.name, keyOf(effect.Leader))
-		}
-		app := w.appOf(effect.Leader)
-		if app == nil || r.allows(effect.Leader.Namespace, app.plan.asks()) {
-			delete(a.forbidden, leader)
+		app, why := w.appOf(effect.Leader), ""
+		switch {
+		case !waiting[leader]:
+			why = "which does not wait"
+		case app != nil && !r.allows(effect.Leader.Namespace, app.plan.asks()):
+			why = "which its queue does not let in"
+		default:
+			delete(a.wrong, leader)
 			continue
 		}
-		if since, known := a.forbidden[leader]; !known {
-			a.forbidden[leader] = time.Now()
+		if since, known := a.wrong[leader]; !known {
+			a.wrong[leader] = time.Now()
 		} else if time.Since(since) > noticePeriod {
-			w.fail("asks", "%s: nodes are asked for %s, which its queue does not let in", r.name, keyOf(effect.Leader))
+			w.fail("asks", "%s: nodes are asked for %s, %s", r.name, keyOf(effect.Leader), why)
 		}
 	}
 }

@@ -337,7 +337,7 @@ func (r *replica) capacityOf(way []quota.Spec) (pool string, capacity resource.V
 		pool = metav1.FormatLabelSelector(selector)
 	}
 	for _, node := range r.told.nodes {
-		if !node.Spec.Unschedulable && r.poolOf(node) == pool {
+		if !node.Spec.Unschedulable && !slices.Contains(node.Spec.Taints, disrupted) && r.poolOf(node) == pool {
 			capacity = capacity.Add(resource.OfList(node.Status.Allocatable))
 		}
 	}

@@ -281,11 +281,12 @@ func (r *replica) whereabouts(pod *v1.Pod) string {
 }
 
 // restartAtRest kills the scheduler while nothing happens. A new one must hold what its predecessor held. It may start
-// what its predecessor kept waiting for room that only the cache of kube-scheduler called taken, or that it collected. A
+// what its predecessor kept waiting for room that only the cache of kube-scheduler called taken, or that it collected, or for nodes that it
+// would have asked for again only after a pause: seed 189. A
 // leader that another scheduler has bound may carry a reservation that was written only after that.
 func (w *World) restartAtRest() {
 	used := w.leader().used()
-	before, mayStart := standings(w.leader()), len(w.leader().ghosts) > 0 || w.leader().ledger.Collected() != nil
+	before, mayStart := standings(w.leader()), len(w.leader().ghosts) > 0 || w.leader().ledger.Collected() != nil || w.cloud != nil
 	for len(w.replicas) > 0 {
 		w.replicas[0].stop()
 	}
