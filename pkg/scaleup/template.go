@@ -1,264 +1,85 @@
-package plugin
+package scaleup
 
 import (
-	"math"
-	"strconv"
-	"strings"
-	"sync"
-	"time"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
 
-	"retinue.dev/retinue/pkg/gang"
-	"retinue.dev/retinue/pkg/heap"
-	"retinue.dev/retinue/pkg/reservation"
+	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/resource"
 )
 
-// How often a pod that waits is told why. In an hour in which its reason stays the same that makes one patch and one event at first, five
-// patches for other numbers at most, and three events that say the same again.
-const (
-	// firstPause is how long after a patch other numbers of the same reason wait to be written, and twice as long after each of them.
-	firstPause = time.Minute
-	// heldFor is how long a reason that is still true is told although another of the same tier is found before it.
-	heldFor = 5 * time.Minute
-	// mostReminded bounds how many are looked at at once whether they are to hear more: each may cost two calls to the API server.
-	mostReminded = 50
-)
+// Label names on every pod that is asked for the leader of its gang, by UID.
+const Label = "retinue.dev/scale-up"
 
-// repeats are how long after a pod has heard its reason an event says the same again; after the last of them every hour.
-var repeats = []time.Duration{5 * time.Minute, 15 * time.Minute, 45 * time.Minute}
+// placeholder is the name of the only container, and of its image. Nothing ever runs of it.
+const placeholder = "placeholder"
 
-// notices are what pods that wait have been told last, and when they are to hear more. There is one for every pod that has been told why
-// it waits and has no node yet, and none for any other.
-type notices struct {
-	clock clock.PassiveClock
-	// names tells whether pods, users and queues of others are named.
-	names bool
-	// holds tells whether a reason is still true of a pod that waits.
-	holds func(types.UID, gang.Reason) bool
-
-	mu sync.Mutex // guards everything below
-	of map[types.UID]*notice
-	// due is a heap of all of them, by when they are to hear more.
-	due   []*notice
-	order heap.Order[*notice]
+// Missing is what of a demand an autoscaler does not count by itself: all pods but the leader, each role with some.
+func Missing(demand inventory.Demand) []inventory.Pods {
+	return slices.DeleteFunc(slices.Clone(demand.Roles), func(pods inventory.Pods) bool { return pods.Count <= 0 })
 }
 
-// notice is what one pod has been told.
-type notice struct {
-	pod *v1.Pod
-	saying
-	since time.Time // when it was told the verdict's reason first
-	// written is when its condition was last written, and pause for how long after that other numbers wait.
-	written time.Time
-	pause   time.Duration
-	// extended means that more was told of the same at once, which happens once.
-	extended bool
-	// repeated is how often the same was said again.
-	repeated int
-	// next is when it is to hear more.
-	next  time.Time
-	place int
-}
-
-// saying is what a pod is told.
-type saying struct {
-	verdict   gang.Verdict
-	condition string // the reason of its condition
-	text      string // of its condition
-	// quoted means that the text is kube-scheduler's.
-	quoted bool
-}
-
-// news is what is to be written of a saying.
-type news struct {
-	patch, event bool
-	// status is the annotation, should the condition be written; empty means that there is none.
-	status string
-}
-
-func newNotices(clock clock.PassiveClock, names bool, holds func(types.UID, gang.Reason) bool) *notices {
-	return &notices{
-		clock: clock, names: names, holds: holds, of: map[types.UID]*notice{},
-		order: heap.Order[*notice]{Before: func(a, b *notice) bool { return a.next.Before(b.next) }, Place: func(n *notice) *int { return &n.place }},
-	}
-}
-
-// take takes what a pod is to be told, and answers what of it is news: another reason at once, unless that which it knows is of the same tier
-// and still true; another reason of the condition at once; other numbers and words after a pause. reminds means that nothing has
-// happened: the time has come to say the same again.
-func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
-	held := ns.keeps(pod.UID, say) // asks the ledger
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	now := ns.clock.Now()
-	told := ns.of[pod.UID]
-	var said news
-	switch {
-	case told == nil:
-		told = &notice{since: now, pause: firstPause, place: heap.Absent}
-		ns.of[pod.UID] = told
-		said.patch, said.event = true, true
-	case told.verdict.Reason != say.verdict.Reason && held:
-		ns.later(told, told.since.Add(heldFor))
-		return news{}
-	case told.verdict.Reason != say.verdict.Reason:
-		if told.verdict.Reason.Trait().Tier != say.verdict.Reason.Trait().Tier {
-			told.repeated, told.pause = 0, firstPause
+// Template is one of several equal pods, as far as it decides which node may hold it: its requests as one container, its node selector,
+// tolerations, affinity, spread and priority. It has no volumes, no secrets and no labels but those that its own rules may select. In one
+// domain of domainKey if the whole gang has to be, which the pods of one leader say of one another.
+func Template(leader types.UID, pods inventory.Pods, strategy placement.Strategy, domainKey string) v1.PodTemplateSpec {
+	spec := &pods.Pod.Spec
+	requests := pods.Requests.List()
+	limits := v1.ResourceList{} // of extended resources, which have to equal the requests
+	for _, amount := range pods.Requests.Extended {
+		if quantity, asked := requests[amount.Name]; asked {
+			limits[amount.Name] = quantity
 		}
-		told.since, told.extended = now, false
-		said.patch, said.event = true, true
-	case told.condition != say.condition:
-		said.patch = true
-	case !differs(told.text, say.text):
-	case say.verdict.Permanent(): // its user has changed something
-		said.patch, said.event = true, true
-	case !told.extended && strings.HasPrefix(say.text, told.text): // more is known than before
-		told.extended, said.patch, said.event = true, true, true
-	case now.Sub(told.written) >= told.pause:
-		told.pause, said.patch = 2*told.pause, true
-	default:
-		ns.later(told, told.written.Add(told.pause))
 	}
-	if reminds && !said.event && !now.Before(told.repeatAt()) {
-		told.repeated++
-		said.event = true
+	never := int64(0)
+	automount := false
+	template := v1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{Label: string(leader)}},
+		Spec: v1.PodSpec{
+			Containers:                    []v1.Container{{Name: placeholder, Image: placeholder, Resources: v1.ResourceRequirements{Requests: requests, Limits: limits}}},
+			RestartPolicy:                 v1.RestartPolicyNever,
+			TerminationGracePeriodSeconds: &never,
+			AutomountServiceAccountToken:  &automount,
+			NodeSelector:                  spec.NodeSelector,
+			Tolerations:                   spec.Tolerations,
+			Affinity:                      spec.Affinity.DeepCopy(),
+			TopologySpreadConstraints:     spec.TopologySpreadConstraints,
+			PriorityClassName:             spec.PriorityClassName,
+			SchedulerName:                 spec.SchedulerName,
+		},
 	}
-	told.pod, said.status = pod, ns.status(pod, say, told.since)
-	if said.patch {
-		told.saying, told.written = say, now
-	}
-	if said.patch || said.event {
-		told.next = told.repeatAt()
-		ns.order.Put(&ns.due, told)
-	}
-	return said
-}
-
-// keeps tells whether a pod goes on hearing what it knows although another reason is found before it: both are of its queue, of the same tier
-// and true, and would take turns. That lasts for some minutes.
-func (ns *notices) keeps(uid types.UID, say saying) bool {
-	ns.mu.Lock()
-	told := ns.of[uid]
-	if told == nil {
-		ns.mu.Unlock()
-		return false
-	}
-	known, condition, since := told.verdict.Reason, told.condition, told.since
-	ns.mu.Unlock()
-	before, now := known.Trait(), say.verdict.Reason.Trait()
-	return known != say.verdict.Reason && condition == say.condition && before.OfQueue && now.OfQueue && before.Tier == now.Tier &&
-		ns.clock.Since(since) < heldFor && ns.holds(uid, known)
-}
-
-// repeatAt is when the same is said again.
-func (n *notice) repeatAt() time.Time {
-	if n.repeated < len(repeats) {
-		return n.since.Add(repeats[n.repeated])
-	}
-	last := len(repeats) - 1
-	return n.since.Add(repeats[last] + time.Duration(n.repeated-last)*time.Hour)
-}
-
-// later makes a pod hear more at a time, if not earlier.
-func (ns *notices) later(told *notice, at time.Time) {
-	if at.Before(told.next) {
-		told.next = at
-		ns.order.Put(&ns.due, told)
-	}
-}
-
-// reminded are the pods that are to hear more by now, some of them if there are many. Each is looked at again after a minute if nothing
-// is said of it.
-func (ns *notices) reminded() []*v1.Pod {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	now := ns.clock.Now()
-	var pods []*v1.Pod
-	for len(pods) < mostReminded && len(ns.due) > 0 && !now.Before(ns.due[0].next) {
-		told := ns.due[0]
-		pods = append(pods, told.pod)
-		told.next = now.Add(time.Minute)
-		ns.order.Put(&ns.due, told)
-	}
-	return pods
-}
-
-// last is what a pod has been told last; false if nothing.
-func (ns *notices) last(uid types.UID) (saying, bool) {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	told := ns.of[uid]
-	if told == nil {
-		return saying{}, false
-	}
-	return told.saying, true
-}
-
-// status is the annotation of what a pod is told; empty where its annotations have no room for it.
-func (ns *notices) status(pod *v1.Pod, say saying, since time.Time) string {
-	if annotationBytes(pod)+len(gang.AnnotationStatus)+gang.LongestStatus > reservation.MaxAnnotations-spareAnnotations {
-		return ""
-	}
-	status := gang.NewStatus(say.verdict, ns.names, since)
-	if say.quoted {
-		status.Sentence = say.text
-	}
-	return status.Encode()
-}
-
-// forget takes that a pod waits no more, or that it has not been told after all.
-func (ns *notices) forget(uid types.UID) {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	if told := ns.of[uid]; told != nil {
-		ns.order.Remove(&ns.due, told)
-		delete(ns.of, uid)
-	}
-}
-
-// placed is the annotation of a pod that gets its node; false if it has never been told anything.
-func (ns *notices) placed(pod *v1.Pod) (text string, told bool) {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	if _, told = pod.Annotations[gang.AnnotationStatus]; !told {
-		told = ns.of[pod.UID] != nil
-	}
-	return gang.Status{Version: gang.StatusVersion}.Encode(), told
-}
-
-// differs tells whether two texts say something else to somebody who reads both: other words, or a number that is other by more than a
-// tenth.
-func differs(a, b string) bool {
-	for a != "" && b != "" {
-		if m, n := digits(a), digits(b); m > 0 && n > 0 {
-			if farFrom(a[:m], b[:n]) {
-				return true
-			}
-			a, b = a[m:], b[n:]
-			continue
+	for key, value := range pods.Pod.Labels {
+		if key != Label {
+			template.Labels[key] = value
 		}
-		if a[0] != b[0] {
-			return true
-		}
-		a, b = a[1:], b[1:]
 	}
-	return a != b
+	if strategy == placement.SingleZone && domainKey != "" {
+		together(&template.Spec, leader, domainKey)
+	}
+	return template
 }
 
-// digits is how many digits a text begins with.
-func digits(text string) int {
-	return len(text) - len(strings.TrimLeft(text, "0123456789"))
+// together adds that all pods of a leader have to be in one domain.
+func together(spec *v1.PodSpec, leader types.UID, domainKey string) {
+	if spec.Affinity == nil {
+		spec.Affinity = &v1.Affinity{}
+	}
+	if spec.Affinity.PodAffinity == nil {
+		spec.Affinity.PodAffinity = &v1.PodAffinity{}
+	}
+	terms := &spec.Affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+	*terms = append(*terms, v1.PodAffinityTerm{TopologyKey: domainKey, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{Label: string(leader)}}})
 }
 
-// farFrom tells whether two numbers differ by more than a tenth of the first.
-func farFrom(a, b string) bool {
-	if a == b {
-		return false
+// Total is what several kinds of pods ask for in all, cut down to what is more than any cluster has.
+func Total(pods []inventory.Pods) resource.Vector {
+	var total resource.Vector
+	for _, some := range pods {
+		total = total.Add(some.Requests.Scale(some.Count))
 	}
-	x, errX := strconv.ParseFloat(a, 64)
-	y, errY := strconv.ParseFloat(b, 64)
-	return errX != nil || errY != nil || math.Abs(x-y) > x/10
+	return total.Bounded()
 }
