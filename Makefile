@@ -184,16 +184,24 @@ e2e-install: ## Run only the part of e2e that installs, upgrades and uninstalls,
 e2e-capture: ## Write the objects real Spark makes to pkg/spark/testdata/real (SPARK_VERSION=4.1.4).
 	$(MAKE) e2e E2E_FLAGS='-test.run "TestSparkPi|TestTheDriver" -capture pkg/spark/testdata/real'
 
-# A real autoscaler on fake nodes. Karpenter has a module, and a version of Go, of its own.
+# A real autoscaler on fake nodes: one that knows CapacityBuffers, and one from before, which is shown placeholders. Each has a module, and
+# the first a version of Go, of its own.
 KARPENTER_GO := go1.27.3
+# build-karpenter builds that of one folder below test/autoscaler as one Go, under one name.
+define build-karpenter
+	cd test/autoscaler/$(1) && export GOTOOLCHAIN=$(2) && ../../../hack/download go mod download && \
+	  go build -ldflags '-s -w' -o '$(CURDIR)/$(BIN)/$(1)-kwok' sigs.k8s.io/karpenter/kwok && \
+	  module="$$(go list -m -f '{{.Dir}}' sigs.k8s.io/karpenter)" && \
+	  for file in "$$module"/pkg/apis/crds/*.yaml "$$module"/kwok/apis/crds/*.yaml; do echo ---; cat "$$file"; done >'$(CURDIR)/$(BIN)/$(1)-crds.yaml'
+endef
+
 .PHONY: e2e-autoscaler
-e2e-autoscaler: ## Run Retinue with a real Karpenter that buys fake nodes, from zero: a quarter of an hour (builds Karpenter once).
+e2e-autoscaler: ## Run Retinue with a real Karpenter that buys fake nodes, from zero, in both modes: half an hour (builds two Karpenters once).
 	hack/build $(CONTROL_PLANE) scheduler
-	cd test/autoscaler/karpenter && GOTOOLCHAIN=$(KARPENTER_GO) ../../../hack/download go mod download && \
-	  GOTOOLCHAIN=$(KARPENTER_GO) go build -ldflags '-s -w' -o '$(CURDIR)/$(BIN)/karpenter-kwok' sigs.k8s.io/karpenter/kwok && \
-	  module="$$(GOTOOLCHAIN=$(KARPENTER_GO) go list -m -f '{{.Dir}}' sigs.k8s.io/karpenter)" && \
-	  for file in "$$module"/pkg/apis/crds/*.yaml "$$module"/kwok/apis/crds/*.yaml; do echo ---; cat "$$file"; done >'$(CURDIR)/$(BIN)/karpenter-crds.yaml'
-	go test -tags autoscaler -count=1 -v -timeout 1h ./test/autoscaler
+	$(call build-karpenter,karpenter,$(KARPENTER_GO))
+	go test -tags autoscaler -count=1 -v -timeout 1h ./test/autoscaler $(AUTOSCALER_FLAGS)
+	$(call build-karpenter,karpenter-before,local)
+	go test -tags autoscaler -count=1 -v -timeout 1h ./test/autoscaler $(AUTOSCALER_FLAGS) -autoscaler.placeholders
 
 .PHONY: perf
 perf: ## Run the benchmarks of the pure parts: ns, bytes and allocations per operation, and what ten times the work costs.
