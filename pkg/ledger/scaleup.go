@@ -39,6 +39,9 @@ type scaleUps struct {
 	requests *scaleup.Requests
 	// gangs are those for which a request is open: leader -> as it waited then.
 	gangs map[types.UID]*waiting.Waiter
+	// together are those of them whose leader is asked for with the others, so that it is no reason to buy nodes by itself. What a queue says of
+	// placement later counts for the next request.
+	together map[types.UID]bool
 	// singles are pods by themselves that nodes have refused, and reasons those that are a reason to buy nodes; nobody asks for them, as they
 	// exist. Both only where there are queues: elsewhere everybody is tried, and is one.
 	singles, reasons map[types.UID]*waiting.Waiter
@@ -181,6 +184,9 @@ func (s *scaleUps) ask(w *waiting.Waiter) {
 	var missing []inventory.Pods
 	if e.upfront == nil {
 		missing = scaleup.Missing(asks)
+		if scaleup.WithLeader(asks) {
+			s.together[w.ID()] = true
+		}
 	}
 	if len(missing) > 0 {
 		s.outcome.effects = append(s.outcome.effects, ScaleUp{Leader: e.leader.Object, Pods: missing, Strategy: asks.Strategy})
@@ -199,6 +205,9 @@ func asked(e *entry, missing []inventory.Pods) string {
 	}
 	if len(parts) == 0 {
 		return "the autoscaler is asked for room for the leader"
+	}
+	if missing[0].Name == leaderName {
+		return "the autoscaler is asked for room in one zone for " + strings.Join(parts, ", ")
 	}
 	return "the autoscaler is asked for room for the leader and " + strings.Join(parts, ", ")
 }
@@ -225,6 +234,7 @@ func (s *scaleUps) end(id types.UID) bool {
 // withdraw takes back what is asked for a gang, and leaves to everybody what has come of it.
 func (s *scaleUps) withdraw(id types.UID) {
 	delete(s.gangs, id)
+	delete(s.together, id)
 	s.waits.leaveArrived(id)
 	s.outcome.effects = append(s.outcome.effects, ScaleUpEnded{Leader: id})
 }
@@ -393,7 +403,7 @@ func (s *scaleUps) condition(p *pod, reason gang.Reason) string {
 	switch e := s.members.gangOf(p); {
 	case p.Kind == Leader && e == nil: // another leads its application
 	case e != nil && !e.Phase.Admitted() && (p.Kind == Leader || e.upfront != nil):
-		open = s.gangs[e.leader.UID] != nil
+		open = s.gangs[e.leader.UID] != nil && !s.together[e.leader.UID]
 	default:
 		open = !s.accounts.queued() || s.waiting.Of(p.UID) == nil || s.reasons[p.UID] != nil
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
 	"retinue.dev/retinue/pkg/scaleup"
 )
@@ -196,8 +197,6 @@ func TestOneOfReclaimAndScaleUpComesFirst(t *testing.T) {
 		w.later(29 * time.Second)
 		require.Empty(t, w.asked, "others may have to leave")
 		w.later(5 * time.Second)
-		effects := w.Ledger.Look(w.clock)
-		require.NotEmpty(t, effects)
 		require.Equal(t, gang.Reclaiming, w.whyWaits(driver))
 		w.later(time.Minute)
 		require.Empty(t, w.asked, "others leave")
@@ -213,4 +212,19 @@ func TestOneOfReclaimAndScaleUpComesFirst(t *testing.T) {
 		_ = w.Ledger.Look(w.clock)
 		require.Equal(t, gang.Reclaiming, w.whyWaits(driver))
 	})
+}
+
+// Where all have to be in one zone the leader is asked for as well, and is not counted twice: by itself it would get a node in any.
+func TestTheLeaderOfAGangOfOneZoneIsAskedForWithTheOthers(t *testing.T) {
+	w := newWorld()
+	w.Ledger = New("zone", placement.SingleZone)
+	_ = w.apply(NodeSeen{newNode("a", 4)})
+	_ = w.apply(Elastic{Limits: &scaleup.Limits{Timeout: time.Hour, PerQueue: 1, Total: 1}})
+	_ = w.apply(Synced{})
+	driver := w.lacking("x", 8, 4, gang.NeverFitsCluster)
+	asked := w.asked[driver].Pods
+	require.Len(t, asked, 2)
+	require.Equal(t, []int{1, 8}, []int{asked[0].Count, asked[1].Count})
+	require.Equal(t, int64(1000), asked[0].Requests.CPU)
+	require.Equal(t, gang.WaitingForTurn, w.Condition(driver, gang.NeverFitsCluster), "an autoscaler counts it among those that are asked for")
 }

@@ -280,6 +280,9 @@ func (ws *waits) started(uid types.UID) {
 	ws.endCollectionOf(uid)
 }
 
+// leaderName is what people call a leader.
+const leaderName = "leader"
+
 // asks is what a gang or a pod by itself asks of nodes, all its pods together.
 func (ws *waits) asks(waiter types.UID) inventory.Demand {
 	e := ws.members.gangs[waiter]
@@ -289,7 +292,7 @@ func (ws *waits) asks(waiter types.UID) inventory.Demand {
 	}
 	asks := inventory.Demand{Strategy: ws.accounts.strategyOf(e.Key.Namespace)}
 	if e.upfront == nil {
-		asks.Leader = &inventory.Pods{Name: "leader", Pod: e.leader.Object, Requests: e.leader.Requests, Count: 1}
+		asks.Leader = &inventory.Pods{Name: leaderName, Pod: e.leader.Object, Requests: e.leader.Requests, Count: 1}
 		if spark.IsDriver(e.leader.Object) {
 			asks.Leader.Name = spark.RoleDriver
 		}

@@ -18,9 +18,20 @@ const Label = "retinue.dev/scale-up"
 // placeholder is the name of the only container, and of its image. Nothing ever runs of it.
 const placeholder = "placeholder"
 
-// Missing is what of a demand an autoscaler does not count by itself: all pods but the leader, each role with some.
+// Missing is what of a demand an autoscaler does not count by itself: all pods but the leader, each role with some. Where WithLeader is true
+// the leader is asked for as well, before the others.
 func Missing(demand inventory.Demand) []inventory.Pods {
-	return slices.DeleteFunc(slices.Clone(demand.Roles), func(pods inventory.Pods) bool { return pods.Count <= 0 })
+	missing := slices.DeleteFunc(slices.Clone(demand.Roles), func(pods inventory.Pods) bool { return pods.Count <= 0 })
+	if WithLeader(demand) {
+		missing = slices.Insert(missing, 0, *demand.Leader)
+	}
+	return missing
+}
+
+// WithLeader tells whether the leader of a demand is asked for together with the others: all have to be in one domain, of which the pending pod
+// does not know. An autoscaler that counted it by itself would buy it a node in any of them.
+func WithLeader(demand inventory.Demand) bool {
+	return demand.Leader != nil && demand.Strategy == placement.SingleZone && slices.ContainsFunc(demand.Roles, func(pods inventory.Pods) bool { return pods.Count > 0 })
 }
 
 // Template is one of several equal pods, as far as it decides which node may hold it: its requests as one container, its node selector,

@@ -11,6 +11,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
 
+	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/plugin"
@@ -132,7 +133,13 @@ func (a *asker) checkAsked(effect ledger.ScaleUp) {
 		return
 	}
 	count := 0
-	for _, pods := range effect.Pods {
+	for i, pods := range effect.Pods {
+		if i == 0 && w.climate.placement == v1alpha1.SingleZone { // the leader has to be where the others are
+			if !pods.Requests.Equal(app.plan.driver.vector()) || pods.Count != 1 {
+				w.fail("asked", "%s: instead of the driver of %s, %d pods of %s are asked for", a.replica.name, app.name, pods.Count, pods.Requests)
+			}
+			continue
+		}
 		count += pods.Count
 		if !pods.Requests.Equal(app.plan.executor.vector()) {
 			w.fail("asked", "%s: executors of %s are asked for with %s each, and ask for %s", a.replica.name, app.name, pods.Requests, app.plan.executor.vector())
