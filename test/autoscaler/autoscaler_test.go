@@ -4,15 +4,19 @@ package autoscaler
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"retinue.dev/retinue/test/cluster"
+	"retinue.dev/retinue/test/sparksim"
 )
 
 // TestAGangThatItsDriverHidesFromTheAutoscalerStarts: one node of four CPUs holds the driver, so that an autoscaler that counts pending
@@ -121,5 +125,76 @@ func TestAKilledSchedulerLeavesNothingBehind(t *testing.T) {
 		require.NoError(t, e.cluster.StartComponent(ctx, cluster.Scheduler))
 	}
 	e.awaitNothingAsked()
+	e.awaitNoNodes()
+}
+
+// TestExecutorsBeyondTheFirstBringNodesByThemselves: with dynamic allocation the gang is two executors, and the six that come later are
+// pending pods as any others.
+func TestExecutorsBeyondTheFirstBringNodesByThemselves(t *testing.T) {
+	e := start(t, 1000)
+	e.simulate()
+	driver := e.submit("grows", 2, 4, "spark.dynamicAllocation.enabled=true", "spark.dynamicAllocation.shuffleTracking.enabled=true",
+		"spark.dynamicAllocation.initialExecutors=2", "spark.dynamicAllocation.minExecutors=2", "spark.dynamicAllocation.maxExecutors=8",
+		"spark.kubernetes.driver.annotation.sparksim.retinue.dev/executors=8")
+	e.awaitBound("driver and eight executors", application(driver), 9)
+	e.awaitNothingAsked()
+	bought := e.boughtCPU()
+	t.Logf("bought %d CPUs for 33", bought)
+	require.LessOrEqual(t, bought, int64(48))
+	e.end()
+	e.awaitNoNodes()
+}
+
+// TestATaintedPoolWithDevicesIsBoughtFromZero: only nodes of a pool that is tainted have what the executors ask for, and there is none yet.
+func TestATaintedPoolWithDevicesIsBoughtFromZero(t *testing.T) {
+	instances, err := filepath.Abs("instances.json")
+	require.NoError(t, err)
+	e := startWith(t, 1000, cluster.Config{}, "INSTANCE_TYPES_FILE_PATH="+instances)
+	e.kubectl("apply", "-f", "gpupool.yaml")
+	e.simulate()
+	driver := e.submitLike(sparksim.Application{
+		Name: "devices", Template: "spec:\n  tolerations:\n  - {key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}\n",
+	}, 6, 2, "spark.executor.resource.gpu.amount=1", "spark.executor.resource.gpu.vendor=nvidia.com", "spark.executor.resource.gpu.discoveryScript=/opt/gpus.sh")
+	e.awaitBound("the gang", application(driver), 7)
+	e.awaitNothingAsked()
+	nodes, err := e.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{LabelSelector: "karpenter.sh/nodepool=gpu"})
+	require.NoError(t, err)
+	require.Len(t, nodes.Items, 3, "two devices each, for six executors")
+	pods, err := e.client.CoreV1().Pods(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{LabelSelector: application(driver) + ",spark-role=executor"})
+	require.NoError(t, err)
+	for i := range pods.Items {
+		require.True(t, slices.ContainsFunc(nodes.Items, func(node v1.Node) bool { return node.Name == pods.Items[i].Spec.NodeName }))
+	}
+	e.end()
+	e.awaitNoNodes()
+}
+
+// TestAGangOfOneZoneIsBoughtInOneZone, its driver as well, which an autoscaler that counted it by itself could put anywhere.
+func TestAGangOfOneZoneIsBoughtInOneZone(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "manifests", "setup", "scheduler-config.yaml"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), "placement: Pack")
+	config := filepath.Join(t.TempDir(), "scheduler-config.yaml")
+	require.NoError(t, os.WriteFile(config, []byte(strings.ReplaceAll(string(text), "placement: Pack", "placement: SingleZone")), 0o600))
+	e := startWith(t, 1000, cluster.Config{SchedulerConfig: config})
+	e.simulate()
+	driver := e.submit("zonal", 20, 4)
+	e.awaitBound("the gang", application(driver), 21)
+	e.awaitNothingAsked()
+	nodes, err := e.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	zones := map[string]string{} // node -> zone
+	for i := range nodes.Items {
+		zones[nodes.Items[i].Name] = nodes.Items[i].Labels[v1.LabelTopologyZone]
+	}
+	pods, err := e.client.CoreV1().Pods(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{LabelSelector: application(driver)})
+	require.NoError(t, err)
+	used := map[string]bool{}
+	for i := range pods.Items {
+		used[zones[pods.Items[i].Spec.NodeName]] = true
+	}
+	require.Len(t, used, 1, "zones: %v", used)
+	t.Logf("bought %d CPUs for 81 in %v", e.boughtCPU(), used)
+	e.end()
 	e.awaitNoNodes()
 }

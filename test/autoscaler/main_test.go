@@ -59,9 +59,13 @@ type elastic struct {
 }
 
 // start makes one for a test. Karpenter buys at most so many CPUs.
-func start(t *testing.T, limitCPU int) *elastic {
+func start(t *testing.T, limitCPU int) *elastic { return startWith(t, limitCPU, cluster.Config{}) }
+
+// startWith is start with a cluster of another kind, and other things that Karpenter is to know as variables.
+func startWith(t *testing.T, limitCPU int, config cluster.Config, variables ...string) *elastic {
 	t.Helper()
-	c := cluster.ForTest(t, cluster.Config{Binaries: *binaries})
+	config.Binaries = *binaries
+	c := cluster.ForTest(t, config)
 	e := &elastic{t: t, cluster: c, client: c.Client(), submitter: sparksim.Submitter{Client: c.Client(), Clock: clock.RealClock{}}}
 	var err error
 	e.dynamic, err = dynamic.NewForConfig(c.RESTConfig())
@@ -80,7 +84,7 @@ func start(t *testing.T, limitCPU int) *elastic {
 	pool := filepath.Join(t.TempDir(), "nodepool.yaml")
 	require.NoError(t, os.WriteFile(pool, []byte(strings.ReplaceAll(string(text), "LIMIT", strconv.Itoa(limitCPU))), 0o600))
 	e.kubectl("apply", "-f", pool)
-	e.karpenter()
+	e.karpenter(variables)
 	e.witness = watch(t, e.client)
 	return e
 }
@@ -93,7 +97,7 @@ func (e *elastic) kubectl(args ...string) string {
 }
 
 // karpenter runs until the test ends.
-func (e *elastic) karpenter() {
+func (e *elastic) karpenter(variables []string) {
 	log := filepath.Join(e.cluster.Config().Dir, "karpenter.log")
 	out, err := os.Create(log)
 	require.NoError(e.t, err)
@@ -105,6 +109,7 @@ func (e *elastic) karpenter() {
 	cmd := exec.Command(filepath.Join(e.cluster.Config().Binaries, program), "--disable-leader-election=true",
 		"--metrics-port", strconv.Itoa(base), "--health-probe-port", strconv.Itoa(base+1))
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+e.cluster.Kubeconfig(), "SYSTEM_NAMESPACE=karpenter", "FEATURE_GATES="+gates)
+	cmd.Env = append(cmd.Env, variables...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(e.t, cmd.Start())
@@ -137,16 +142,21 @@ func (e *elastic) simulate() {
 
 // submit is an application of a driver with one CPU.
 func (e *elastic) submit(name string, executors, cpu int, more ...string) *v1.Pod {
+	return e.submitLike(sparksim.Application{Name: name}, executors, cpu, more...)
+}
+
+// submitLike is submit with whatever else there is to say of an application.
+func (e *elastic) submitLike(application sparksim.Application, executors, cpu int, more ...string) *v1.Pod {
 	e.t.Helper()
-	properties := map[string]string{
+	application.Properties = map[string]string{
 		"spark.kubernetes.scheduler.name": "retinue", "spark.driver.cores": "1",
 		"spark.executor.cores": strconv.Itoa(cpu), "spark.executor.instances": strconv.Itoa(executors),
 	}
 	for _, setting := range more {
 		key, value, _ := strings.Cut(setting, "=")
-		properties[key] = value
+		application.Properties[key] = value
 	}
-	driver, err := e.submitter.Submit(e.t.Context(), sparksim.Application{Name: name, Properties: properties})
+	driver, err := e.submitter.Submit(e.t.Context(), application)
 	require.NoError(e.t, err)
 	return driver
 }
