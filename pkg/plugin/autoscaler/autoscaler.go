@@ -75,8 +75,9 @@ type Autoscaler struct {
 	listed cache.InformerSynced
 
 	mu sync.Mutex // guards everything below
-	// wanted is what is asked for: leader -> what the ledger said last.
+	// wanted is what is asked for: leader -> what the ledger said last; since is when it did.
 	wanted map[types.UID]ledger.ScaleUp
+	since  map[types.UID]time.Time
 	// there is what exists: leader -> object -> what is known of it.
 	there map[types.UID]map[key]standing
 	// told is what the ledger was told last: leader -> answer.
@@ -106,6 +107,8 @@ type key struct {
 // standing is what is known of an object.
 type standing struct {
 	answer scaleup.Answer
+	// said is when an Event said so; zero where conditions do.
+	said time.Time
 	// whole means that nothing is left to be done for it.
 	whole bool
 }
@@ -114,7 +117,7 @@ type standing struct {
 func New(outside Outside) (*Autoscaler, error) {
 	a := &Autoscaler{
 		Outside: outside, served: outside.Buffers.Served, finder: finder{discovery: outside.Discovery, client: outside.Client, clock: outside.Clock},
-		wanted: map[types.UID]ledger.ScaleUp{}, there: map[types.UID]map[key]standing{}, told: map[types.UID]scaleup.Answer{},
+		wanted: map[types.UID]ledger.ScaleUp{}, since: map[types.UID]time.Time{}, there: map[types.UID]map[key]standing{}, told: map[types.UID]scaleup.Answer{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[types.UID](),
 			workqueue.TypedRateLimitingQueueConfig[types.UID]{Clock: outside.Clock}),
 	}
@@ -147,9 +150,11 @@ func (a *Autoscaler) Perform(effect ledger.Effect) {
 	switch effect := effect.(type) {
 	case ledger.ScaleUp:
 		a.wanted[effect.Leader.UID] = effect
+		a.since[effect.Leader.UID] = a.Clock.Now()
 		a.queue.Add(effect.Leader.UID)
 	case ledger.ScaleUpEnded:
 		delete(a.wanted, effect.Leader)
+		delete(a.since, effect.Leader)
 		delete(a.told, effect.Leader)
 		a.queue.Add(effect.Leader)
 	}
@@ -167,6 +172,7 @@ func (a *Autoscaler) Run(ctx context.Context) {
 		return
 	}
 	a.sweepOrphans()
+	go a.followEvents(ctx)
 	go a.Buffers.Follow(ctx, func(_, buffer *unstructured.Unstructured) { a.bufferSeen(buffer) }, a.bufferGone)
 	go func() {
 		<-ctx.Done()
@@ -264,6 +270,10 @@ func (a *Autoscaler) seen(leader types.UID, object key, now standing, answered b
 	a.mu.Lock()
 	if a.there[leader] == nil {
 		a.there[leader] = map[key]standing{}
+	}
+	if object.mode == v1alpha1.ScaleUpPlaceholders { // what is said of it is not said by it
+		former := a.there[leader][object]
+		now.answer, now.said = former.answer, former.said
 	}
 	a.there[leader][object] = now
 	if answered {

@@ -7,17 +7,20 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/plugin/informer"
 	"retinue.dev/retinue/pkg/scaleup"
 )
 
@@ -117,6 +120,55 @@ func (a *Autoscaler) placeholderSeen(pod *v1.Pod) {
 func (a *Autoscaler) placeholderGone(pod *v1.Pod) {
 	leader, _ := leaderOf(pod)
 	a.gone(leader, placeholderKey(pod))
+}
+
+// verdicts are the reasons of the Events in which autoscalers say what becomes of a pending pod, and whether that is nothing: Karpenter's, then
+// Cluster Autoscaler's.
+var verdicts = map[string]bool{"FailedScheduling": true, "Nominated": false, "NotTriggerScaleUp": true, "TriggeredScaleUp": false}
+
+// eventMargin is how much older than a request an Event may be that is about it: clocks differ, and the shortest pause is longer.
+const eventMargin = 20 * time.Second
+
+// followEvents hears what is said of placeholders, until the context ends.
+func (a *Autoscaler) followEvents(ctx context.Context) {
+	factory := informers.NewSharedInformerFactoryWithOptions(a.Client, 0, informers.WithNamespace(a.Args.Namespace))
+	events := factory.Core().V1().Events().Informer()
+	if _, err := events.AddEventHandler(informer.Handlers(func(_, event *v1.Event) { a.heard(event) }, func(*v1.Event) {})); err != nil {
+		a.Logger.Error(err, "Events of placeholders cannot be followed")
+		return
+	}
+	factory.Start(ctx.Done())
+	<-ctx.Done()
+	factory.Shutdown()
+}
+
+// heard is an Event, which may be about a placeholder. A later one of the same pod replaces it.
+func (a *Autoscaler) heard(event *v1.Event) {
+	failing, known := verdicts[event.Reason]
+	if !known || event.InvolvedObject.Kind != "Pod" {
+		return
+	}
+	said := event.LastTimestamp.Time
+	if said.IsZero() {
+		said = event.EventTime.Time
+	}
+	object := key{v1alpha1.ScaleUpPlaceholders, types.NamespacedName{Namespace: event.InvolvedObject.Namespace, Name: event.InvolvedObject.Name}}
+	answer := scaleup.Answer{}
+	if failing {
+		answer = scaleup.Answer{Words: event.Message, Failing: true}
+	}
+	a.mu.Lock()
+	var about types.UID
+	for leader, since := range a.since {
+		if now, there := a.there[leader][object]; there && !said.Before(now.said) && said.After(since.Add(-eventMargin)) {
+			now.answer, now.said = answer, said
+			a.there[leader][object], about = now, leader
+		}
+	}
+	a.mu.Unlock()
+	if about != "" {
+		a.pass(about)
+	}
 }
 
 func placeholderKey(pod *v1.Pod) key {

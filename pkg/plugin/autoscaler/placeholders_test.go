@@ -204,3 +204,33 @@ func TestPlaceholdersAreMadeWhereThereIsAnAutoscalerThatKnowsNothingElse(t *test
 		require.Equal(t, v1alpha1.ScaleUpPlaceholders, *d.mode.Load(), "nodes that are on their way are not forgotten to try again")
 	})
 }
+
+// What an autoscaler thinks of a pending pod it says in Events of it.
+func TestWhatIsSaidOfPlaceholdersInEventsIsTheAnswer(t *testing.T) {
+	d := newDesk(t, v1alpha1.ScaleUpPlaceholders)
+	d.Perform(ledger.ScaleUp{Leader: driver(), Pods: []inventory.Pods{executors(2, "4")}})
+	require.NoError(t, d.reconcile(t.Context(), driverUID))
+	d.hear(t)
+	pods := d.placeholders(t)
+	say := func(pod v1.Pod, reason, message string, at time.Time) {
+		d.heard(&v1.Event{Reason: reason, Message: message, LastTimestamp: metav1.NewTime(at), InvolvedObject: v1.ObjectReference{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name}})
+	}
+	now := d.clock.Now()
+	say(pods[0], "FailedScheduling", "of a request before", now.Add(-time.Minute))
+	say(pods[0], "Created", "no word of an autoscaler", now)
+	elsewhere := pods[0]
+	elsewhere.Namespace = "team"
+	say(elsewhere, "FailedScheduling", "by a user", now)
+	require.Empty(t, d.told)
+	say(pods[0], "FailedScheduling", "Failed to schedule pod, limits", now.Add(time.Second))
+	say(pods[1], "FailedScheduling", "Failed to schedule pod, limits", now.Add(time.Second))
+	want := ledger.ScaleUpAnswered{Leader: driverUID, Answer: scaleup.Answer{Words: "Failed to schedule pod, limits", Failing: true}}
+	require.Equal(t, []ledger.Event{want}, d.told)
+	d.hear(t)
+	require.Len(t, d.told, 1, "a pod that changes does not take back what was said of it")
+	say(pods[0], "Nominated", "Pod should schedule on: nodeclaim/x", now.Add(3*time.Second))
+	say(pods[1], "Nominated", "Pod should schedule on: nodeclaim/x", now.Add(3*time.Second))
+	require.Equal(t, ledger.ScaleUpAnswered{Leader: driverUID}, d.told[len(d.told)-1])
+	say(pods[1], "FailedScheduling", "that comes late", now.Add(2*time.Second))
+	require.Len(t, d.told, 2)
+}
