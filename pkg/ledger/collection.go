@@ -23,10 +23,8 @@ type collection struct {
 	queue string
 	// preemption is what others give back for it; nil means that it waits for what comes.
 	preemption *preemption
-	// arrived are the only nodes that are chosen from: those that have come since an autoscaler was asked for them; nil means all.
-	arrived map[string]bool
-	wants   []want
-	kept    []kept
+	wants      []want
+	kept       []kept
 	// onNode finds what is kept on a node: name -> indexes into kept.
 	onNode map[string][]int
 	// homeless are the indexes into kept of pods for which no node has been chosen; missing is how many pods, those
@@ -35,11 +33,7 @@ type collection struct {
 	missing  int
 	// seeking means that not every node has been looked at for the homeless; else those of an event are enough.
 	seeking bool
-	// avoided nodes have given nothing back for too long: others are chosen, as long as there are any.
-	avoided map[string]bool
-	// domain is the only one that nodes are chosen from; empty means any. Those of left were tried before it.
-	domain string
-	left   map[string]bool
+	among
 	// tried means that the last attempt began when all was there: one that began before says nothing of what is kept.
 	tried bool
 	// lag is that of the scheduler's snapshot behind what is complete.
@@ -50,9 +44,20 @@ type collection struct {
 	after time.Duration
 }
 
+// among is which nodes a collection chooses from.
+type among struct {
+	// avoided nodes have given nothing back for too long: others are chosen, as long as there are any.
+	avoided map[string]bool
+	// domain is the only one that nodes are chosen from; empty means any. Those of left were tried before it.
+	domain string
+	left   map[string]bool
+	// arrived are the only nodes that are chosen from: those that have come since an autoscaler was asked for them; nil means all.
+	arrived map[string]bool
+}
+
 // newCollection keeps nothing yet; all that a waiter asks for is without a node.
 func newCollection(waiter types.UID, wants []want, now time.Time) *collection {
-	c := &collection{waiter: waiter, wants: wants, onNode: map[string][]int{}, avoided: map[string]bool{}, progressed: now, seeking: true}
+	c := &collection{waiter: waiter, wants: wants, onNode: map[string][]int{}, among: among{avoided: map[string]bool{}}, progressed: now, seeking: true}
 	for w := range wants {
 		for range wants[w].count {
 			c.homeless = append(c.homeless, len(c.kept))
@@ -191,7 +196,7 @@ func (s *collections) choose(now time.Time, c *collection, w int, among iter.Seq
 	var usable []int
 	if len(mine) > 0 {
 		for i := range among {
-			if n := s.nodes.At(i); n.Object != nil && c.mayUse(n) && want.eligible(n.Object) {
+			if n := s.nodes.At(i); n.Object != nil && c.has(n) && want.eligible(n.Object) {
 				usable = append(usable, i)
 			}
 		}
@@ -219,9 +224,9 @@ func (s *collections) choose(now time.Time, c *collection, w int, among iter.Seq
 	c.homeless = append(others, mine...)
 }
 
-// mayUse tells whether nodes like one are chosen from.
-func (c *collection) mayUse(n *inventory.Node) bool {
-	return (c.domain == "" || n.Domain == c.domain) && !c.avoided[n.Name] && (c.arrived == nil || c.arrived[n.Name])
+// has tells whether a node is chosen from.
+func (a *among) has(n *inventory.Node) bool {
+	return (a.domain == "" || n.Domain == a.domain) && !a.avoided[n.Name] && (a.arrived == nil || a.arrived[n.Name])
 }
 
 // empty is what a node would have if all its pods ended that ever do, less what slots hold and is chosen for the collection.

@@ -227,12 +227,12 @@ func (s *scaleUps) end(id types.UID) bool {
 		return false
 	}
 	s.requests.End(id)
-	s.withdraw(id)
+	s.endAsked(id)
 	return true
 }
 
-// withdraw takes back what is asked for a gang, and leaves to everybody what has come of it.
-func (s *scaleUps) withdraw(id types.UID) {
+// endAsked takes back what is asked for a gang, and leaves to everybody what has come of it.
+func (s *scaleUps) endAsked(id types.UID) {
 	delete(s.gangs, id)
 	delete(s.together, id)
 	s.waits.leaveArrived(id)
@@ -298,7 +298,7 @@ func (s *scaleUps) tick() {
 // refuse ends a request in vain: others go on, and it is tried again later.
 func (s *scaleUps) refuse(w *waiting.Waiter) {
 	s.requests.Refuse(s.outcome.now, w.ID())
-	s.withdraw(w.ID())
+	s.endAsked(w.ID())
 	s.members.spread(w.ID())
 	verdict, _ := s.refused(w)
 	w.Hears(verdict.Reason, true)

@@ -35,7 +35,7 @@ func Placeholder(leader *v1.Pod, pods inventory.Pods, strategy placement.Strateg
 		return v1.PodTemplateSpec{}, fmt.Errorf("%s has to be near other pods (podAffinity), which cannot be said in another namespace", pods.Name)
 	}
 	own := *pods.Pod
-	own.Spec.Affinity = apart(pods.Pod.Spec.Affinity, leader)
+	own.Spec.Affinity = antiAffinity(pods.Pod.Spec.Affinity, leader)
 	own.Spec.TopologySpreadConstraints = spread(pods.Pod.Spec.TopologySpreadConstraints, leader)
 	own.Labels = selected(pods.Pod.Labels, &own.Spec)
 	pods.Pod = &own
@@ -47,9 +47,9 @@ func Placeholder(leader *v1.Pod, pods inventory.Pods, strategy placement.Strateg
 	return template, nil
 }
 
-// apart is an affinity that says in another namespace which nodes there may be, and which pods must not be near: those of the leader's
+// antiAffinity is an affinity that says in another namespace which nodes there may be, and which pods must not be near: those of the leader's
 // namespace, and placeholders of the same gang. What is preferred buys nothing.
-func apart(affinity *v1.Affinity, leader *v1.Pod) *v1.Affinity {
+func antiAffinity(affinity *v1.Affinity, leader *v1.Pod) *v1.Affinity {
 	if affinity == nil {
 		return nil
 	}
