@@ -13,3 +13,7 @@ var ErrNotWaiting = errors.New("the gang is not waiting to be admitted")
 // ErrOverQuota is returned for Admitted and Placed when the queue does not let the gang or pod in any more: others were
 // faster. The attempt has to be repeated, and says why it waits.
 var ErrOverQuota = errors.New("the queue has let others in meanwhile")
+
+// ErrTakenBack is returned for Placed when others have begun to leave with all that the worker's gang holds since its attempt began: its
+// leader, who goes last, would go before it. The attempt has to be repeated, and says why it waits.
+var ErrTakenBack = errors.New("what its gang holds is being taken back")

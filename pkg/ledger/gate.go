@@ -202,7 +202,7 @@ func (g *gate) alone(p *pod) gang.Verdict {
 func (g *gate) worker(p *pod) gang.Verdict {
 	e := g.members.gangOf(p)
 	switch {
-	case e != nil && (e.preemptor != "" || e.leader.called):
+	case e != nil && e.takenBack():
 		return gang.Verdict{Reason: gang.Reclaimed, Message: "what its gang holds is being taken back"}
 	case e != nil && e.upfront != nil && !e.Phase.Admitted():
 		return g.member(e, p)

@@ -152,6 +152,9 @@ func (l *Ledger) applyLocked(event Event) error {
 			if p.Kind == Leader || l.members.editionOf(p) > 0 {
 				return ErrNotWaiting
 			}
+			if g := l.members.gangOf(p); p.Kind == Worker && p.placed == "" && g != nil && g.takenBack() {
+				return ErrTakenBack
+			}
 			if !l.waits.allows(p).Passes() {
 				return ErrOverQuota
 			}

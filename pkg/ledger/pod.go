@@ -89,6 +89,9 @@ type entry struct {
 	unconfirmed *unconfirmed
 }
 
+// takenBack tells whether others leave with all that the gang holds, so that nobody joins it any more.
+func (e *entry) takenBack() bool { return e.preemptor != "" || e.leader.called }
+
 // app is everything that carries one gang key.
 type app struct {
 	// leaders claim the key in the order of their right to it: the first owns it, others are refused.

@@ -591,3 +591,27 @@ func TestNoWorkerFollowsALeaderWhoseEvictionIsOnItsWay(t *testing.T) {
 		})
 	}
 }
+
+// An executor whose attempt has begun before its gang is taken back does not join it: the driver, who goes last, would go before it.
+//
+// Seen failing at seed 22806 of the simulation (driver first), where a snapshot that was late made the attempt long.
+func TestNobodyJoinsAGangThatIsTakenBackMeanwhile(t *testing.T) {
+	c := newCluster(t, "a")
+	c.arrange(quota.Spec{Name: "own", Guaranteed: cpu(4), Reclaim: quota.Reclaim{Enabled: true}}, quota.Spec{Name: "other"})
+	c.runs("other", "x", 3, "a", "a", "a", "a")
+	c.ends("x2")
+	late := c.pod("other", "late", 1, "")
+	late.Kind, late.Gang, late.Leader, late.Role = Worker, gang.Key{Namespace: "other", Name: "x"}, "x", "executor"
+	c.tell(PodSeen{late})
+	verdict, _, _ := c.Gate(c.now, late)
+	require.True(t, verdict.Passes(), "%s", verdict)
+	attempt, _ := c.Attempt(c.now, late.UID, 1)
+	require.NotEmpty(t, attempt.Seats.Slots)
+
+	c.waits("own", "y", 3)
+	require.Equal(t, []string{"x0", "x1", "x"}, c.evicted())
+	_, err := c.Apply(c.now, Placed{UID: late.UID, Node: "a"})
+	require.ErrorIs(t, err, ErrTakenBack)
+	verdict, _, _ = c.Gate(c.now, late)
+	require.Equal(t, gang.Reclaimed, verdict.Reason)
+}

@@ -31,7 +31,7 @@ import (
 
 const (
 	// patience is how long anything may take that happens at all; a busy machine needs minutes.
-	patience = 3 * time.Minute
+	patience = 6 * time.Minute
 	look     = 100 * time.Millisecond
 	// theirNamespace is where placeholders are.
 	theirNamespace = "retinue-placeholders"
