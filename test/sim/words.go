@@ -24,8 +24,12 @@ func (r *replica) checkWords(namespace, text string) {
 	}
 }
 
-// answersTo tells whether a queue is that of a namespace or above it, or has been lately.
+// answersTo tells whether a queue is that of a namespace or above it, or has been lately. That of a namespace may not exist any more, and is
+// called by its name all the same (seed 23659: told to a scheduler that has never known it).
 func (r *replica) answersTo(namespace, queue string) bool {
+	if r.layout.Namespaces[namespace] == queue {
+		return true
+	}
 	named := func(s quota.Spec) bool { return s.Name == queue }
 	return slices.ContainsFunc(r.way(namespace), named) || slices.ContainsFunc(r.former, func(former formerLayout) bool {
 		return time.Since(former.until) < evictionWindow && slices.ContainsFunc(wayIn(former.queues, namespace), named)
