@@ -423,6 +423,12 @@ func (lc *lifecycle) overbooked(e *entry, a Admitted) bool {
 	return false
 }
 
+// tries tells whether somebody who waits is being tried.
+func (lc *lifecycle) tries(uid types.UID) bool {
+	w := lc.waiting.Of(uid)
+	return w != nil && w.Trying()
+}
+
 // refuse makes a pod wait that did not fit.
 func (lc *lifecycle) refuse(r Refused) {
 	p := lc.members.pods[r.UID]
@@ -447,6 +453,10 @@ func (lc *lifecycle) refuse(r Refused) {
 	case r.Behind && tried.defers(lc.waiting, lc.waits.collections.of(tried.UID), lc.outcome.now):
 		return
 	case r.Verdict.Passes() && lc.waits.keepsOn(tried):
+		return
+	case r.Behind && r.Verdict.Passes() && lc.tries(tried.UID):
+		// Nobody wakes it when the snapshot has caught up at last.
+		lc.waiting.Missed(tried.UID, lc.outcome.now)
 		return
 	case r.Verdict.Passes():
 		// Refused for something else than room: whatever refused it wakes it.

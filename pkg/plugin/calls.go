@@ -45,6 +45,22 @@ func (c *calls) add(effect ledger.Effect) {
 		c.tells = append(c.tells, effect)
 	case ledger.Missing:
 		c.missing = append(c.missing, effect)
+	case reminder:
+		c.reminds = effect.pods // what was left of the former ones comes again
+	}
+}
+
+// reminder goes the way of effects, so that it comes after those of what has been told the ledger before it: pods are to be reminded of why
+// they wait.
+type reminder struct {
+	ledger.Effect
+	pods []*v1.Pod
+}
+
+// remindLater has those reminded who are due.
+func (e *effects) remindLater() {
+	if pods := e.notices.reminded(); len(pods) > 0 {
+		e.add([]ledger.Effect{reminder{pods: pods}})
 	}
 }
 

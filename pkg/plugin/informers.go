@@ -149,17 +149,16 @@ func (p *Plugin) tick(ctx context.Context) {
 			looks, rested = nil, p.clock.After(p.clock.Since(began))
 		case <-ticker.C():
 			p.effects.activate(p.namespaces.Due())
-			if pods := p.effects.notices.reminded(); len(pods) > 0 {
-				p.effects.call(func(c *calls) { c.reminds = pods }) // what was left of the former ones comes again
-			}
 			ticks++
 			if ticks%sweepTicks > 0 {
 				p.tell(ledger.Tick{})
+				p.effects.remindLater()
 				continue
 			}
 			p.tell(ledger.Tick{
 				Unclaimed: p.args.UnclaimedSlotTimeout.Duration, Unready: p.args.LeaderReadyTimeout.Duration, Collect: p.args.CollectAfter.Duration,
 			})
+			p.effects.remindLater()
 			p.effects.again()
 			p.pending.sweep()
 			p.effects.activate(p.pending.due())

@@ -94,7 +94,7 @@ func newNotices(clock clock.PassiveClock, names bool, holds func(types.UID, gang
 }
 
 // take takes what a pod is to be told, and answers what of it is news: another reason at once, unless that which it knows is of the same tier
-// and still true, or it has heard of many; another reason of the condition at once; other numbers and words after a pause. reminds means that nothing has
+// and still true, or it has heard of many; another reason of the condition at once; other words at once, unless it has heard of many; other numbers after a pause. reminds means that nothing has
 // happened: the time has come to say the same again.
 func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 	held := ns.keeps(pod.UID, say) // asks the ledger
@@ -133,6 +133,9 @@ func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 	case !differs(told.text, say.text):
 	case say.verdict.Permanent(): // its user has changed something
 		said.patch, said.event = true, true
+	case told.turns < turnsAtOnce && words(told.text) != words(say.text): // not the same with other numbers
+		told.turns++
+		told.pause, said.patch, said.event = firstPause, true, true
 	case !told.extended && strings.HasPrefix(say.text, told.text): // more is known than before
 		told.extended, said.patch, said.event = true, true, true
 	case now.Sub(told.written) >= told.pause:
@@ -264,6 +267,16 @@ func differs(a, b string) bool {
 		a, b = a[1:], b[1:]
 	}
 	return a != b
+}
+
+// words is a text without its numbers.
+func words(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // digits is how many digits a text begins with.
