@@ -455,7 +455,8 @@ func (lc *lifecycle) refuse(r Refused) {
 	case r.Verdict.Passes() && lc.waits.keepsOn(tried):
 		return
 	case r.Behind && r.Verdict.Passes() && lc.tries(tried.UID):
-		// Nobody wakes it when the snapshot has caught up at last.
+		// What is kept for it goes to others. Nobody wakes it when the snapshot has caught up at last.
+		lc.waits.endCollectionOf(tried.UID)
 		lc.waiting.Missed(tried.UID, lc.outcome.now)
 		return
 	case r.Verdict.Passes():
