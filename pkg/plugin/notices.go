@@ -55,6 +55,8 @@ type notices struct {
 type notice struct {
 	pod *v1.Pod
 	saying
+	// held is what it is to hear later; nil means nothing else than what it has heard.
+	held  *saying
 	since time.Time // when it was told the verdict's reason first
 	// written is when its condition was last written, and pause for how long after that other numbers wait.
 	written time.Time
@@ -112,11 +114,11 @@ func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 		ns.of[pod.UID] = told
 		said.patch, said.event = true, true
 	case told.verdict.Reason != say.verdict.Reason && held:
-		ns.later(told, told.since.Add(heldFor))
+		ns.later(told, say, told.since.Add(heldFor))
 		return news{}
 	case told.verdict.Reason != say.verdict.Reason && told.turns >= turnsAtOnce && told.condition == say.condition && !say.verdict.Permanent():
 		if now.Sub(told.written) < told.pause {
-			ns.later(told, told.written.Add(told.pause))
+			ns.later(told, say, told.written.Add(told.pause))
 			return news{}
 		}
 		told.since, told.extended, told.pause = now, false, min(2*told.pause, oldNews)
@@ -131,6 +133,7 @@ func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 	case told.condition != say.condition:
 		said.patch = true
 	case !differs(told.text, say.text):
+		told.held = nil
 	case say.verdict.Permanent(): // its user has changed something
 		said.patch, said.event = true, true
 	case told.turns < turnsAtOnce && words(told.text) != words(say.text): // not the same with other numbers
@@ -141,7 +144,7 @@ func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 	case now.Sub(told.written) >= told.pause:
 		told.pause, said.patch = min(2*told.pause, oldNews), true
 	default:
-		ns.later(told, told.written.Add(told.pause))
+		ns.later(told, say, told.written.Add(told.pause))
 	}
 	if reminds && !said.event && !now.Before(told.repeatAt()) {
 		told.repeated++
@@ -149,7 +152,7 @@ func (ns *notices) take(pod *v1.Pod, say saying, reminds bool) news {
 	}
 	told.pod, said.status = pod, ns.status(pod, say, told.since)
 	if said.patch {
-		told.saying, told.written = say, now
+		told.saying, told.held, told.written = say, nil, now
 	}
 	if said.patch || said.event {
 		told.next = told.repeatAt()
@@ -183,8 +186,9 @@ func (n *notice) repeatAt() time.Time {
 	return n.since.Add(repeats[last] + time.Duration(n.repeated-last)*time.Hour)
 }
 
-// later makes a pod hear more at a time, if not earlier.
-func (ns *notices) later(told *notice, at time.Time) {
+// later makes a pod hear what it does not hear now at a time, if not earlier.
+func (ns *notices) later(told *notice, say saying, at time.Time) {
+	told.held = &say
 	if at.Before(told.next) {
 		told.next = at
 		ns.order.Put(&ns.due, told)
@@ -207,13 +211,16 @@ func (ns *notices) reminded() []*v1.Pod {
 	return pods
 }
 
-// last is what a pod has been told last; false if nothing.
+// last is what a pod has been told last, or is to hear since; false if nothing.
 func (ns *notices) last(uid types.UID) (saying, bool) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	told := ns.of[uid]
 	if told == nil {
 		return saying{}, false
+	}
+	if told.held != nil {
+		return *told.held, true
 	}
 	return told.saying, true
 }

@@ -8,7 +8,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	testingclock "k8s.io/utils/clock/testing"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
@@ -125,4 +128,31 @@ func TestAPodWithoutRoomForTheStatusHearsWhyItWaits(t *testing.T) {
 		require.False(t, written)
 		require.Equal(t, v1.PodReasonUnschedulable, h.pod("late").Status.Conditions[0].Reason)
 	})
+}
+
+// Other numbers wait for a while and are not forgotten: nobody says them again of a pod that does not wait itself, such as a member of a group.
+//
+// Seen failing in TestEveryPodOfAGroupHearsWhyItWaits, on a real API server: the second pod of a group had come, and the first went on
+// saying that it was alone.
+func TestNumbersThatAreHeldBackAreToldLater(t *testing.T) {
+	clock := testingclock.NewFakeClock(time.Date(2026, 11, 30, 6, 0, 0, 0, time.UTC))
+	ns := newNotices(clock, false, func(types.UID, gang.Reason) bool { return false })
+	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "member", UID: "1"}}
+	say := func(text string) saying {
+		return saying{verdict: gang.Verdict{Reason: gang.GangIncomplete, Message: text}, condition: gang.WaitingForTurn, text: text}
+	}
+	require.True(t, ns.take(pod, say("the group does not exist"), false).patch)
+	require.True(t, ns.take(pod, say("1 of 3 pods are there"), false).patch, "other words are told at once")
+	require.False(t, ns.take(pod, say("2 of 3 pods are there"), false).patch)
+	clock.Step(firstPause)
+	require.Len(t, ns.reminded(), 1)
+	held, told := ns.last(pod.UID)
+	require.True(t, told)
+	require.Equal(t, "2 of 3 pods are there", held.text)
+	require.True(t, ns.take(pod, held, true).patch)
+
+	require.False(t, ns.take(pod, say("3 of 3 pods are there"), false).patch)
+	require.False(t, ns.take(pod, say("2 of 3 pods are there"), false).patch)
+	again, _ := ns.last(pod.UID)
+	require.Equal(t, "2 of 3 pods are there", again.text, "it is true again")
 }
