@@ -83,6 +83,7 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 	short := sets.New[string]() // names of nodes
 	eligible := c.view.Eligible(pod)
 	kept, late := false, false
+	alone = native(pod) // a group that is no gang of the ledger may use fewer nodes than its pods say
 	unseen := c.named.Clone()
 	for _, info := range infos {
 		name := info.Node().Name
