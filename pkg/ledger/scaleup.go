@@ -45,6 +45,9 @@ type scaleUps struct {
 	// singles are pods by themselves that nodes have refused, and reasons those that are a reason to buy nodes; nobody asks for them, as they
 	// exist. Both only where there are queues: elsewhere everybody is tried, and is one.
 	singles, reasons map[types.UID]*waiting.Waiter
+	// stale are those whose condition says something else than is true since it changed while they were being tried: an attempt that fails writes
+	// it, and one that is never made does not.
+	stale map[types.UID]*waiting.Waiter
 }
 
 // elastic tells whether there is an autoscaler to ask.
@@ -58,6 +61,7 @@ func (s *scaleUps) set(limits *scaleup.Limits) {
 		}
 	}
 	clear(s.singles)
+	clear(s.stale)
 	clear(s.reasons)
 	s.requests = nil
 	if limits == nil {
@@ -215,7 +219,10 @@ func asked(e *entry, missing []inventory.Pods) string {
 // refresh lets the condition of a waiter that is not being tried say what is true now: whether it is a reason to buy nodes.
 func (s *scaleUps) refresh(w *waiting.Waiter) {
 	s.members.spread(w.ID())
-	if w.Failed() && !w.Trying() {
+	delete(s.stale, w.ID())
+	if w.Trying() {
+		s.stale[w.ID()] = w
+	} else if w.Failed() {
 		s.outcome.effects = append(s.outcome.effects, Tell{s.members.object(w.ID()), s.waits.verdict(w)})
 	}
 }
@@ -293,6 +300,13 @@ func (s *scaleUps) tick() {
 	}
 	s.choose(nil)
 	s.tickSingles()
+	for _, w := range sortedWaiters(s.stale) {
+		if s.waiting.Of(w.ID()) != w {
+			delete(s.stale, w.ID())
+		} else if !w.Trying() {
+			s.refresh(w)
+		}
+	}
 }
 
 // refuse ends a request in vain: others go on, and it is tried again later.

@@ -163,6 +163,7 @@ func TestWhatIsAskedForIsWhatIsMissingWhateverHappens(t *testing.T) {
 		require.Empty(t, w.scaleUps.gangs)
 		require.Empty(t, w.scaleUps.singles)
 		require.Empty(t, w.scaleUps.reasons)
+		require.Empty(t, w.scaleUps.stale)
 		needs, open, refusals := w.scaleUps.requests.Len()
 		require.Equal(t, []int{0, 0, 0}, []int{needs, open, refusals}, "needs, open, refusals")
 	})

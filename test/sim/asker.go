@@ -8,8 +8,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	fwk "k8s.io/kube-scheduler/framework"
-	"k8s.io/kubernetes/pkg/scheduler/framework"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/gang"
@@ -203,21 +201,4 @@ func (a *asker) checkRest() {
 			r.world.fail("bought", "%s: at rest, %s is a reason to buy nodes, and none are asked for its executors: %s", r.name, keyOf(driver), condition(driver, v1.PodScheduled).Message)
 		}
 	}
-}
-
-// conditionOf is the reason of the condition of a pod that a plugin has refused, as cmd/scheduler writes it.
-func (r *replica) conditionOf(pod *v1.Pod, fitError *framework.FitError) string {
-	if r.asker == nil || fitError == nil {
-		return v1.PodReasonUnschedulable
-	}
-	text := fitError.Diagnosis.PreFilterMsg
-	if text == "" && fitError.NumAllNodes == 1 { // by Reserve or Permit
-		fitError.Diagnosis.NodeToStatus.ForEachExplicitNode(func(_ string, refusal *fwk.Status) {
-			if refusal.Plugin() == plugin.Name {
-				text = refusal.Message()
-			}
-		})
-	}
-	reason, _ := gang.ReasonOf(text)
-	return r.ledger.Condition(pod.UID, reason)
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -10,6 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
+
+	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/plugin"
 )
 
 // clearNomination takes a nomination away.
@@ -152,16 +156,18 @@ func (r *replica) failed(tried *framework.QueuedPodInfo, status *fwk.Status, nom
 	}
 	r.queue.nominated.add(pod, nominating)
 	w.daemon.fails(w, pod)
+	message, annotation, silent := status.Message(), "", false
 	if reason == v1.PodReasonUnschedulable {
-		reason = r.conditionOf(pod, fitError)
+		if words, has := r.teller.Words(pod, refusalIn(status, fitError), message); has {
+			reason, message, annotation, silent = words.Condition, words.Text, words.Status, !words.Patch
+		}
 	}
-	message := status.Message()
 	r.checkWords(pod.Namespace, message)
 	w.trace.add("%s: %s waits (%s): %s %v", r.name, keyOf(pod), reason, message, sorted(info.UnschedulablePlugins))
 	now := condition(pod, v1.PodScheduled)
 	written := v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionFalse, Reason: reason, Message: message, LastTransitionTime: metav1.Now()}
 	clears := nominating.Mode() == fwk.ModeOverride && pod.Status.NominatedNodeName != nominating.NominatedNodeName
-	if now.Status == written.Status && now.Reason == written.Reason && now.Message == written.Message && !clears {
+	if (silent || now.Status == written.Status && now.Reason == written.Reason && now.Message == written.Message) && !clears {
 		then()
 		return
 	}
@@ -174,12 +180,38 @@ func (r *replica) failed(tried *framework.QueuedPodInfo, status *fwk.Status, nom
 		}
 		w.api.changePod(pod, func(pod *v1.Pod) {
 			pod.Status.Conditions = withCondition(pod.Status.Conditions, written)
+			if annotation != "" {
+				pod.Annotations = maps.Clone(pod.Annotations)
+				if pod.Annotations == nil {
+					pod.Annotations = map[string]string{}
+				}
+				pod.Annotations[gang.AnnotationStatus] = annotation
+			}
 			if clears {
 				pod.Status.NominatedNodeName = nominating.NominatedNodeName
 			}
 		})
 		return nil
-	}, func(error) { then() })
+	}, func(err error) {
+		if err != nil {
+			r.teller.Untold(pod)
+		}
+		then()
+	})
+}
+
+// refusalIn is what the plugin has refused a pod with, as cmd/scheduler finds it; the zero Verdict if something else has.
+func refusalIn(status *fwk.Status, fitError *framework.FitError) (verdict gang.Verdict) {
+	switch {
+	case fitError == nil:
+		return plugin.VerdictIn(status)
+	case fitError.Diagnosis.NodeToStatus == nil:
+	case fitError.Diagnosis.PreFilterMsg != "":
+		return plugin.VerdictIn(fitError.Diagnosis.NodeToStatus.AbsentNodesStatus())
+	case fitError.NumAllNodes == 1: // by Reserve or Permit, of the node that was chosen
+		fitError.Diagnosis.NodeToStatus.ForEachExplicitNode(func(_ string, refusal *fwk.Status) { verdict = plugin.VerdictIn(refusal) })
+	}
+	return verdict
 }
 
 func sorted(names sets.Set[string]) []string {

@@ -49,6 +49,9 @@ func (w *World) playDaemon() {
 	view := r.ledger.View()
 	i, _ := view.Index(node)
 	slots := !view.Held(i).IsZero()
+	if object, there := w.api.nodes.get(node); !there || !(size{2 * eighth.cpu, 2 * eighth.memory}).vector().Fits(w.freeOf(object).Sub(*view.Held(i))) {
+		return // others have taken what was to be free, and more than one would have to go: seed 2
+	}
 	kept := r.ledger.Collected() != nil // for somebody of a lower priority: the daemon takes it over if that is enough
 	w.daemon = &daemon{node: node, late: size{eighth.cpu / 8, eighth.memory / 8}}
 	pod := w.pinned("daemon", node, size{5 * eighth.cpu, 5 * eighth.memory}, daemonPriority)

@@ -91,6 +91,8 @@ type replica struct {
 	ghosts map[types.UID]ghost
 	// claims is what others have had to go for.
 	claims []*claim
+	// teller is what the plugin says of pods that fail.
+	teller plugin.Teller
 	// asker is what asks for nodes; nil where there is no autoscaler.
 	asker *asker
 	// dirty means that the plugin may have done something since the last check.
@@ -150,7 +152,7 @@ func (r *replica) build() {
 	registry := frameworkruntime.Registry{
 		plugin.Name: func(_ context.Context, args runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
 			ignores := func(_ string, name v1.ResourceName) bool { return name == resourceIgnored }
-			return plugin.Factory(clock.RealClock{}, plugin.Process{Ignores: ignores, Autoscaler: r.asks()})(r.ctx, args, handle)
+			return plugin.Factory(clock.RealClock{}, plugin.Process{Ignores: ignores, Autoscaler: r.asks(), Made: func(teller plugin.Teller) { r.teller = teller }})(r.ctx, args, handle)
 		},
 		nameOfDear:              func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) { return dear{r}, nil },
 		names.InterPodAffinity:  frameworkruntime.FactoryAdapter(enabled, interpodaffinity.New),
