@@ -123,7 +123,7 @@ var elsewhere = map[string]string{
 	"make generate":               "make verify runs the same generator and compares",
 	"make history-test":           "needs root and a Debian package; make test runs the same tests where it is",
 	"make e2e":                    "needs root, Debian packages and a Spark distribution",
-	"make e2e-autoscaler":         "builds Karpenter with another version of Go, and buys nodes for a quarter of an hour",
+	"make e2e-autoscaler":         "builds two Karpenters, one with another version of Go, and buys nodes for half an hour",
 	"make e2e-inference":          "needs Java and several Spark distributions",
 	"make perf":                   "minutes, and says nothing on a machine that is busy",
 	"make perf-short":             "minutes, and says nothing on a machine that is busy",

@@ -172,7 +172,6 @@ func (a *Autoscaler) Run(ctx context.Context) {
 		return
 	}
 	a.sweepOrphans()
-	go a.followEvents(ctx)
 	go a.Buffers.Follow(ctx, func(_, buffer *unstructured.Unstructured) { a.bufferSeen(buffer) }, a.bufferGone)
 	go func() {
 		<-ctx.Done()
@@ -183,8 +182,11 @@ func (a *Autoscaler) Run(ctx context.Context) {
 	}
 	ticker := a.Clock.NewTicker(lookPeriod)
 	defer ticker.Stop()
+	follow := sync.OnceFunc(func() { go a.followEvents(ctx) })
 	for looks := 1; ; looks++ {
-		a.look(ctx)
+		if a.look(ctx); *a.mode.Load() == v1alpha1.ScaleUpPlaceholders {
+			follow()
+		}
 		if looks%sweepLooks == 0 {
 			a.sweep()
 		}
