@@ -181,7 +181,7 @@ func (ws *waits) chooseOthers(c *collection) {
 // bequeath gives what is collected for a waiter that has gone to the first in turn of those that ask for the same, if there is one.
 func (ws *waits) bequeath(w *waiting.Waiter) {
 	c := ws.collections.of(w.ID())
-	if c == nil || c.preemption != nil || c.arrived != nil {
+	if c == nil || !c.patient() {
 		return
 	}
 	var heir *waiting.Waiter
@@ -215,7 +215,7 @@ func (ws *waits) ready(c *collection) bool {
 // was on its way is yet to be tried.
 func (ws *waits) disappoint(w *waiting.Waiter) {
 	if c := ws.collections.of(w.ID()); c != nil && c.complete() && c.tried {
-		if c.preemption == nil && c.arrived == nil {
+		if c.patient() {
 			w.Passed, ws.collections.vainUntil = ws.outcome.now, ws.outcome.now.Add(c.after)
 		}
 		ws.endCollection(c)

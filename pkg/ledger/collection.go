@@ -86,6 +86,9 @@ func (c *collection) lacks(k int) bool {
 	return !c.wants[c.kept[k].want].requests.Equal(c.kept[k].amount)
 }
 
+// patient tells whether it is for somebody who has waited long, and so may come from anybody: nobody leaves for it, and no nodes were asked for.
+func (c *collection) patient() bool { return c.preemption == nil && c.arrived == nil }
+
 // complete tells whether there is room for everything.
 func (c *collection) complete() bool { return c.missing == 0 }
 
@@ -106,7 +109,7 @@ type collections struct {
 func (s *collections) patient() []*collection {
 	var patient []*collection
 	for _, c := range s.list {
-		if c.preemption == nil && c.arrived == nil {
+		if c.patient() {
 			patient = append(patient, c)
 		}
 	}
@@ -161,7 +164,7 @@ func (s *collections) collect(now time.Time) {
 	touched := s.nodes.Touched()
 	for _, own := range []bool{true, false} {
 		for _, c := range s.list {
-			if own == (c.preemption != nil || c.arrived != nil) && !c.complete() {
+			if own != c.patient() && !c.complete() {
 				s.grow(now, c, touched)
 			}
 		}

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/ledger"
@@ -96,10 +95,7 @@ func (p placeholders) remove(ctx context.Context, name types.NamespacedName) err
 
 // isPlaceholder tells whether an object of the pod informer is one of the placeholders.
 func (a *Autoscaler) isPlaceholder(object any) bool {
-	if unknown, missed := object.(cache.DeletedFinalStateUnknown); missed {
-		object = unknown.Obj
-	}
-	pod, is := object.(*v1.Pod)
+	pod, is := informer.Last[*v1.Pod](object)
 	if !is || pod.Namespace != a.Args.Namespace {
 		return false
 	}

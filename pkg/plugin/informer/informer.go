@@ -14,15 +14,15 @@ func Handlers[T any](seen func(before, object T), gone func(T)) cache.ResourceEv
 		},
 		UpdateFunc: func(before, object any) { seen(before.(T), object.(T)) },
 		DeleteFunc: func(object any) {
-			if deleted, ok := last[T](object); ok {
+			if deleted, ok := Last[T](object); ok {
 				gone(deleted)
 			}
 		},
 	}
 }
 
-// last is the final state of a deleted object, also when the watch missed its deletion.
-func last[T any](object any) (T, bool) {
+// Last is an object that an informer's handler or filter is given; of a deleted one its final state, also when the watch missed its deletion.
+func Last[T any](object any) (T, bool) {
 	if unknown, missed := object.(cache.DeletedFinalStateUnknown); missed {
 		object = unknown.Obj
 	}
