@@ -53,7 +53,7 @@ func New(topologyKey string, strategy placement.Strategy) *Ledger {
 	acc := &accounts{strategy: strategy, queues: queues, members: m, victims: vs}
 	sl := &slots{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, degraded: map[*entry]bool{}, unsettled: map[*entry]struct{}{}}
 	ws := &waits{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, seniority: seniority{}}
-	su := &scaleUps{members: m, outcome: o, accounts: acc, waits: ws, waiting: room, gangs: map[types.UID]*waiting.Waiter{}, together: map[types.UID]bool{}, stale: map[types.UID]*waiting.Waiter{}, singles: map[types.UID]*waiting.Waiter{}, reasons: map[types.UID]*waiting.Waiter{}}
+	su := &scaleUps{members: m, outcome: o, accounts: acc, waits: ws, waiting: room, gangs: map[types.UID]asking{}, stale: map[types.UID]*waiting.Waiter{}, singles: map[types.UID]*waiting.Waiter{}, reasons: map[types.UID]*waiting.Waiter{}}
 	ws.scaleUps = su
 	us := &upfronts{nodes: nodes, members: m, outcome: o, victims: vs, slots: sl, waits: ws, groups: map[gang.Key]Group{}, shared: map[gang.Key]int{}, barred: map[*entry]struct{}{}, resting: map[*entry]struct{}{}, returning: map[*entry]struct{}{}}
 	lc := &lifecycle{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, upfronts: us, scaleUps: su}
@@ -79,6 +79,9 @@ func (l *Ledger) Apply(now time.Time, event Event) ([]Effect, error) {
 	applied, due, err := l.apply(now, event)
 	if effects = append(effects, applied...); due {
 		effects = append(effects, l.reclaim(now, plansAtOnce)...)
+	}
+	if _, begins := event.(Elastic); begins || ticks {
+		effects = append(effects, askForNodes(l, now, begins)...)
 	}
 	if ticks && tick.Collect > 0 {
 		effects = append(effects, l.tellStale(now)...)

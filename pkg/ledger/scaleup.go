@@ -37,11 +37,8 @@ type scaleUps struct {
 
 	// requests is nil while the cluster is not elastic.
 	requests *scaleup.Requests
-	// gangs are those for which a request is open: leader -> as it waited then.
-	gangs map[types.UID]*waiting.Waiter
-	// together are those of them whose leader is asked for with the others, so that it is no reason to buy nodes by itself. What a queue says of
-	// placement later counts for the next request.
-	together map[types.UID]bool
+	// gangs are those for which a request is open, by leader.
+	gangs map[types.UID]asking
 	// singles are pods by themselves that nodes have refused, and reasons those that are a reason to buy nodes; nobody asks for them, as they
 	// exist. Both only where there are queues: elsewhere everybody is tried, and is one.
 	singles, reasons map[types.UID]*waiting.Waiter
@@ -50,10 +47,18 @@ type scaleUps struct {
 	stale map[types.UID]*waiting.Waiter
 }
 
+// asking is a gang for which a request is open.
+type asking struct {
+	*waiting.Waiter // as it waited then
+	// together means that its leader is asked for with the others, so that it is no reason to buy nodes by itself. What a queue says of
+	// placement later counts for the next request.
+	together bool
+}
+
 // elastic tells whether there is an autoscaler to ask.
 func (s *scaleUps) elastic() bool { return s.requests != nil }
 
-// set makes the cluster elastic, or with nil ends that.
+// set makes the cluster elastic, or with nil ends that. Nobody lacks anything yet.
 func (s *scaleUps) set(limits *scaleup.Limits) {
 	if s.elastic() {
 		for _, id := range s.requests.Listed() {
@@ -68,12 +73,6 @@ func (s *scaleUps) set(limits *scaleup.Limits) {
 		return
 	}
 	s.requests = scaleup.New(*limits)
-	for w := range s.waiting.All() { // in no order: nothing is asked for yet
-		if s.waiting.Reason(w).Trait().Nodes {
-			s.enter(w, w.Verdict().OfRoom() || w.Rehearsed())
-		}
-	}
-	s.choose(nil)
 }
 
 // lacks takes that nodes have refused a waiter. A gang that nothing but more nodes can help asks at once.
@@ -88,7 +87,7 @@ func (s *scaleUps) lacks(w *waiting.Waiter, r Refused) {
 		return
 	}
 	s.enter(w, r.Verdict.OfRoom() || r.Rehearsed)
-	s.choose(w)
+	s.chooseAtOnce(w)
 }
 
 // enter notes that a waiter lacks room on nodes; frees means that the end of others could make it.
@@ -100,7 +99,7 @@ func (s *scaleUps) enter(w *waiting.Waiter, frees bool) {
 		}
 		return
 	}
-	if s.gangs[w.ID()] != w {
+	if s.gangs[w.ID()].Waiter != w {
 		s.end(w.ID()) // it asked for something else then
 	}
 	s.requests.Lacks(w.ID(), scaleup.Need{Queue: s.queueOf(e), Since: s.outcome.now, Frees: frees})
@@ -114,84 +113,21 @@ func (s *scaleUps) queueOf(e *entry) string {
 	return "namespace " + e.Key.Namespace
 }
 
-// may tells whether a gang waits for nothing but nodes: its queue lets it in besides these others for which nodes are asked for already,
-// and nobody leaves for it.
-func (s *scaleUps) may(w *waiting.Waiter, others []types.UID) bool {
-	if s.waits.reclaims(w.ID()) {
-		return false
-	}
-	defer s.accounts.queues.Simulate(s.started(others))()
-	return s.accounts.queues.FitsAlone(w.Asks.Queue, w.Asks.Demand).Passes()
-}
-
-// lookPatience is how long somebody may be waited for to be looked at who may take something back.
-const lookPatience = 5 * time.Second
-
-// takesBack tells whether it is yet to be looked whether others leave for a waiter within its queue's guarantee, and that comes first.
-func (s *scaleUps) takesBack(w *waiting.Waiter) bool {
-	if !s.requests.AfterReclaim() || !w.Claimed.IsZero() || !s.waits.victims.reclaims[w.Asks.Queue] {
-		return false
-	}
-	spec, _ := s.accounts.queues.Spec(w.Asks.Queue)
-	return s.outcome.now.Sub(w.Since) < spec.Reclaim.After+lookPatience && s.accounts.queues.WithinGuarantee(w.Asks.Queue, w.Asks.Demand)
-}
-
 // first tells whether nothing is to be taken back for a waiter because nodes may come.
 func (s *scaleUps) first(id types.UID) bool {
 	return s.elastic() && s.requests.BeforeReclaim(s.outcome.now, id)
 }
 
-// started is what becomes of queues when those have started that wait.
-func (s *scaleUps) started(waiters []types.UID) []quota.Change {
-	var started []quota.Change
-	for _, id := range waiters {
-		if w := s.waiting.Of(id); w != nil {
-			started = append(started, quota.Change{Queue: w.Asks.Queue, Demand: w.Asks.Demand, Charged: 1})
-		}
-	}
-	return started
-}
-
-// choose opens requests for those who are due, in the order of their queues. kube-scheduler is writing the condition of failing, whose
-// attempt has just failed; nil means nobody.
-func (s *scaleUps) choose(failing *waiting.Waiter) {
-	if !s.requests.AnyDue(s.outcome.now) {
-		return
-	}
-	firsts := slices.Collect(s.accounts.queues.Firsts(quota.Groups(s.accounts.queues), func(asks quota.Waiter) bool { return s.requests.Due(s.outcome.now, asks.ID) }))
-	var chosen []*waiting.Waiter
-	for asks := range quota.InTurn(s.accounts.queues, firsts) {
-		w := s.waiting.Of(asks.ID)
-		if w == nil || s.members.gangs[asks.ID] == nil || !w.Verdict().Reason.Trait().Nodes {
-			s.requests.End(asks.ID) // it asks for something else now, and is yet to be tried
-			continue
-		}
-		if !s.requests.Due(s.outcome.now, asks.ID) || s.takesBack(w) || !s.may(w, s.requests.Listed()) {
-			continue // others have been chosen meanwhile, or it waits for its queue, or others are yet to be looked at who may leave
-		}
-		s.requests.Open(s.outcome.now, w.ID())
-		chosen = append(chosen, w)
-	}
-	for _, w := range chosen {
-		if s.ask(w); w != failing {
-			s.refresh(w)
-		}
-	}
-}
-
 // ask asks for the nodes that a gang lacks.
 func (s *scaleUps) ask(w *waiting.Waiter) {
 	e := s.members.gangs[w.ID()]
-	s.gangs[w.ID()] = w
 	s.members.spread(w.ID())
 	asks := s.waits.asks(w.ID())
 	var missing []inventory.Pods
 	if e.upfront == nil {
 		missing = scaleup.Missing(asks)
-		if scaleup.WithLeader(asks) {
-			s.together[w.ID()] = true
-		}
 	}
+	s.gangs[w.ID()] = asking{w, e.upfront == nil && scaleup.WithLeader(asks)}
 	if len(missing) > 0 {
 		s.outcome.effects = append(s.outcome.effects, ScaleUp{Leader: e.leader.Object, Pods: missing, Strategy: asks.Strategy})
 	}
@@ -229,8 +165,7 @@ func (s *scaleUps) refresh(w *waiting.Waiter) {
 
 // end ends a request, and tells whether one was open.
 func (s *scaleUps) end(id types.UID) bool {
-	w := s.gangs[id]
-	if w == nil {
+	if _, open := s.gangs[id]; !open {
 		return false
 	}
 	s.requests.End(id)
@@ -241,7 +176,6 @@ func (s *scaleUps) end(id types.UID) bool {
 // endAsked takes back what is asked for a gang, and leaves to everybody what has come of it.
 func (s *scaleUps) endAsked(id types.UID) {
 	delete(s.gangs, id)
-	delete(s.together, id)
 	s.waits.leaveArrived(id)
 	s.outcome.effects = append(s.outcome.effects, ScaleUpEnded{Leader: id})
 }
@@ -252,7 +186,7 @@ func (s *scaleUps) arrives(node string) {
 		return
 	}
 	for _, id := range s.requests.Listed() {
-		if w := s.gangs[id]; w != nil && s.waiting.Of(id) == w {
+		if w := s.gangs[id].Waiter; w != nil && s.waiting.Of(id) == w {
 			s.waits.keepArrived(w, node)
 		}
 	}
@@ -273,21 +207,17 @@ func (s *scaleUps) settle() {
 		return
 	}
 	for _, id := range s.requests.Listed() {
-		if s.waiting.Of(id) != s.gangs[id] {
+		if s.waiting.Of(id) != s.gangs[id].Waiter {
 			s.end(id)
 		}
 	}
 }
 
-// tick opens requests that have become due, and ends those that nothing has come of.
+// tick ends requests that nothing has come of, or whose gang waits for something else now.
 func (s *scaleUps) tick() {
 	if !s.elastic() {
 		return
 	}
-	s.requests.Keep(func(id types.UID) bool {
-		e := s.members.gangs[id]
-		return e != nil && e.Phase == gang.Waiting
-	})
 	open := s.requests.Listed()
 	for i, id := range open {
 		switch w := s.waiting.Of(id); {
@@ -298,7 +228,14 @@ func (s *scaleUps) tick() {
 			s.refuse(w)
 		}
 	}
-	s.choose(nil)
+}
+
+// tickConditions lets conditions say what is true now: of pods by themselves, besides those for whom nodes are asked for, and of those that could not
+// be told when it changed.
+func (s *scaleUps) tickConditions() {
+	if !s.elastic() {
+		return
+	}
 	s.tickSingles()
 	for _, w := range sortedWaiters(s.stale) {
 		if s.waiting.Of(w.ID()) != w {
@@ -417,7 +354,8 @@ func (s *scaleUps) condition(p *pod, reason gang.Reason) string {
 	switch e := s.members.gangOf(p); {
 	case p.Kind == Leader && e == nil: // another leads its application
 	case e != nil && !e.Phase.Admitted() && (p.Kind == Leader || e.upfront != nil):
-		open = s.gangs[e.leader.UID] != nil && !s.together[e.leader.UID]
+		asks, asked := s.gangs[e.leader.UID]
+		open = asked && !asks.together
 	default:
 		open = !s.accounts.queued() || s.waiting.Of(p.UID) == nil || s.reasons[p.UID] != nil
 	}

@@ -89,7 +89,7 @@ func (w *world) checkScaleUps(t require.TestingT) {
 		require.NotNil(t, e, "nodes are asked for a gang that has gone")
 		require.Equal(t, gang.Waiting, e.Phase)
 		require.Empty(t, e.leader.placed)
-		require.Same(t, w.waiting.Of(id), waiter)
+		require.Same(t, w.waiting.Of(id), waiter.Waiter)
 		require.True(t, waiter.Verdict().Passes() || waiter.Verdict().Reason.Trait().Nodes, "nodes are asked for a gang that waits for %s", waiter.Verdict())
 		request, _ := w.scaleUps.requests.Of(id)
 		perQueue[request.Queue]++ // as it was when the request was opened: namespaces move
@@ -124,7 +124,7 @@ func (w *world) checkScaleUps(t require.TestingT) {
 			continue
 		}
 		want := gang.WaitingForTurn
-		if asked := w.asked[e.leader.UID].Pods; w.scaleUps.gangs[e.leader.UID] != nil && (len(asked) == 0 || asked[0].Name != leaderName) {
+		if asked := w.asked[e.leader.UID].Pods; w.scaleUps.gangs[e.leader.UID].Waiter != nil && (len(asked) == 0 || asked[0].Name != leaderName) {
 			want = v1.PodReasonUnschedulable
 		}
 		for _, reason := range []gang.Reason{gang.ClusterFull, gang.NeverFitsCluster, gang.BehindOthers, gang.Collecting, ""} {

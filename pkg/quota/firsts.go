@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"retinue.dev/retinue/pkg/heap"
 )
 
@@ -32,6 +34,20 @@ func (t *Tree) Firsts(groups []*Group, wanted func(Waiter) bool) iter.Seq[First]
 		}
 	}
 }
+
+// FirstOf is somebody who waits as if it were the first of its group; false for one that does not wait or is being tried.
+func FirstOf(t *Tree, id types.UID) (First, bool) {
+	t.settle()
+	t.even()
+	w := t.waiters[id]
+	if w == nil || w.index == heap.Absent {
+		return First{}, false
+	}
+	return First{Waiter: w.Waiter, held: w.held, share: w.group.lane.share, below: w.group.lane.below}, true
+}
+
+// Before tells whether one of a queue goes before another.
+func (f *First) Before(other *First) bool { return f.compare(other) < 0 }
 
 // firstOf is the first of those in a group that somebody asks for; nil if there is none. As a rule it looks at few others.
 func (g *Group) firstOf(wanted func(Waiter) bool) (first *waiter) {

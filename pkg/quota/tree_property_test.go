@@ -299,6 +299,26 @@ func TestNextIsTheFirstByTheRulesOfTheTwin(t *testing.T) {
 	})
 }
 
+// Seen failing when Before compared arrivals alone, and when who is being tried was one of them.
+func TestNobodyOfItsQueueGoesBeforeTheNext(t *testing.T) {
+	everyStep(t, func(t *rapid.T, s *story) {
+		s.wakeNaively()
+		next, ok := s.Next()
+		if !ok {
+			return
+		}
+		first, waits := FirstOf(s.Tree, next.ID)
+		require.True(t, waits)
+		for id := range s.waiters {
+			other, waits := FirstOf(s.Tree, id)
+			require.Equal(t, !s.naive.tried[id], waits)
+			if _, parked := s.naive.parked[id]; waits && !parked && s.leaf(other.Queue) == s.leaf(next.Queue) {
+				require.False(t, other.Before(&first), "%s before %s", id, next.ID)
+			}
+		}
+	})
+}
+
 // Nobody sleeps whose queue would let it start, and everybody is woken by what it was parked for.
 //
 // Seen failing when a Release did not note the queues above, and when only the first of several was woken.

@@ -107,7 +107,7 @@ func (r *Requests) AfterReclaim() bool { return !r.limits.BeforeReclaim }
 func (r *Requests) Due(now time.Time, id types.UID) bool {
 	need, lacks := r.needs[id]
 	switch {
-	case !lacks || len(r.open) >= r.limits.Total || r.perQueue[need.Queue] >= r.limits.PerQueue:
+	case !lacks || r.Full() || r.perQueue[need.Queue] >= r.limits.PerQueue:
 		return false
 	case now.Before(r.refusals[id].Until):
 		return false
@@ -116,18 +116,8 @@ func (r *Requests) Due(now time.Time, id types.UID) bool {
 	}
 }
 
-// AnyDue tells whether Due is true of anybody.
-func (r *Requests) AnyDue(now time.Time) bool {
-	if len(r.open) >= r.limits.Total {
-		return false
-	}
-	for id := range r.needs {
-		if r.Due(now, id) {
-			return true
-		}
-	}
-	return false
-}
+// Full tells whether Due is false of everybody, because as many requests are open as may be.
+func (r *Requests) Full() bool { return len(r.open) >= r.limits.Total }
 
 // Open opens a request for somebody of whom Due is true.
 func (r *Requests) Open(now time.Time, id types.UID) {
@@ -155,17 +145,25 @@ func (r *Requests) Listed() []types.UID {
 	return ids
 }
 
-// Keep forgets everybody who has no request that is open and does not wait.
-func (r *Requests) Keep(waits func(types.UID) bool) {
+// Remembered are those of whom something is known but no request is open, in no order.
+func (r *Requests) Remembered() []types.UID {
+	ids := make([]types.UID, 0, len(r.needs)+len(r.refusals))
 	for id := range r.needs {
-		if !waits(id) {
-			delete(r.needs, id)
-		}
+		ids = append(ids, id)
 	}
 	for id := range r.refusals {
-		if r.open[id] == nil && !waits(id) {
-			delete(r.refusals, id)
+		if _, lacks := r.needs[id]; !lacks && r.open[id] == nil {
+			ids = append(ids, id)
 		}
+	}
+	return ids
+}
+
+// Forget forgets one of them.
+func (r *Requests) Forget(id types.UID) {
+	if r.open[id] == nil {
+		delete(r.needs, id)
+		delete(r.refusals, id)
 	}
 }
 

@@ -31,9 +31,21 @@ func TestARefusalIsFollowedByAPauseThatGrows(t *testing.T) {
 	}
 	m := time.Minute
 	require.Equal(t, []time.Duration{m, 2 * m, 4 * m, 8 * m, 16 * m, 30 * m, 30 * m}, pauses)
-	r.Keep(func(types.UID) bool { return false })
+	require.Equal(t, []types.UID{"a"}, r.Remembered())
+	r.Forget("a")
 	needs, open, refusals := r.Len()
 	require.Equal(t, []int{0, 0, 0}, []int{needs, open, refusals})
+}
+
+func TestWhoseRequestIsOpenIsNotForgotten(t *testing.T) {
+	r := New(Limits{Timeout: time.Minute, PerQueue: 1, Total: 1})
+	r.Lacks("a", Need{Queue: "q", Since: noon})
+	r.Open(noon, "a")
+	r.Refuse(noon, "a")
+	r.Open(noon, "a")
+	require.Empty(t, r.Remembered())
+	r.Forget("a")
+	require.Equal(t, 2, r.Refuse(noon, "a").Times)
 }
 
 func TestOthersGoOnWhileOneRests(t *testing.T) {
@@ -48,6 +60,7 @@ func TestOthersGoOnWhileOneRests(t *testing.T) {
 	require.True(t, r.Due(noon, "b"))
 	r.Open(noon, "b")
 	r.Open(noon, "c")
+	require.True(t, r.Full())
 	r.Lacks("d", Need{Queue: "s", Since: noon})
 	require.False(t, r.Due(noon, "d"), "two are open in all")
 	require.True(t, r.End("b"))
@@ -72,8 +85,8 @@ func TestWhoCouldStartWhenOthersEndWaitsBeforeAsking(t *testing.T) {
 	r := New(Limits{After: 10 * time.Second, Timeout: time.Hour, PerQueue: 1, Total: 1})
 	r.Lacks("a", Need{Queue: "q", Since: noon, Frees: true})
 	r.Lacks("a", Need{Queue: "q", Since: noon.Add(9 * time.Second), Frees: true})
-	require.False(t, r.AnyDue(noon.Add(9*time.Second)))
-	require.True(t, r.AnyDue(noon.Add(10*time.Second)), "since when it lacks room is known")
+	require.False(t, r.Due(noon.Add(9*time.Second), "a"))
+	require.True(t, r.Due(noon.Add(10*time.Second), "a"), "since when it lacks room is known")
 	r.Lacks("a", Need{Queue: "q", Since: noon, Frees: false})
-	require.True(t, r.AnyDue(noon), "nobody's end would help")
+	require.True(t, r.Due(noon, "a"), "nobody's end would help")
 }
