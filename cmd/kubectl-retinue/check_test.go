@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,7 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"retinue.dev/retinue/pkg/scaleup"
 	"retinue.dev/retinue/pkg/spark"
+	"retinue.dev/retinue/pkg/view"
 )
 
 // schedulerOf is the scheduler's Deployment with an image, and arguments.
@@ -24,7 +29,7 @@ func schedulerOf(image string, args ...string) *appsv1.Deployment {
 // schedules adds a scheduler as manifests/base has it, which has renewed its Lease so many minutes before.
 func (s *stage) schedules(before float64) {
 	holder, seconds, renewed := "retinue-7d9f-x_1", int32(15), metav1.NewMicroTime(minutes(before).Time)
-	s.add("Lease", &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: schedulerNamespace, Name: "retinue"},
+	s.add("Lease", &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: schedulerNamespace, Name: "retinue", Annotations: map[string]string{scaleup.ChoiceAnnotation: "Off: no autoscaler has been found"}},
 		Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed}})
 	s.add("Deployment", schedulerOf("retinue/scheduler:v1.37.1-retinue.1", "--config=x", "--feature-gates=A=false,SchedulerPreQueueingHints=true"))
 }
@@ -154,6 +159,36 @@ func TestTheDoctor(t *testing.T) {
 	code, stdout, stderr = s.onlyNamespace("etl-prod").run("doctor")
 	golden(t, "doctor-namespace.txt", stdout+stderr)
 	require.Zero(t, code)
+}
+
+// TestTheDoctorSaysHowAnAutoscalerIsAskedAndWhy: the three cases of mode Auto, and when nobody could look or has said anything. The scheduler writes
+// the texts (TestTheLeaseSaysWhichModeWasChosenAndWhy in pkg/plugin/autoscaler).
+//
+// Seen failing when whatever was written was well, and when nothing written was.
+func TestTheDoctorSaysHowAnAutoscalerIsAskedAndWhy(t *testing.T) {
+	for choice, want := range map[string]struct {
+		outcome view.Outcome
+		finding string
+	}{
+		"CapacityBuffer: the cluster has CapacityBuffers, and an autoscaler answers them": {outcome: view.Well},
+		"Placeholders: the cluster has nodepools of karpenter.sh/v1":                      {outcome: view.Well},
+		"Off: no autoscaler has been found":                                               {outcome: view.Well},
+		"Off: no autoscaler can be looked for: configmaps is forbidden":                   {outcome: view.Problem},
+		"": {outcome: view.Unknown, finding: "the scheduler has not written it on its Lease yet"},
+	} {
+		t.Run(choice, func(t *testing.T) {
+			s := afternoon(t)
+			s.schedules(0.1)
+			s.add("Lease", &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: schedulerNamespace, Name: "retinue", Annotations: map[string]string{scaleup.ChoiceAnnotation: choice}}})
+			_, stdout, stderr := s.run("doctor", "-o", "json")
+			var document doctorDocument
+			require.NoError(t, json.Unmarshal([]byte(stdout), &document), stderr)
+			at := slices.IndexFunc(document.Examinations, func(e view.Examination) bool { return e.Name == "how an autoscaler is asked for nodes" })
+			require.GreaterOrEqual(t, at, 0)
+			require.Equal(t, want.outcome, document.Examinations[at].Outcome)
+			require.Equal(t, []string{cmp.Or(want.finding, choice)}, document.Examinations[at].Findings)
+		})
+	}
 }
 
 // TestTopShowsThoseWhoWaitFirst, of one namespace for whoever may read no other.

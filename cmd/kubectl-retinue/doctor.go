@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"retinue.dev/retinue/pkg/scaleup"
 	"retinue.dev/retinue/pkg/view"
 )
 
@@ -71,7 +72,11 @@ func (o doctorOptions) run(ctx context.Context, r *reader) error {
 	if err != nil {
 		return err
 	}
-	add(running, gates, rights)
+	scalesUp, err := o.examineScaleUp(ctx, r)
+	if err != nil {
+		return err
+	}
+	add(running, gates, rights, scalesUp)
 	objects := view.Objects{Now: now()}
 	if objects.Queues, err = r.queues(ctx); err != nil {
 		return err
@@ -128,6 +133,32 @@ func (o doctorOptions) examineLease(ctx context.Context, r *reader) (view.Examin
 		return view.Examined(name, cure, []string{fmt.Sprintf("%s has not renewed its Lease for %s", view.Clean(*spec.HolderIdentity), view.Age(silent))}), nil
 	}
 	return view.Examined(name, cure, nil), nil
+}
+
+// examineScaleUp reads in which mode the scheduler asks an autoscaler for nodes, and why, which it writes on its Lease.
+func (o doctorOptions) examineScaleUp(ctx context.Context, r *reader) (view.Examination, error) {
+	const name = "how an autoscaler is asked for nodes"
+	lease, err := r.client.CoordinationV1().Leases(o.namespace).Get(ctx, o.lease, metav1.GetOptions{})
+	switch {
+	case apierrors.IsForbidden(err):
+		return view.Unexamined(name, fmt.Sprintf("you may not read Lease %s/%s", o.namespace, o.lease)), nil
+	case apierrors.IsNotFound(err):
+		return view.Unexamined(name, fmt.Sprintf("there is no Lease %s/%s on which the scheduler would write it; its log says it", o.namespace, o.lease)), nil
+	case err != nil:
+		return view.Examination{}, fmt.Errorf("reading the Lease of the scheduler: %w", err)
+	}
+	choice := lease.Annotations[scaleup.ChoiceAnnotation]
+	_, why, said := strings.Cut(choice, ": ")
+	switch {
+	case !said:
+		return view.Unexamined(name, "the scheduler has not written it on its Lease yet"), nil
+	case strings.HasPrefix(why, scaleup.Unseen):
+		return view.Examined(name, "kubectl apply -k manifests/setup, or set scaleUp.mode", []string{choice}), nil
+	default:
+		well := view.Examined(name, "", nil)
+		well.Findings = append(well.Findings, choice)
+		return well, nil
+	}
 }
 
 // preQueueing is the feature gate without which everybody who waits is looked at whenever a pod comes or goes.

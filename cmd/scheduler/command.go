@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/cli/globalflag"
@@ -19,11 +21,13 @@ import (
 	"k8s.io/component-base/version/verflag"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
+
+	"retinue.dev/retinue/pkg/plugin/autoscaler"
 )
 
 // newCommand is kube-scheduler's command with its options. It is built here because kube-scheduler's own gives nobody the scheduler that
-// it sets up, and tellInOwnWords needs it. teller is asked when the plugins have been made.
-func newCommand(teller teller, plugins ...app.Option) *cobra.Command {
+// it sets up, and tellInOwnWords needs it. teller is asked when the plugins have been made, and lease is set before the scheduler runs.
+func newCommand(teller teller, lease *atomic.Pointer[autoscaler.Lease], plugins ...app.Option) *cobra.Command {
 	opts := options.NewOptions()
 	command := &cobra.Command{
 		Use:  "kube-scheduler",
@@ -32,7 +36,7 @@ func newCommand(teller teller, plugins ...app.Option) *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return opts.ComponentGlobalsRegistry.Set() // feature gates hold before anybody asks for one
 		},
-		RunE: func(command *cobra.Command, _ []string) error { return run(command, opts, teller, plugins) },
+		RunE: func(command *cobra.Command, _ []string) error { return run(command, opts, teller, lease, plugins) },
 	}
 	verflag.AddFlags(opts.Flags.FlagSet("global"))
 	globalflag.AddGlobalFlags(opts.Flags.FlagSet("global"), command.Name(), logs.SkipLoggingConfigurationFlags())
@@ -45,7 +49,7 @@ func newCommand(teller teller, plugins ...app.Option) *cobra.Command {
 }
 
 // run works until a signal ends it. A second signal ends the process at once.
-func run(command *cobra.Command, opts *options.Options, teller teller, plugins []app.Option) error {
+func run(command *cobra.Command, opts *options.Options, teller teller, lease *atomic.Pointer[autoscaler.Lease], plugins []app.Option) error {
 	verflag.PrintAndExitIfRequested()
 	gates := opts.ComponentGlobalsRegistry.FeatureGateFor(basecompatibility.DefaultKubeComponent)
 	if err := logsapi.ValidateAndApply(opts.Logs, gates); err != nil {
@@ -68,6 +72,10 @@ func run(command *cobra.Command, opts *options.Options, teller teller, plugins [
 		return err
 	}
 	tellInOwnWords(sched, teller)
+	if election := configuration.LeaderElection; election != nil {
+		lock := configuration.ComponentConfig.LeaderElection
+		lease.Store(&autoscaler.Lease{NamespacedName: types.NamespacedName{Namespace: lock.ResourceNamespace, Name: lock.ResourceName}, Holder: election.Lock.Identity()})
+	}
 	if mutable, able := gates.(featuregate.MutableFeatureGate); able {
 		mutable.AddMetrics()
 	}

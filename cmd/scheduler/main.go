@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	v1 "k8s.io/api/core/v1"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/pkg/plugin"
+	"retinue.dev/retinue/pkg/plugin/autoscaler"
 )
 
 func main() {
@@ -31,6 +33,7 @@ func main() {
 		}
 		return c
 	})
+	lease := &atomic.Pointer[autoscaler.Lease]{}
 	told := &plugin.Teller{} // of the profile that has the plugin, once that has been made
 	process := plugin.Process{
 		Made: func(teller plugin.Teller) { *told = teller },
@@ -43,8 +46,9 @@ func main() {
 			return c != nil && c.ignores(schedulerName, resource)
 		},
 		BindsOtherwise: bindsOtherwise,
+		Lease:          lease.Load,
 	}
-	command = newCommand(told, app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, process)))
+	command = newCommand(told, lease, app.WithPlugin(plugin.Name, plugin.Factory(clock.RealClock{}, process)))
 	os.Exit(cli.Run(command))
 }
 

@@ -94,6 +94,8 @@ type Process struct {
 	BindsOtherwise func(handle fwk.Handle) bool
 	// Autoscaler is asked for nodes where the process has one of its own, which tells the ledger; nil means that there is none.
 	Autoscaler func(tell func(ledger.Event)) Autoscaler
+	// Lease is the lock of the leader election, once that is known; nil, of the function as well, where there is none.
+	Lease func() *autoscaler.Lease
 	// Made is told what the plugin says of pods that fail when it has been made; nil means that nobody asks.
 	Made func(Teller)
 }
@@ -189,7 +191,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			asked, err := autoscaler.New(autoscaler.Outside{
 				Buffers: outside.Optional(autoscaler.Resource), Dynamic: outside.Dynamic, Client: asking, Discovery: outside.Discovery,
 				Informers: handle.SharedInformerFactory(), Clock: clock, Logger: p.logger,
-				After: outside.After, Tell: p.tell, Args: args.ScaleUp, DomainKey: args.TopologyKey,
+				After: outside.After, Tell: p.tell, Args: args.ScaleUp, DomainKey: args.TopologyKey, Lease: process.Lease,
 			})
 			if err != nil {
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)

@@ -13,12 +13,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"retinue.dev/retinue/pkg/scaleup"
 	"retinue.dev/retinue/test/audit"
 	"retinue.dev/retinue/test/cluster"
 	"retinue.dev/retinue/test/sparksim/chronicle"
@@ -207,8 +210,10 @@ func TestTheSchedulerUsesTheRightsItHas(t *testing.T) {
 	for right := range documented {
 		require.Contains(t, granted, right, "docs/security.md speaks of a right that no role in manifests/base grants")
 	}
-	for right := range grantedRights(t, "overlays/namespaced-config-maps") {
-		require.NotEqual(t, "configmaps", right.Resource)
+	for right, role := range grantedRights(t, "overlays/namespaced-config-maps") {
+		if right.Resource == "configmaps" {
+			require.Equal(t, "Role retinue-autoscaler", role, "of one name only")
+		}
 	}
 }
 
@@ -217,7 +222,7 @@ func TestTheSchedulerUsesTheRightsItHas(t *testing.T) {
 func TestConfigMapsMayBeReadInSomeNamespacesOnly(t *testing.T) {
 	needsCluster(t)
 	// Not audited: here requests are refused.
-	s := newStageOn(t, cluster.ForTest(t, cluster.Config{Manifests: "../../manifests/overlays/namespaced-config-maps"}), 2, 8)
+	s := newStageOn(t, cluster.ForTest(t, cluster.Config{Manifests: "../../manifests/overlays/namespaced-config-maps", LeaderElection: true}), 2, 8)
 	for _, namespace := range []string{"spark-jobs", "spark-later"} {
 		s.namespace(namespace)
 		require.True(t, eventually(func() bool { // submitting before is refused
@@ -240,4 +245,31 @@ func TestConfigMapsMayBeReadInSomeNamespacesOnly(t *testing.T) {
 
 	s.apply(strings.ReplaceAll(string(binding), "namespace: spark-jobs", "namespace: spark-later"))
 	s.awaitOne("spark-later", "has a driver that runs", runs)
+	t.Run("Cluster Autoscaler is found all the same", func(t *testing.T) { clusterAutoscalerIsFound(t, s) })
+}
+
+// clusterAutoscalerIsFound: the scheduler says on its Lease, which it goes on renewing, that there is no autoscaler, and then that there is one.
+//
+// Seen failing without the Role in kube-system: Off, as no autoscaler can be looked for.
+func clusterAutoscalerIsFound(t *testing.T, s *stage) {
+	var renewed time.Time
+	says := func(want string) {
+		t.Helper()
+		said := ""
+		require.True(t, eventually(func() bool {
+			lease, err := s.client.CoordinationV1().Leases(cluster.SchedulerNamespace).Get(t.Context(), "retinue", metav1.GetOptions{})
+			if err != nil {
+				return false
+			}
+			said = lease.Annotations[scaleup.ChoiceAnnotation]
+			again := lease.Spec.RenewTime.After(renewed)
+			renewed = lease.Spec.RenewTime.Time
+			return said == want && again
+		}), "it says %q", said)
+	}
+	says("Off: no autoscaler has been found")
+	says("Off: no autoscaler has been found") // when it was renewed
+	_, err := s.client.CoreV1().ConfigMaps("kube-system").Create(t.Context(), &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cluster-autoscaler-status"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	says("Placeholders: the cluster has ConfigMap kube-system/cluster-autoscaler-status")
 }

@@ -60,6 +60,7 @@ type Outside struct {
 	Tell      func(ledger.Event)
 	Args      v1alpha1.ScaleUp
 	DomainKey string // the node label of zonal placements
+	Lease     func() *Lease
 }
 
 // Autoscaler asks for what the ledger wants asked.
@@ -70,6 +71,7 @@ type Autoscaler struct {
 	// served tells whether the cluster has CapacityBuffers.
 	served func() bool
 	finder finder
+	board  board
 	ways   map[v1alpha1.ScaleUpMode]way
 	// listed tells whether it is known which placeholders there are.
 	listed cache.InformerSynced
@@ -117,6 +119,7 @@ type standing struct {
 func New(outside Outside) (*Autoscaler, error) {
 	a := &Autoscaler{
 		Outside: outside, served: outside.Buffers.Served, finder: finder{discovery: outside.Discovery, client: outside.Client, clock: outside.Clock},
+		board:  board{client: outside.Client, clock: outside.Clock, lease: outside.Lease},
 		wanted: map[types.UID]ledger.ScaleUp{}, since: map[types.UID]time.Time{}, there: map[types.UID]map[key]standing{}, told: map[types.UID]scaleup.Answer{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[types.UID](),
 			workqueue.TypedRateLimitingQueueConfig[types.UID]{Clock: outside.Clock}),
@@ -165,7 +168,9 @@ func (a *Autoscaler) Perform(effect ledger.Effect) {
 func (a *Autoscaler) Run(ctx context.Context) {
 	a.report()
 	if a.Args.Mode == v1alpha1.ScaleUpOff {
-		a.Logger.Info("No autoscaler is asked for nodes", "mode", a.Args.Mode)
+		if informer.Wait(ctx, a.After...) {
+			a.follow(ctx, func(int) {})
+		}
 		return
 	}
 	if !informer.Wait(ctx, append(slices.Clone(a.After), a.listed)...) {
@@ -180,16 +185,27 @@ func (a *Autoscaler) Run(ctx context.Context) {
 	for range workers {
 		go a.work(ctx)
 	}
-	ticker := a.Clock.NewTicker(lookPeriod)
-	defer ticker.Stop()
 	follow := sync.OnceFunc(func() { go a.followEvents(ctx) })
-	for looks := 1; ; looks++ {
-		if a.look(ctx); *a.mode.Load() == v1alpha1.ScaleUpPlaceholders {
+	a.follow(ctx, func(looks int) {
+		if *a.mode.Load() == v1alpha1.ScaleUpPlaceholders {
 			follow()
 		}
 		if looks%sweepLooks == 0 {
 			a.sweep()
 		}
+	})
+}
+
+// follow looks in which mode nodes are asked for, writes down what has changed, and does what depends on it, until the context ends.
+func (a *Autoscaler) follow(ctx context.Context, then func(looks int)) {
+	ticker := a.Clock.NewTicker(lookPeriod)
+	defer ticker.Stop()
+	for looks := 1; ; looks++ {
+		a.look(ctx)
+		if err := a.board.update(ctx); err != nil && ctx.Err() == nil {
+			a.Logger.Error(err, "Mode of scale-up not written on the Lease")
+		}
+		then(looks)
 		select {
 		case <-ctx.Done():
 			return
@@ -211,15 +227,19 @@ func (a *Autoscaler) look(ctx context.Context) {
 		a.asked, a.deaf = time.Time{}, now.Add(deafPeriod)
 	}
 	deaf, tried := now.Before(a.deaf), !a.deaf.IsZero()
+	kind := "the cluster has CapacityBuffers"
+	if a.answered {
+		kind += ", and an autoscaler answers them"
+	}
 	a.mu.Unlock()
 	if a.served() && !tried {
-		a.choose(v1alpha1.ScaleUpCapacityBuffer, "the cluster has the kind")
+		a.choose(v1alpha1.ScaleUpCapacityBuffer, kind)
 		return
 	}
 	other, why := a.finder.find(ctx)
 	switch {
 	case tried && !deaf && other == v1alpha1.ScaleUpOff: // it may have come meanwhile
-		a.choose(v1alpha1.ScaleUpCapacityBuffer, "the cluster has the kind")
+		a.choose(v1alpha1.ScaleUpCapacityBuffer, kind)
 	case tried:
 		a.choose(other, "nobody has answered a CapacityBuffer; "+why, "waited", silence)
 	default:
@@ -229,12 +249,16 @@ func (a *Autoscaler) look(ctx context.Context) {
 
 // choose changes the mode, and says why.
 func (a *Autoscaler) choose(mode v1alpha1.ScaleUpMode, why string, more ...any) {
-	former := *a.mode.Swap(&mode)
-	if former == mode {
+	former, first := *a.mode.Swap(&mode), a.board.text == ""
+	a.board.text = string(mode) + ": " + why
+	if former == mode && !first {
 		return
 	}
 	a.Logger.Info("Mode of scale-up chosen", append([]any{"mode", mode, "configured", a.Args.Mode, "because", why}, more...)...)
 	a.report()
+	if former == mode {
+		return // Off, as it was
+	}
 	if former != v1alpha1.ScaleUpOff {
 		a.Tell(ledger.Elastic{}) // what is asked for in one way is not in the other
 	}

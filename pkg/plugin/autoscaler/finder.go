@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
+	"retinue.dev/retinue/pkg/scaleup"
 )
 
 // findPeriod is how often is looked for an autoscaler that looks at pending pods.
@@ -64,7 +65,7 @@ func (f *finder) look(ctx context.Context) (v1alpha1.ScaleUpMode, string, error)
 		err = missing
 	}
 	if err != nil {
-		return v1alpha1.ScaleUpOff, "no autoscaler can be looked for: " + err.Error(), err
+		return v1alpha1.ScaleUpOff, scaleup.Unseen + ": " + err.Error(), err
 	}
 	return v1alpha1.ScaleUpOff, "no autoscaler has been found", nil
 }
