@@ -162,6 +162,20 @@ func (g *gate) judge(p *pod) gang.Verdict {
 	}
 }
 
+// expect makes those wait, where there are queues, who are about to come to the Gate: else who comes first would pass before those whose turn is
+// earlier. Pods with scheduling gates do not come.
+func (g *gate) expect(p *pod) {
+	if !g.accounts.queued() || p.placed != "" || p.Foreign || p.Object.DeletionTimestamp != nil || len(p.Object.Spec.SchedulingGates) > 0 {
+		return
+	}
+	switch e := g.members.gangOf(p); {
+	case e == nil && p.Kind == Lone && !p.Joint:
+		g.waits.parkAlone(p)
+	case e != nil && e.Phase == gang.Waiting && (p == e.leader || e.upfront != nil && p == e.upfront.first):
+		g.waits.park(e)
+	}
+}
+
 func (g *gate) leader(p *pod) gang.Verdict {
 	e := g.members.gangOf(p)
 	if e == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -93,6 +94,9 @@ func (a *api) changePod(pod *v1.Pod, change func(*v1.Pod)) *v1.Pod {
 	change(&changed)
 	changed.ResourceVersion = a.nextVersion()
 	a.pods.put(keyOf(pod), &changed)
+	if changed.Spec.NodeName != pod.Spec.NodeName || changed.DeletionTimestamp != pod.DeletionTimestamp {
+		a.world.moved = time.Now()
+	}
 	switch {
 	case ended(pod):
 	case ended(&changed):
@@ -136,6 +140,9 @@ func (a *api) removeNode(node *v1.Node) {
 }
 
 func (a *api) publish(kind kind, what watch.EventType, o object) {
+	if what != watch.Modified {
+		a.world.moved = time.Now()
+	}
 	for _, r := range a.world.replicas {
 		r.informer(kind).receive(watchEvent{what, o})
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -25,6 +26,8 @@ type claim struct {
 	left time.Time
 	// overtaken means that somebody of a higher priority of its queue has got what was left for it.
 	overtaken bool
+	// inherited means that it was made before the scheduler started.
+	inherited bool
 }
 
 // claim notes for whom a pod is evicted.
@@ -46,10 +49,60 @@ func (r *replica) claim(victim *v1.Pod) {
 func (r *replica) inherit() {
 	for _, c := range r.world.bequeathed {
 		if m := r.told.pods[c.waiter]; m != nil && m.pod != nil && r.lone(m.pod) {
-			r.claims = append(r.claims, &claim{waiter: c.waiter, victims: c.victims})
+			r.claims = append(r.claims, &claim{waiter: c.waiter, victims: c.victims, inherited: true})
 		}
 	}
 	r.world.bequeathed = nil
+}
+
+// checkSpared: after a restart nobody else has to go for a pod by itself while those who had to before are on their way, and leave it enough.
+// What leaves a node on which something is kept for another is that one's.
+func (r *replica) checkSpared() {
+	for _, c := range r.claims {
+		if !c.inherited {
+			continue
+		}
+		free, leaves := r.free(""), map[string]bool{}
+		var more []string
+		for uid, m := range r.told.pods {
+			if m.pod == nil || m.counted == "" {
+				continue
+			}
+			_, taker := r.ledger.Situation(uid)
+			if _, known := c.victims[uid]; !known && taker == c.waiter {
+				more = append(more, keyOf(m.pod))
+			} else if known && (taker == "" || taker == c.waiter) && m.pod.DeletionTimestamp != nil && time.Since(m.pod.DeletionTimestamp.Time) < claimWindow {
+				free[m.counted], leaves[m.counted] = free[m.counted].Add(m.requests), true
+			}
+		}
+		if len(more) == 0 {
+			continue
+		}
+		c.inherited = false // its plan is made, and judged now
+		waiter := r.told.pods[c.waiter]
+		if waiter == nil || waiter.pod == nil || len(leaves) == 0 || !r.allows(waiter.pod.Namespace, r.asksOf(waiter.pod)) {
+			continue
+		}
+		maps.DeleteFunc(free, func(node string, _ resource.Vector) bool { return !leaves[node] || r.keptForOthers(node, c.waiter) })
+		if r.couldStart(waiter.pod, free) {
+			slices.Sort(more)
+			r.world.fail("spared", "%s: %v have to go for %s, to which what leaves since before the restart suffices: %s",
+				r.name, more, keyOf(waiter.pod), r.whereabouts(waiter.pod))
+		}
+	}
+}
+
+// keptForOthers tells whether a node is kept for somebody else than a waiter, or somebody else claims it.
+func (r *replica) keptForOthers(node string, waiter types.UID) bool {
+	if slices.ContainsFunc(r.claims, func(c *claim) bool { return c.waiter != waiter && c.on(node) }) {
+		return true
+	}
+	for uid := range r.told.pods {
+		if kept, _ := r.ledger.Nomination(uid); uid != waiter && kept == node {
+			return true
+		}
+	}
+	return false
 }
 
 // checkClaims notes who has gone, and forgets the claims of those who have what they wanted or are gone themselves.

@@ -150,7 +150,7 @@ func (r *replica) deleteAssigned(pod *v1.Pod) {
 // is deleted and created again under its name while nobody watches.
 func (r *replica) corrupt(format string, args ...any) {
 	r.world.trace.add(r.name+": cache corrupted: "+format, args...)
-	r.world.crash(r)
+	r.world.crash(r, r.world.absence())
 }
 
 func (r *replica) updateWaiting(old, pod *v1.Pod) {

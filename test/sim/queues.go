@@ -460,6 +460,7 @@ func (w *World) evicted(by *replica, pod *v1.Pod) {
 		w.fail("unbound", "%s: %s is evicted before it is bound: nothing makes it again", by.name, keyOf(pod))
 	}
 	by.claim(pod)
+	w.disturbReclaim(by)
 	by.checkProtected(pod)
 	w.daemon.goes(pod)
 	w.replace(pod)

@@ -20,6 +20,9 @@ import (
 // the plugin that may still wake something, but for lastFetch.
 const restPeriod = 45 * time.Second
 
+// onlyAsked is longer than the longest pause after which somebody is asked for again, with the patience for an answer.
+const onlyAsked = 90 * time.Minute
+
 // lastFetch is after how long at most a ConfigMap that has come late is asked for: the definer asks ever more rarely, at last
 // every five minutes.
 const lastFetch = 5*time.Minute + time.Second

@@ -145,20 +145,35 @@ func (w *World) disturbPod() {
 func (w *World) disturbScheduler() {
 	for _, r := range w.replicas {
 		if r.leads && (w.strikes(Restart, 0.5) || w.climate.standby && w.strikes(Failover, 0.3)) {
-			w.crash(r)
+			w.crash(r, w.absence())
 			return
 		}
 	}
 }
 
-// crash kills a replica. Another one takes its place: one that stands by if there is one, or else a new process.
-func (w *World) crash(r *replica) {
+// disturbReclaim kills the scheduler now and then when somebody has just been told to go, and another leads before all have gone.
+func (w *World) disturbReclaim(by *replica) {
+	if w.strikes(Restart, 0.05) {
+		w.after(w.chance.between(time.Millisecond, 100*time.Millisecond), func() {
+			if by.leads && !by.stopped.Load() {
+				w.crash(by, w.chance.delay(20*time.Millisecond, time.Second))
+			}
+		})
+	}
+}
+
+// absence is how long nobody leads after the leader was killed.
+func (w *World) absence() time.Duration { return w.chance.delay(2*time.Second, 15*time.Second) }
+
+// crash kills a replica. Another one takes its place: one that stands by if there is one, or else a new process. If the replica led, nobody
+// does for a while.
+func (w *World) crash(r *replica, absence time.Duration) {
 	c := w.chance
 	led := r.leads
 	r.stop()
 	w.stats.Restarts++
 	if led {
-		w.after(c.delay(2*time.Second, 15*time.Second), w.elect)
+		w.after(absence, w.elect)
 	}
 	if w.climate.standby {
 		w.after(c.between(100*time.Millisecond, 20*time.Second), func() { w.start(false) })
