@@ -114,13 +114,14 @@ func (a *arrivals) sweep() {
 	}
 }
 
-// of is when an entity of the scheduling queue came, and its UID. A pod by itself that has been tried counts from its last attempt, as
-// in kube-scheduler's own order: one that is tried in vain again and again must not stand before who has not been tried yet. When
-// gangs are tried again, the ledger says, in their order.
+// of is when an entity of the scheduling queue came, and its UID. A pod by itself or a native PodGroup that has been tried counts from its
+// last attempt, as in kube-scheduler's own order: one that is tried in vain again and again must not stand before who has not been tried
+// yet. Neither its time nor its attempts change while it is in the queue. When other gangs are tried again, the ledger says, in their order.
 func (a *arrivals) of(entity fwk.QueuedEntityInfo) (time.Time, types.UID) {
+	tried := entity.GetAttempts() > 0
 	if pod := podOf(entity); pod != nil {
-		if entity.GetAttempts() > 0 && gangOf(pod) == (gang.Key{}) {
-			return entity.GetTimestamp(), pod.UID // neither changes while it is in the queue
+		if tried && gangOf(pod) == (gang.Key{}) {
+			return entity.GetTimestamp(), pod.UID
 		}
 		return a.ofPod(pod), pod.UID
 	}
@@ -128,6 +129,10 @@ func (a *arrivals) of(entity fwk.QueuedEntityInfo) (time.Time, types.UID) {
 	switch {
 	case !native:
 		return entity.GetTimestamp(), ""
+	case tried && group.GetPodGroup() != nil:
+		return entity.GetTimestamp(), group.GetPodGroup().UID
+	case tried && group.GetCompositePodGroup() != nil:
+		return entity.GetTimestamp(), group.GetCompositePodGroup().UID
 	case group.GetPodGroup() != nil:
 		declared := group.GetPodGroup()
 		return a.ofGroup(declared.UID, declared.CreationTimestamp), declared.UID

@@ -81,6 +81,20 @@ func TestAPodByItselfThatWasTriedInVainGoesBehindWhoCameMeanwhile(t *testing.T) 
 	})
 }
 
+// Seen failing when it kept the place of its arrival, as upstream's test of two groups of the policy Basic did, the first of which has a pod
+// too many: with a backoff of nothing the second was not tried in half a minute.
+func TestANativeGroupThatWasTriedInVainGoesBehindWhoCameMeanwhile(t *testing.T) {
+	bubble(t, "", nil, func(h *harness) {
+		again := queuedGroup("again", 100).(*framework.QueuedPodGroupInfo)
+		later := queuedGroup("later", 160)
+		require.True(t, h.plugin.Less(again, later))
+		again.Attempts, again.Timestamp = 1, time.Unix(170, 0)
+		require.True(t, h.plugin.Less(later, again))
+		again.Timestamp = time.Unix(150, 0)
+		require.True(t, h.plugin.Less(again, later), "it came after the attempt")
+	})
+}
+
 func TestThePlaceInTheQueueDoesNotChange(t *testing.T) {
 	bubble(t, "", nil, func(h *harness) {
 		first, second := created(lone("first", 1), "ns", 100), created(lone("second", 1), "ns", 100)
