@@ -25,6 +25,8 @@ type attempt struct {
 	state   *framework.CycleState
 	// seen is what the plugin had been told when the cycle began, by count.
 	seen int
+	// behind means that plugin or scheduler had yet to hear of something when it began.
+	behind bool
 	// orphaned says why a worker must not be placed by this cycle; empty when it may.
 	orphaned  string
 	nodes     []fwk.NodeInfo // those to be filtered
@@ -53,7 +55,7 @@ func (r *replica) scheduleOne() {
 	}
 	r.attempting = true
 	w.stats.Cycles++
-	a := &attempt{replica: r, info: info, state: framework.NewCycleState(), seen: r.told.changes}
+	a := &attempt{replica: r, info: info, state: framework.NewCycleState(), seen: r.told.changes, behind: !r.caughtUp()}
 	a.orphaned = r.orphaned(info.Pod)
 	if err := r.cache.UpdateSnapshot(r.logger, r.snapshot); err != nil {
 		panic("sim: snapshot: " + err.Error())

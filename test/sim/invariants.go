@@ -292,11 +292,12 @@ func (r *replica) reserved(a *attempt, node string, before map[types.UID]map[str
 }
 
 // refused checks a scheduling cycle that found no place: an executor is not refused the room that is kept for it on a
-// node where it was tried, unless kube-scheduler keeps it for a pod that it has nominated, and for whom nobody leaves.
+// node where it was tried, unless kube-scheduler keeps it for a pod that it has nominated, and for whom nobody leaves. An attempt takes its
+// time: what it knew is what was heard before it (seed 22000263).
 func (r *replica) refused(a *attempt) {
 	w, pod := r.world, a.info.Pod
 	app := w.appOf(pod)
-	if app == nil || pod.UID == app.driver || !spark.InDefaultProfile(pod) || w.contested(app) || r.told.changes != a.seen || !r.caughtUp() {
+	if app == nil || pod.UID == app.driver || !spark.InDefaultProfile(pod) || w.contested(app) || r.told.changes != a.seen || a.behind || !r.caughtUp() {
 		return
 	}
 	for _, g := range r.ledger.Gangs() {
