@@ -68,8 +68,8 @@ type Autoscaler struct {
 	Outside
 	mode  atomic.Pointer[v1alpha1.ScaleUpMode]            // never Auto
 	queue workqueue.TypedRateLimitingInterface[types.UID] // leaders for whom something is to be made or deleted
-	// served tells whether the cluster has CapacityBuffers.
-	served func() bool
+	// served tells whether the cluster has CapacityBuffers, and whether that is known.
+	served func() (served, known bool)
 	finder finder
 	board  board
 	ways   map[v1alpha1.ScaleUpMode]way
@@ -118,7 +118,7 @@ type standing struct {
 // New makes it. It does nothing before Run.
 func New(outside Outside) (*Autoscaler, error) {
 	a := &Autoscaler{
-		Outside: outside, served: outside.Buffers.Served, finder: finder{discovery: outside.Discovery, client: outside.Client, clock: outside.Clock},
+		Outside: outside, served: func() (bool, bool) { return outside.Buffers.Served(), outside.Buffers.Known() }, finder: finder{discovery: outside.Discovery, client: outside.Client, clock: outside.Clock},
 		board:  board{client: outside.Client, clock: outside.Clock, lease: outside.Lease},
 		wanted: map[types.UID]ledger.ScaleUp{}, since: map[types.UID]time.Time{}, there: map[types.UID]map[key]standing{}, told: map[types.UID]scaleup.Answer{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.DefaultTypedControllerRateLimiter[types.UID](),
@@ -214,10 +214,15 @@ func (a *Autoscaler) follow(ctx context.Context, then func(looks int)) {
 	}
 }
 
-// look finds out whether there is somebody to ask, and how.
+// look finds out whether there is somebody to ask, and how. Nothing is chosen before it is known whether there are CapacityBuffers: who was shown
+// placeholders meanwhile would be asked twice.
 func (a *Autoscaler) look(ctx context.Context) {
 	if a.Args.Mode != v1alpha1.ScaleUpAuto {
 		a.choose(a.Args.Mode, "scaleUp.mode says so")
+		return
+	}
+	served, known := a.served()
+	if !served && !known {
 		return
 	}
 	now := a.Clock.Now()
@@ -232,12 +237,13 @@ func (a *Autoscaler) look(ctx context.Context) {
 		kind += ", and an autoscaler answers them"
 	}
 	a.mu.Unlock()
-	if a.served() && !tried {
+	if served && !tried {
 		a.choose(v1alpha1.ScaleUpCapacityBuffer, kind)
 		return
 	}
 	other, why := a.finder.find(ctx)
 	switch {
+	case !served && a.finder.buffers: // they have just come, together with who answers them, and are soon heard of
 	case tried && !deaf && other == v1alpha1.ScaleUpOff: // it may have come meanwhile
 		a.choose(v1alpha1.ScaleUpCapacityBuffer, kind)
 	case tried:

@@ -48,6 +48,7 @@ type desk struct {
 	dynamic *dynamicfake.FakeDynamicClient
 	clock   *testingclock.FakeClock
 	serves  bool
+	unknown bool // whether it serves
 	told    []ledger.Event
 }
 
@@ -62,7 +63,7 @@ func newDesk(t *testing.T, mode v1alpha1.ScaleUpMode) *desk {
 		Informers: informers.NewSharedInformerFactory(d.client, 0), Tell: func(event ledger.Event) { d.told = append(d.told, event) },
 	})
 	require.NoError(t, err)
-	d.served = func() bool { return d.serves }
+	d.served = func() (bool, bool) { return d.serves, !d.unknown }
 	if mode != v1alpha1.ScaleUpAuto {
 		d.look(t.Context())
 		d.told = nil

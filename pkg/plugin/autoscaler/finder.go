@@ -35,6 +35,8 @@ type finder struct {
 	looked time.Time // zero: not yet
 	mode   v1alpha1.ScaleUpMode
 	why    string
+	// buffers tells whether the cluster has CapacityBuffers: at the same look, because an autoscaler's kinds come together.
+	buffers bool
 }
 
 // find is Placeholders or Off, and why. What cannot be read leaves it as it was.
@@ -50,12 +52,13 @@ func (f *finder) find(ctx context.Context) (v1alpha1.ScaleUpMode, string) {
 }
 
 func (f *finder) look(ctx context.Context) (v1alpha1.ScaleUpMode, string, error) {
-	kinds, err := f.discovery.ServerResourcesForGroupVersion(karpenterVersion)
-	if err == nil && slices.ContainsFunc(kinds.APIResources, func(kind metav1.APIResource) bool { return kind.Name == karpenterResource }) {
-		return v1alpha1.ScaleUpPlaceholders, "the cluster has " + karpenterResource + " of " + karpenterVersion, nil
+	found, err := f.serves(karpenterVersion, karpenterResource)
+	buffers, failed := f.serves(Resource.GroupVersion().String(), Resource.Resource)
+	if failed == nil {
+		f.buffers = buffers
 	}
-	if apierrors.IsNotFound(err) {
-		err = nil
+	if found {
+		return v1alpha1.ScaleUpPlaceholders, "the cluster has " + karpenterResource + " of " + karpenterVersion, nil
 	}
 	_, missing := f.client.CoreV1().ConfigMaps(statusNamespace).Get(ctx, statusConfiguration, metav1.GetOptions{})
 	if missing == nil {
@@ -68,4 +71,13 @@ func (f *finder) look(ctx context.Context) (v1alpha1.ScaleUpMode, string, error)
 		return v1alpha1.ScaleUpOff, scaleup.Unseen + ": " + err.Error(), err
 	}
 	return v1alpha1.ScaleUpOff, "no autoscaler has been found", nil
+}
+
+// serves tells whether the API server has a kind.
+func (f *finder) serves(version, resource string) (bool, error) {
+	kinds, err := f.discovery.ServerResourcesForGroupVersion(version)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && slices.ContainsFunc(kinds.APIResources, func(kind metav1.APIResource) bool { return kind.Name == resource }), err
 }

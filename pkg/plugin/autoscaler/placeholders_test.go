@@ -205,6 +205,34 @@ func TestPlaceholdersAreMadeWhereThereIsAnAutoscalerThatKnowsNothingElse(t *test
 	})
 }
 
+// Karpenter's kinds come together, and are looked for by two.
+//
+// Seen failing without either: placeholders are made and a second later buffers. Seen with Karpenter as well, when the scheduler was killed in that second.
+func TestNothingIsChosenBeforeItIsKnownWhetherThereAreBuffers(t *testing.T) {
+	d := newDesk(t, v1alpha1.ScaleUpAuto)
+	d.hasKarpenter()
+	d.serves, d.unknown = false, true // at the start
+	d.look(t.Context())
+	require.False(t, d.Elastic())
+	d.serves, d.unknown = true, false
+	d.look(t.Context())
+	require.Equal(t, v1alpha1.ScaleUpCapacityBuffer, *d.mode.Load())
+
+	d = newDesk(t, v1alpha1.ScaleUpAuto)
+	d.serves = false
+	d.look(t.Context())
+	require.False(t, d.Elastic())
+	d.hasKarpenter()
+	kinds := &d.client.Discovery().(*discoveryfake.FakeDiscovery).Resources
+	*kinds = append(*kinds, &metav1.APIResourceList{GroupVersion: Resource.GroupVersion().String(), APIResources: []metav1.APIResource{{Name: Resource.Resource}}})
+	d.clock.Step(findPeriod)
+	d.look(t.Context())
+	require.False(t, d.Elastic(), "who follows them has not heard of them")
+	d.serves = true
+	d.look(t.Context())
+	require.Equal(t, v1alpha1.ScaleUpCapacityBuffer, *d.mode.Load())
+}
+
 // What an autoscaler thinks of a pending pod it says in Events of it.
 func TestWhatIsSaidOfPlaceholdersInEventsIsTheAnswer(t *testing.T) {
 	d := newDesk(t, v1alpha1.ScaleUpPlaceholders)
