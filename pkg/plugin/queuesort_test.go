@@ -114,6 +114,22 @@ func TestThePlaceInTheQueueDoesNotChange(t *testing.T) {
 	})
 }
 
+// Seen failing when the UID decided between all that came before the cluster had been read: of two pods that were created right after the
+// start of the scheduler the second went first, half of the times (upstream's TestUnschedulablePodBecomesSchedulable/other_pod_gets_deleted).
+func TestWhatComesWhileTheClusterIsReadIsOrderedByItsArrival(t *testing.T) {
+	a := newArrivals(func() time.Time { return time.Unix(100, 5e8) })
+	pod := func(uid string, second int64) *v1.Pod {
+		pod := created(lone(uid, 1), "ns", second)
+		pod.UID = types.UID(uid)
+		return pod
+	}
+	old, older := pod("o", 99), pod("n", 99)
+	first, second := pod("2", 100), pod("1", 100)
+	require.True(t, a.ofPod(old).Equal(a.ofPod(older)), "who of them was first is not known")
+	require.True(t, a.ofPod(first).Before(a.ofPod(second)))
+	require.True(t, a.ofPod(old).Before(a.ofPod(first)))
+}
+
 func TestWhatWasThereAtTheStartIsOrderedByItsUID(t *testing.T) {
 	first, second := created(lone("a", 1), "ns", 100), created(lone("b", 1), "ns", 100)
 	first.UID, second.UID = "2", "1"
