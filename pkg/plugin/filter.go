@@ -10,10 +10,12 @@ import (
 )
 
 // Filter keeps a pod off room that is kept for others, and a leader off nodes where its workers would not fit any
-// more. It judges by the ledger alone; the framework's own filter judges by the scheduler's snapshot. Either may hear of
+// more. It judges by the ledger alone; the framework's own filters judge by the scheduler's snapshot. Either may hear of
 // a pod's end before the other: only what both call free is free, or the room of a lost worker would go to whoever comes
-// before the ledger has kept it for the next one. kube-scheduler says on how many nodes each of these sentences is so.
-func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, _ *v1.Pod, nodeInfo fwk.NodeInfo) *fwk.Status {
+// before the ledger has kept it for the next one. So may they of a node: one that only the snapshot shows uncordoned would go
+// to whoever is tried before the ledger has heard of that, and not to the first in turn.
+// kube-scheduler says on how many nodes each of these sentences is so.
+func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, pod *v1.Pod, nodeInfo fwk.NodeInfo) *fwk.Status {
 	c := cycleOf(state)
 	if c == nil {
 		return fwk.NewStatus(fwk.Error, "no plan of this scheduling cycle: PreFilter did not run")
@@ -22,6 +24,9 @@ func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, _ *v1.Pod, node
 	i, known := c.view.Index(name)
 	if !known {
 		return fwk.NewStatus(fwk.Unschedulable, "node is not in the ledger yet")
+	}
+	if c.closes(pod, nodeInfo.Node()) {
+		return fwk.NewStatus(fwk.Unschedulable, "node(s) that have changed a moment ago")
 	}
 	if c.leads() && !c.fit.LeaderFits(i) {
 		return fwk.NewStatus(fwk.Unschedulable, "node(s) on which the leader would leave no room for its workers")

@@ -82,13 +82,15 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 	}
 	short := sets.New[string]() // names of nodes
 	eligible := c.view.Eligible(pod)
-	kept, late := false, false
+	kept, late, closed := false, false, false
 	alone = native(pod) // a group that is no gang of the ledger may use fewer nodes than its pods say
 	unseen := c.named.Clone()
 	for _, info := range infos {
 		name := info.Node().Name
 		unseen.Delete(name)
 		switch plugin := statuses.Get(name).Plugin(); {
+		case plugin == Name && c.closes(pod, info.Node()): // room is not what it lacks there, and only the ledger's nodes can wake it
+			closed = true
 		case plugin == Name || plugin == filterOfRoom:
 			short.Insert(name)
 			kept = kept || plugin == Name
@@ -102,7 +104,7 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 		}
 	}
 	behind = behind || unseen.Len() > 0
-	if short.Len() == 0 || late {
+	if short.Len() == 0 && !closed || late {
 		return gang.Verdict{}, false, behind || late
 	}
 	asked := placement.Gang{Leader: &placement.Member{Name: "pod", Request: c.request, Eligible: func(node int) bool { return short.Has(c.view.Name(node)) }}}
@@ -140,7 +142,7 @@ func (p *Plugin) lackOnlyRoom(ctx context.Context, state fwk.CycleState, c *cycl
 		return only
 	}
 	state = state.Clone()
-	state.Write(cycleKey, &cycle{view: c.view}) // which asks for nothing
+	state.Write(cycleKey, &cycle{view: c.view, usable: c.usable}) // which asks for nothing
 	tried := 0
 	for _, info := range infos {
 		name := info.Node().Name

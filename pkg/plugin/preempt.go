@@ -48,7 +48,7 @@ func preempt(ctx context.Context, p *Plugin, state fwk.CycleState, c *cycle, pod
 	}
 	slices.SortFunc(infos, func(a, b fwk.NodeInfo) int { return strings.Compare(a.Node().Name, b.Node().Name) }) // they come out of a map
 	state = state.Clone()
-	state.Write(cycleKey, &cycle{view: c.view}) // which asks for nothing: who holds room is taken off below
+	state.Write(cycleKey, &cycle{view: c.view, usable: c.usable}) // which asks for nothing: who holds room is taken off below
 	question := &rehearsal.WhatIf{Filters: p.handle, State: state, Pod: pod, Request: c.request, Left: left}
 	best, err := cheapest(ctx, p, c, question, asked, infos)
 	if err != nil && !errors.Is(err, rehearsal.ErrBound) {

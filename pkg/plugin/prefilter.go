@@ -44,8 +44,7 @@ type cycle struct {
 	draft *draft
 	// rehearsed tells whether shortage is the framework's filters' word.
 	rehearsed rehearsed
-	// named are the nodes that PreFilter has named as those that may hold the pod; nil means all.
-	named sets.Set[string]
+	usable
 	// withheld means that PreFilter refused the pod for something that is no business of the ledger.
 	withheld bool
 	// took is how long the attempt's answers have taken, and filtered means that the framework's filters were asked for them.
@@ -53,6 +52,21 @@ type cycle struct {
 	filtered bool
 	// work is what the attempt has spent of what it may.
 	work placement.Work
+}
+
+// usable is which nodes may hold the pod by the plugin's word, resources aside.
+type usable struct {
+	// named are those that PreFilter has named; nil means all.
+	named sets.Set[string]
+	// eligible is by the ledger's word: index of the view -> claim. nil for a pod whose nodes are chosen so, and those are named.
+	eligible func(node int) bool
+}
+
+// closes tells whether a node that may hold a pod as the snapshot shows it may not as the ledger knows it, because one of them has yet to hear
+// that it was cordoned, say, or uncordoned. Both are judged by the same rules: where those differ from the framework's, its word counts.
+func (c *cycle) closes(pod *v1.Pod, node *v1.Node) bool {
+	i, known := c.view.Index(node.Name)
+	return known && c.eligible != nil && !c.eligible(i) && placement.Eligibility(pod)(node)
 }
 
 // rehearsed tells whether the framework's filters have refused a gang, and whether that is not their last word, as the rehearsal was cut and
@@ -118,6 +132,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 		c.named = sets.KeySet(c.seats.Slots)
 		return &fwk.PreFilterResult{NodeNames: c.named}, nil
 	}
+	c.eligible = c.view.Eligible(pod)
 	return nil, nil
 }
 
