@@ -14,7 +14,7 @@ func (r *Room) Worth(w *Waiter, now time.Time, free resource.Vector, pass uint64
 	if !s.due || now.Before(r.earliest(s)) {
 		return false
 	}
-	return s.failed.IsZero() || s.affordable(free, r.epochs.nodes) && s.pass != pass
+	return s.failed.IsZero() || s.affordable(free, r.epochs.nodes) && s.pass != pass && !(s.restsTogether() && s.pass >= r.passes.together)
 }
 
 // Check is what is wrong with what the Room remembers, and whom it has forgotten to try when nobody is being tried and Next has
@@ -40,7 +40,7 @@ func (r *Room) Check(now time.Time, free resource.Vector) error {
 			return fmt.Errorf("%s could be tried, and nobody is", w.ID())
 		}
 		s := w.signature
-		if fits && s.pass == r.passes.number && s.due && !now.Before(r.earliest(s)) && s.affordable(free, r.epochs.nodes) && !now.Before(r.passes.rest) {
+		if fits && r.passes.tried(s) && s.due && !now.Before(r.earliest(s)) && s.affordable(free, r.epochs.nodes) && !now.Before(r.passes.rest) {
 			return fmt.Errorf("%s waits for the next pass, and none begins", w.ID())
 		}
 	}

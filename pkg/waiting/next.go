@@ -27,6 +27,12 @@ const (
 // passes count how often everybody was tried who was due.
 type passes struct {
 	number uint64
+	// over means that everybody was tried who was due in it: whatever happens next is of another pass, in which the first in turn goes first
+	// again.
+	over bool
+	// together is the pass in which those began to be tried who rest after one another: some of them may be due and rest until it is over,
+	// and have their turn before any of the others is tried again.
+	together uint64
 	// spent is how long those of this pass were judged who had failed before, and rest until when the next pass does not begin
 	// because of those before it.
 	spent time.Duration
@@ -87,7 +93,13 @@ func (m *moment) next() (next *Waiter, kept []*Waiter) {
 	if m.shelves.ringing(m.now) != nil || len(*m.shelves.later) > 0 && m.passes.rested(m.now) {
 		m.stirred = true
 	}
-	if !m.stirred || !m.prepare() {
+	if !m.stirred {
+		return nil, nil
+	}
+	if m.passes.over && !m.now.Before(m.passes.rest) {
+		m.beginPass()
+	}
+	if !m.prepare() {
 		return nil, nil
 	}
 	left := m.free
@@ -152,21 +164,33 @@ func (f *flight) atOnce() (n int) {
 // rested tells whether a pass may begin that had to rest.
 func (p *passes) rested(now time.Time) bool { return !p.rest.IsZero() && !now.Before(p.rest) }
 
-// nextPass begins another pass, if somebody waits for it and it may begin.
+// nextPass ends a pass in which nobody is left, and begins another if somebody waits for it and it may begin.
 func (m *moment) nextPass() bool {
-	if len(*m.shelves.later) == 0 || m.flight.atOnce() > 0 {
+	if m.flight.atOnce() > 0 {
 		return false // those that are being tried belong to this one
 	}
 	if m.passes.spent > 0 {
 		m.passes.rest, m.passes.spent = m.now.Add(min(restFactor*m.passes.spent, longestPrecheckRest)), 0
 	}
-	if m.now.Before(m.passes.rest) {
+	if m.passes.over = true; len(*m.shelves.later) == 0 || m.now.Before(m.passes.rest) {
 		return false
 	}
-	m.passes.number++
-	m.passes.rest = time.Time{}
-	m.shelves.turnOver()
+	m.beginPass()
 	return true
+}
+
+func (m *moment) beginPass() {
+	m.passes.number++
+	if len(*m.shelves.later) > 0 || m.shelves.together == 0 {
+		m.passes.together = m.passes.number
+	}
+	m.passes.over, m.passes.rest = false, time.Time{}
+	m.shelves.turnOver()
+}
+
+// tried tells whether a signature was tried in this pass.
+func (p *passes) tried(s *signature) bool {
+	return s.pass == p.number || s.restsTogether() && s.pass >= p.together
 }
 
 // Began lets a waiter through. It tells whether the scheduler has to be told.
@@ -175,6 +199,7 @@ func (r *Room) Began(w *Waiter, now time.Time) bool {
 		return false
 	}
 	told := w.through
+	r.passes.over = false // although the next may have rested enough
 	w.began, w.since, w.pass, w.through = now, r.epochs.room, r.passes.number, true
 	if !told {
 		w.number = 0

@@ -23,6 +23,8 @@ type standing struct {
 	// alarm is when it is to be looked at although nothing happens, and rung its place among alarms; absent means never.
 	alarm time.Time
 	rung  int
+	// counts means that it is one of shelves.together.
+	counts bool
 	// wakes means that it is among those whose groups are yet to be put in turn.
 	wakes bool
 }
@@ -49,6 +51,8 @@ type shelves struct {
 	// later are those that wait for the next pass, and former those that have waited for this one and are yet to be looked at.
 	later, former *pile
 	alarms        []*signature
+	// together is how many are resting that may have to rest after others.
+	together int
 }
 
 // pile is signatures in no order.
@@ -81,6 +85,11 @@ func (s *shelves) put(moved *signature, to shelf) {
 		byAmount.Remove(&s.short, moved)
 	case later:
 		moved.pile.remove(moved)
+	case resting:
+		if moved.counts {
+			s.together--
+		}
+		moved.counts = false
 	}
 	moved.at, moved.index = to, heap.Absent
 	switch to {
@@ -92,6 +101,10 @@ func (s *shelves) put(moved *signature, to shelf) {
 		byAmount.Put(&s.short, moved)
 	case later:
 		s.later.add(moved)
+	case resting:
+		if moved.counts = moved.restsTogether(); moved.counts {
+			s.together++
+		}
 	}
 }
 

@@ -102,6 +102,9 @@ func (s *signature) affordable(free resource.Vector, nodes uint64) bool {
 	return s.demand.Fits(free) || !s.lacksRoom() && s.tried < nodes
 }
 
+// restsTogether tells whether it may have to rest after others.
+func (s *signature) restsTogether() bool { return s.rehearsed || s.rehearses || s.costlyIn != "" }
+
 // jitter is between 0 and half of the retryPeriod, always the same for a signature.
 func (s *signature) jitter() time.Duration {
 	hash := fnv.New32a()
@@ -192,7 +195,7 @@ func (m *moment) look(s *signature) shelf {
 	case s.failed.IsZero(): // its users are to hear what it lacks, whatever is free
 	case !s.affordable(m.free, m.epochs.nodes):
 		at = short
-	case s.pass == m.passes.number:
+	case m.passes.tried(s):
 		at = later
 	}
 	m.shelves.put(s, at)
