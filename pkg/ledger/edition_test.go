@@ -63,6 +63,30 @@ func TestAnAnswerThatCameTooLateHasCostAsMuch(t *testing.T) {
 	assert.Equal(t, c.now.Add(9*time.Second), waiting.Rests(c.waiting, "ns"))
 }
 
+// TestARehearsalThatHasSucceededHasCostAsMuch when something else refuses the gang then, such as a pod that kube-scheduler has nominated for the
+// leader's node, and when the gang asks for something else by then.
+//
+// Seen failing when only what is admitted, and what rehearsals refuse, was counted.
+func TestARehearsalThatHasSucceededHasCostAsMuch(t *testing.T) {
+	for name, refused := range map[string]Refused{
+		"and something else refuses it":  {UID: "app", Took: time.Second},
+		"and the snapshot is behind":     {UID: "app", Took: time.Second, Behind: true},
+		"and it asks for something else": {UID: "app", Took: time.Second, Verdict: gang.Verdict{Reason: gang.Fragmented}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _, _ := lonely(t, 2)
+			asks := definition(2, 1)
+			asks.Rehearsed = true
+			c.tell(Defined{"app", asks})
+			if refused.Edition = c.members.gangs["app"].edition; !refused.Verdict.Passes() {
+				c.tell(Defined{"app", definition(1, 1)})
+			}
+			c.tell(refused)
+			assert.Equal(t, c.now.Add(9*time.Second), waiting.Rests(c.waiting, "ns"))
+		})
+	}
+}
+
 // TestAPodThatHasComeToLeadAGangIsNotPlacedAlone: its label came while the scheduling cycle had a node for a pod by itself.
 //
 // Seen failing when whoever was placed was taken for what it had been: the driver ran without slots.

@@ -440,6 +440,9 @@ func (lc *lifecycle) refuse(r Refused) {
 		return
 	}
 	e := lc.members.gangOf(p)
+	if e != nil && r.Edition > 0 && e.Definition.Rehearsed && r.Verdict.Passes() { // the rehearsal has succeeded, and something else has not
+		waiting.Answered(lc.waiting, e.Key.Namespace, r.Took, lc.outcome.now)
+	}
 	tried := p // who waits now that the attempt has failed
 	if e != nil && e.tries(p) {
 		tried = e.leader
@@ -495,8 +498,11 @@ func (lc *lifecycle) refuse(r Refused) {
 // outdate takes that an attempt has failed for something that its pod does not stand for any more: all that is left of it is what it has
 // cost. The pod passes the Gate again.
 func (lc *lifecycle) outdate(p *pod, r Refused) {
-	if r.Rehearsed {
+	switch {
+	case r.Rehearsed:
 		waiting.RehearsedInVain(lc.waiting, p.Namespace, r.Took, lc.outcome.now)
+	case r.Took >= waiting.CostlyAnswer:
+		waiting.Answered(lc.waiting, p.Namespace, r.Took, lc.outcome.now)
 	}
 	lc.waits.endWait(lc.members.waiterOf(p))
 	lc.outcome.revise(p)

@@ -38,6 +38,37 @@ func (w *world) lacking(app string, executors int, cpu int64, reason gang.Reason
 	return driver.UID
 }
 
+// A gang for which all is kept on the nodes that come is tried with every one of them, and rests after a rehearsal in vain like any other: an
+// autoscaler that buys small nodes would have it rehearsed once for each.
+//
+// Seen failing when a collection that was complete knew no rest (seeds 8000231 and 8000678 of test/sim at aa1a2b9).
+func TestAGangIsNotRehearsedForEveryNodeThatComes(t *testing.T) {
+	w := elasticWorld(scaleup.Limits{Timeout: time.Hour, PerQueue: 1, Total: 1})
+	driver := w.newPod(Leader, "x", 1)
+	w.see(driver)
+	asks := definition(2, 4)
+	asks.Rehearsed = true
+	_ = w.apply(Defined{driver.UID, asks})
+	refuse := func() {
+		attempt := w.attempt(driver.UID)
+		_ = w.apply(Refused{UID: driver.UID, Epoch: attempt.View.Epoch, Edition: attempt.Edition, Verdict: gang.Verdict{Reason: gang.Constraints}, Rehearsed: true, Took: time.Second})
+	}
+	w.gate(driver)
+	refuse()
+	w.later(2 * time.Minute)
+	_ = w.apply(NodeSeen{newNode("b", 9)})
+	require.NotNil(t, w.collections.of(driver.UID))
+	require.True(t, w.waiting.Of(driver.UID).Trying())
+	refuse()
+	_ = w.apply(NodeSeen{newNode("c", 9)})
+	require.True(t, w.collections.of(driver.UID).complete())
+	require.False(t, w.waiting.Of(driver.UID).Trying())
+	w.later(57 * time.Second) // of its namespace's minute; every event takes another second
+	require.False(t, w.waiting.Of(driver.UID).Trying())
+	w.later(0)
+	require.True(t, w.waiting.Of(driver.UID).Trying())
+}
+
 // later lets time pass.
 func (w *world) later(d time.Duration) {
 	w.clock = w.clock.Add(d)

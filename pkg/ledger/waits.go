@@ -246,8 +246,8 @@ func (ws *waits) callNext(atGate types.UID) {
 	}
 	ws.waiting.Expire(ws.outcome.now)
 	for _, c := range ws.collections.list {
-		if ws.ready(c) {
-			begin(ws.waiting.Of(c.waiter))
+		if w := ws.waiting.Of(c.waiter); ws.ready(c) && !ws.waiting.Resting(w, ws.outcome.now) {
+			begin(w)
 		}
 	}
 	for {

@@ -243,11 +243,16 @@ func (r *Room) Deferred(w *Waiter, until time.Time, provided bool) bool {
 		return false
 	}
 	w.deferred, w.provided, w.missed, w.number = until, provided, 0, 0
-	if r.flight.cycle == w.ID() {
-		r.flight.cycle = ""
-	}
+	r.flight.reports(w.ID())
 	r.stir()
 	return true
+}
+
+// reports takes the end of a scheduling cycle, if that of a waiter has begun last: whoever is let through after it has yet to be tried.
+func (f *flight) reports(id types.UID) {
+	if f.cycle == id {
+		f.cycle = ""
+	}
 }
 
 // Expire misses those who are tried while the scheduler has nothing to do, and ends the attempts that were open for long enough.
@@ -268,11 +273,9 @@ func (r *Room) Expire(now time.Time) {
 // land ends an attempt: the waiter waits again.
 func (r *Room) land(w *Waiter) {
 	w.through, w.deferred, w.provided = false, time.Time{}, false
+	r.flight.reports(w.ID())
 	if w.Trying() {
 		w.began = time.Time{}
-		if r.flight.cycle == w.ID() {
-			r.flight.cycle = ""
-		}
 		r.flight.waiters = slices.DeleteFunc(r.flight.waiters, func(other *Waiter) bool { return other == w })
 		r.tree.Return(w.ID())
 		r.stir()

@@ -211,8 +211,8 @@ func (r *Room) Drop(id types.UID) {
 	}
 	if w.Trying() {
 		r.recall(w)
-		r.land(w)
 	}
+	r.land(w)
 	r.leave(w)
 	delete(r.waiters, id)
 	r.priorities.Remove(w.Asks.Priority)

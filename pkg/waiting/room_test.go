@@ -390,6 +390,33 @@ func TestTheFirstInTurnGoesFirstWhenNobodyIsLeft(t *testing.T) {
 	try("second")
 }
 
+// Whoever was tried out of turn, and is let through later, has yet to be tried: the cycle of another says nothing of that.
+//
+// Seen failing when the end of a cycle was noted only of those who had been let through: the waiter paused for an attempt that had not been
+// made, and others were tried meanwhile.
+func TestACycleThatHasEndedIsNoAttemptThatIsMissed(t *testing.T) {
+	for name, end := range map[string]func(*Room, *Waiter){
+		"in a failure": func(room *Room, w *Waiter) {
+			room.Failed(w, Failure{Epoch: room.Epoch(), Verdict: gang.Verdict{Reason: gang.Fragmented}}, start)
+			room.Changed(Freed, cores(1), nil)
+		},
+		"with the wait": func(room *Room, w *Waiter) {
+			room.Drop(w.ID())
+			room.Put(start, asking("x", "", 1, 1, 0))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			room, free := New(quota.New(nil)), cores(9)
+			room.Entered("x", 0, start)
+			end(room, room.Put(start, asking("x", "", 1, 1, 0)))
+			w, _ := room.Next(start, free)
+			room.Began(w, start)
+			room.Entered("other", 0, start)
+			require.True(t, w.Trying())
+		})
+	}
+}
+
 // A pass in which nobody was left goes on if somebody comes while the next has to rest: all that are due have their turn before those who
 // have had it.
 //
