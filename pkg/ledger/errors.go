@@ -2,7 +2,7 @@ package ledger
 
 import "errors"
 
-// ErrRoomGone is returned for Admitted when a slot's node no longer has the room that the plan counted on, because the view it was
+// ErrRoomGone is returned for Admitted when a slot's node no longer has the room that the plan counted on, or was cordoned, because the view it was
 // made from is outdated, or a worker that is there already shows that all ask for more. The attempt has to be repeated.
 var ErrRoomGone = errors.New("the room planned for the gang was taken meanwhile")
 

@@ -385,7 +385,7 @@ func (lc *lifecycle) admit(a Admitted) error {
 		lc.waits.started(e.leader.UID)
 	}
 	lc.slots.step(e, gang.Admitted{Slots: slices.Clone(a.Slots)})
-	if lc.overbooked(e, a) {
+	if lc.roomGone(e, a) {
 		if e.upfront == nil {
 			lc.unplace(e.leader)
 		} else {
@@ -406,17 +406,22 @@ func (lc *lifecycle) admit(a Admitted) error {
 	return nil
 }
 
-// overbooked tells whether a node that an admission touched holds more than it has.
-func (lc *lifecycle) overbooked(e *entry, a Admitted) bool {
+// roomGone tells whether a node of an admission holds more than it has with it, or may not hold its workers any more: it was cordoned since
+// it was chosen, say. The whole gang is tried again then; with slots that have to move at once it could start with fewer than it needs.
+func (lc *lifecycle) roomGone(e *entry, a Admitted) bool {
 	if e.upfront == nil {
 		asked := e.leader.Requests
 		if node := lc.nodes.Of(a.Node); !asked.Fits(node.Free.Add(asked)) {
 			return true
 		}
 	}
-	for _, slot := range a.Slots {
+	for i, slot := range a.Slots {
 		node := lc.nodes.Of(slot.Node)
 		if node.Object == nil || !slot.Requests.Fits(node.Free.Add(slot.Requests)) {
+			return true
+		}
+		asked := i > 0 && a.Slots[i-1].Role == slot.Role && a.Slots[i-1].Node == slot.Node
+		if !asked && !e.eligible(slot.Role, node.Object) {
 			return true
 		}
 	}
