@@ -246,7 +246,7 @@ func (ws *waits) callNext(atGate types.UID) {
 	}
 	ws.waiting.Expire(ws.outcome.now)
 	for _, c := range ws.collections.list {
-		if w := ws.waiting.Of(c.waiter); ws.ready(c) && !ws.waiting.Resting(w, ws.outcome.now) {
+		if w := ws.waiting.Of(c.waiter); ws.ready(c) && !waiting.Resting(ws.waiting, w, ws.outcome.now) {
 			begin(w)
 		}
 	}

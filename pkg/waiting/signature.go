@@ -227,7 +227,7 @@ func (r *Room) earliest(s *signature) time.Time {
 
 // Resting tells whether a waiter is not to be tried yet, whoever is in turn: its last attempt has not reported, or it has to rest after its own
 // rehearsals or those of others.
-func (r *Room) Resting(w *Waiter, now time.Time) bool { return now.Before(r.earliest(w.signature)) }
+func Resting(r *Room, w *Waiter, now time.Time) bool { return now.Before(r.earliest(w.signature)) }
 
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
