@@ -62,6 +62,7 @@ func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		newGangCommand(streams), newConvertCommand(streams),
 	)
 	command.AddCommand(newStateCommands(streams)...)
+	command.AddCommand(newHoldCommands(streams)...)
 	addKubectlCompletion(command, streams.Out)
 	return command
 }

@@ -113,7 +113,9 @@ func (s *stage) serve(w http.ResponseWriter, request *http.Request) {
 		s.patches = append(s.patches, at+" "+string(body))
 		var patch map[string]any
 		require.NoError(s.t, json.Unmarshal(body, &patch))
-		merge(object, patch)
+		if request.URL.Query().Get("dryRun") == "" {
+			merge(object, patch)
+		}
 		answer(http.StatusOK, object)
 	case request.Method != http.MethodGet:
 		fail(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, request.Method)

@@ -23,6 +23,7 @@ const (
 	GangIncomplete      Reason = "GangIncomplete"
 	GangTimeout         Reason = "GangTimeout"
 	Collecting          Reason = "Collecting"
+	HeldByUser          Reason = "HeldByUser"
 	GangGuessed         Reason = "GangGuessed"
 	LeaderGone          Reason = "LeaderGone"
 	Terminating         Reason = "Terminating"
@@ -101,6 +102,7 @@ var Reasons = []Trait{
 	{Reason: InvalidGang, Waits: true, Permanent: true, Warns: true, Condition: OfItself, Actor: User, Tier: OfGang, Meaning: "What the gang asks for cannot be understood or contradicts itself."},
 	{Reason: LeaderGone, Waits: true, Permanent: true, Warns: true, Condition: OfItself, Actor: User, Tier: OfState, Meaning: "The worker's leader has finished or does not exist."},
 	{Reason: GangIncomplete, Waits: true, Condition: OfItself, Actor: User, Tier: OfPods, Meaning: "What the leader will ask for is not known yet, or pods that start together are missing."},
+	{Reason: HeldByUser, Waits: true, Condition: OfItself, Actor: User, Tier: OfState, Meaning: "Its user has said that it shall not start yet."},
 	{Reason: GangTimeout, Waits: true, Condition: OfItself, Actor: Nobody, Tier: OfPods, Meaning: "Pods that start together have waited for one another in vain; they rest before they are tried again."},
 	{Reason: NotSynced, Waits: true, Condition: OfItself, Actor: Nobody, Tier: OfPods, Meaning: "The scheduler has just started and does not know the whole cluster yet, or has heard of a pod before it has of what happened to its gang."},
 	{Reason: Terminating, Waits: true, Condition: OfItself, Actor: Nobody, Tier: OfState, Meaning: "The pod is being deleted before it has a node."},

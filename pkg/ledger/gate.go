@@ -10,6 +10,7 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
+	"retinue.dev/retinue/pkg/spark"
 	"retinue.dev/retinue/pkg/waiting"
 )
 
@@ -90,15 +91,16 @@ type refusal struct {
 }
 
 // explain lets the user of a pod know why it stays at the Gate, if nobody else does: kube-scheduler says nothing of pods that it has not
-// tried. Of a leader tells whoever seeks its definition. A pod that claims a gang in vain hears it at once. What has been told is not told again.
+// tried. Of a leader tells whoever seeks its definition, unless its user holds it back. That, and that a pod claims a gang in vain, is told
+// at once. What has been told is not told again.
 func (g *gate) explain(p *pod, verdict gang.Verdict) {
-	e := g.members.gangOf(p)
+	e, held := g.members.gangOf(p), verdict.Reason == gang.HeldByUser
 	switch {
-	case !verdict.Reason.Trait().Waits, e != nil && (verdict.Permanent() || p == e.leader), e != nil && e.upfront != nil && !e.Phase.Admitted(), g.waiting.Of(p.UID) != nil:
+	case !verdict.Reason.Trait().Waits, e != nil && (verdict.Permanent() || p == e.leader && !held), e != nil && e.upfront != nil && !e.Phase.Admitted(), g.waiting.Of(p.UID) != nil:
 		p.atGate.refused, p.atGate.told = gang.Verdict{}, gang.Verdict{}
 	case verdict == p.atGate.told:
 		p.atGate.refused = verdict
-	case verdict.Permanent():
+	case verdict.Permanent(), held:
 		p.atGate.refused = verdict
 		g.tellRefused(p)
 	default:
@@ -189,6 +191,10 @@ func (g *gate) leader(p *pod) gang.Verdict {
 	case gang.Invalid:
 		return gang.Verdict{Reason: gang.InvalidGang, Message: e.Problem}
 	case gang.Waiting:
+		if p.Held {
+			g.waits.endWait(p.UID)
+			return gang.Verdict{Reason: gang.HeldByUser, Message: "its user has held it back, by the annotation " + spark.AnnotationHold}
+		}
 		return g.starting(e)
 	default:
 		return gang.Verdict{}

@@ -140,6 +140,7 @@ func (w *world) checkBooks(t require.TestingT) {
 			leaders++
 			require.NotZero(t, w.members.apps[e.Key].upfront, "an up-front gang outlives its pods")
 		}
+		require.False(t, e.leader.Held && e.Phase == gang.Waiting && w.waiting.Of(e.leader.UID) != nil, "a gang waits for its turn that its user holds back")
 	}
 	for _, a := range w.members.apps {
 		upfront, bound := 0, 0

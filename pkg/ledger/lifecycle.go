@@ -84,7 +84,7 @@ func (lc *lifecycle) update(p *pod, seen Pod) {
 		return
 	}
 	mended := p.Upfront && (p.Together != seen.Together || p.Problem != seen.Problem)
-	ready, ranked := seen.Ready != p.Ready, seen.Rank != p.Rank
+	ready, ranked, held := seen.Ready != p.Ready, seen.Rank != p.Rank, seen.Held != p.Held
 	p.Pod = seen
 	e := lc.members.gangs[p.UID]
 	if e != nil && ready {
@@ -93,6 +93,9 @@ func (lc *lifecycle) update(p *pod, seen Pod) {
 	}
 	if ranked && lc.waiting.Of(p.UID) != nil {
 		lc.outcome.revise(p) // it waits elsewhere now
+	}
+	if held && e != nil && e.Phase == gang.Waiting {
+		lc.hold(e)
 	}
 	if mended {
 		lc.members.apps[p.Gang].recount(p)
@@ -189,6 +192,14 @@ func (lc *lifecycle) restoreAll() {
 	for _, e := range ready {
 		lc.restore(e)
 	}
+}
+
+// hold takes that the user of a gang that waits keeps it from starting, or does not any more. An attempt that is under way counts for
+// nothing.
+func (lc *lifecycle) hold(e *entry) {
+	lc.members.renew(e)
+	lc.waits.endWait(e.leader.UID)
+	lc.outcome.revise(e.leader)
 }
 
 // lose forgets a pod that has ended.
@@ -373,7 +384,7 @@ func (lc *lifecycle) admit(a Admitted) error {
 	if e != nil && (e.Definition.Rehearsed || a.Took >= waiting.CostlyAnswer) { // whatever comes of it
 		waiting.Answered(lc.waiting, e.Key.Namespace, a.Took, lc.outcome.now)
 	}
-	if e == nil || lc.members.gangOf(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" || e.edition != a.Edition {
+	if e == nil || lc.members.gangOf(e.leader) != e || e.Phase != gang.Waiting || e.leader.placed != "" || e.leader.Held || e.edition != a.Edition {
 		return ErrNotWaiting
 	}
 	if !lc.waits.fits(e.leader.UID, lc.accounts.queueOf(e.Key.Namespace), demandOnQueue(e)).Passes() {
@@ -440,7 +451,7 @@ func (lc *lifecycle) refuse(r Refused) {
 	if p == nil || p.placed != "" {
 		return
 	}
-	if !r.Verdict.Passes() && r.Edition != lc.members.editionOf(p) {
+	if p.Kind == Leader && p.Held || !r.Verdict.Passes() && r.Edition != lc.members.editionOf(p) {
 		lc.outdate(p, r)
 		return
 	}

@@ -19,7 +19,7 @@ type members struct {
 	selectors selectors
 	// unheard are up-front gangs whose pods may have been told something else than what is true now.
 	unheard map[*entry]struct{}
-	// editions counts the definitions of all gangs.
+	// editions counts what is given to gangs by renew.
 	editions uint64
 	// synced tells whether everything has been told that existed at the start.
 	synced bool
@@ -96,6 +96,12 @@ func (m *members) editionOf(p *pod) uint64 {
 		return e.edition
 	}
 	return 0
+}
+
+// renew makes attempts that are under way for a gang count for nothing.
+func (m *members) renew(e *entry) {
+	m.editions++
+	e.edition = m.editions
 }
 
 // barredPods are the pods of the gang that have a node and are not bound.

@@ -64,7 +64,8 @@ type entry struct {
 	leader *pod
 	// upfront is nil for a gang with a leader.
 	upfront *upfront
-	// edition tells what the gang asks for from what it has asked for before, and from what any other does; zero while it is not known.
+	// edition tells what the gang asks for, and that it asks, from what it has asked for before, and from what any other does; zero while
+	// it is not known.
 	edition uint64
 	// progress is when the leader was bound or last became ready or unready, or a worker last came or went.
 	progress time.Time

@@ -26,7 +26,7 @@ import (
 //	sync                                          everything that existed has been told
 //	node NAME cpu=N [gpu=N] [cordoned] [taint=KEY] [label=VALUE]
 //	node-gone NAME
-//	driver NAME app=A cpu=N [on=NODE] [only=VALUE] [priority=N] [ready] [slots=a,a,- size=N]   slots: the reservation it carries
+//	driver NAME app=A cpu=N [on=NODE] [only=VALUE] [priority=N] [held=yes|no] [ready] [slots=a,a,- size=N]   slots: the reservation it carries
 //	                                              [age=DURATION] created so long ago and seen only now
 //	executor NAME app=A cpu=N [of=DRIVER] [on=NODE] [role=NAME]
 //	pod NAME cpu=N [gpu=N] [on=NODE] [priority=N] [workers=LABEL]
@@ -235,6 +235,9 @@ func (s *script) podOf(w words, name string) Pod {
 	}
 	if w.has("priority") {
 		p.Priority = int32(w.number("priority"))
+	}
+	if w.has("held") {
+		p.Held = w.keys["held"] != "no"
 	}
 	if w.has("rank") {
 		p.Rank = int32(w.number("rank"))

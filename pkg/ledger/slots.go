@@ -44,8 +44,7 @@ func (sl *slots) step(e *entry, event gang.Event) {
 	sl.victims.holders.Touch(e.leader.UID)
 	switch event.(type) {
 	case gang.Defined, gang.Measured:
-		sl.members.editions++
-		e.edition = sl.members.editions
+		sl.members.renew(e)
 	}
 	changes := e.Step(event)
 	sl.hold(changes)

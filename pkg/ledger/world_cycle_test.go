@@ -65,7 +65,11 @@ func (w *world) admit(t require.TestingT, uid types.UID, d Demand, node string, 
 		if !d.Upfront {
 			admitted.Node = node
 		}
-		require.ErrorIs(t, w.apply(admitted), ErrOverQuota)
+		refused := ErrOverQuota
+		if w.pods[uid].Held {
+			refused = ErrNotWaiting
+		}
+		require.ErrorIs(t, w.apply(admitted), refused)
 		return
 	}
 	if d.Upfront {
@@ -73,7 +77,10 @@ func (w *world) admit(t require.TestingT, uid types.UID, d Demand, node string, 
 		w.place(uid, node)
 		return
 	}
-	if err := w.apply(Admitted{Leader: uid, Node: node, Slots: slots}); errors.Is(err, ErrRoomGone) {
+	if err := w.apply(Admitted{Leader: uid, Node: node, Slots: slots}); w.pods[uid].Held {
+		require.ErrorIs(t, err, ErrNotWaiting, "its user holds it back")
+		return
+	} else if errors.Is(err, ErrRoomGone) {
 		e := w.Ledger.members.gangs[uid]
 		require.True(t, slices.ContainsFunc(e.Definition.Roles, func(role gang.Role) bool { return e.Observed(role.Name) }), "no worker has shown that more is asked for than was planned")
 		return

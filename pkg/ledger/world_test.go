@@ -297,7 +297,7 @@ var (
 	happened = []string{
 		"node", "node", "node lost", "leader", "leader", "define", "define", "refute", "worker", "worker", "labelled", "lone", "foreign",
 		"member", "member", "member", "together", "group", "group lost", "reject", "reject",
-		"schedule", "schedule", "schedule", "schedule", "schedule", "schedule", "plan", "reserve", "bind", "bind", "bind", "fail", "late", "end", "repeat", "relabel", "resize", "ready", "tick",
+		"schedule", "schedule", "schedule", "schedule", "schedule", "schedule", "plan", "reserve", "bind", "bind", "bind", "fail", "late", "end", "repeat", "relabel", "resize", "ready", "hold", "tick",
 	}
 )
 
@@ -453,6 +453,11 @@ func (w *world) step(t *rapid.T) {
 	case "ready":
 		if p, ok := w.pick(t, leads, "leader"); ok {
 			p.Ready = true
+			w.see(p)
+		}
+	case "hold":
+		if p, ok := w.pick(t, leads, "leader"); ok {
+			p.Held = !p.Held
 			w.see(p)
 		}
 	case "queues":

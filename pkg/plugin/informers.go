@@ -169,7 +169,7 @@ func (p *Plugin) tick(ctx context.Context) {
 }
 
 // described are the annotations that describe reads, besides those that make a leader: they have one reader, the definer.
-var described = []string{spark.LabelUser, spark.AnnotationRank, spark.AnnotationWorkers}
+var described = []string{spark.LabelUser, spark.AnnotationRank, spark.AnnotationHold, spark.AnnotationWorkers}
 
 // podDiffers compares what the ledger looks at; status changes come all the time. What a pod takes from its node may change with
 // nothing but its status, as the kubelet resizes it.

@@ -18,6 +18,7 @@ import (
 // describe is what the ledger needs to know of a pod. Pods of other schedulers take room like any lone pod.
 func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 	rank, _ := spark.Rank(pod) // a wrong one counts as none; the definer tells
+	held, _ := spark.Held(pod) // likewise
 	described := ledger.Pod{
 		UID:       pod.UID,
 		Namespace: pod.Namespace,
@@ -28,6 +29,7 @@ func (p *Plugin) describe(pod *v1.Pod) ledger.Pod {
 			NeverPreempts: pod.Spec.PreemptionPolicy != nil && *pod.Spec.PreemptionPolicy == v1.PreemptNever,
 			Rank:          rank,
 			Created:       p.arrivals.ofPod(pod),
+			Held:          held,
 		},
 		Ready:  ready(pod),
 		User:   spark.User(pod),

@@ -87,8 +87,12 @@ func (r *reader) define(ctx context.Context, leader *v1.Pod) (gang.Definition, e
 			return gang.Definition{}, err
 		}
 	}
-	if _, err := spark.Rank(leader); err != nil {
-		definition.Warnings = append(definition.Warnings, err.Error())
+	_, rank := spark.Rank(leader)
+	_, hold := spark.Held(leader)
+	for _, err := range []error{rank, hold} {
+		if err != nil {
+			definition.Warnings = append(definition.Warnings, err.Error())
+		}
 	}
 	for i := range definition.Roles {
 		definition.Roles[i].Signature = signatureOf(definition.Roles[i].Pod)

@@ -31,6 +31,7 @@ var advice = map[gang.Reason][]string{
 	gang.InvalidGang:      {"submit it anew with what the message says is wrong mended"},
 	gang.LeaderGone:       {"its driver has ended or is not there: delete the pod"},
 	gang.GangIncomplete:   {"it is tried as soon as all that start together, or the ConfigMap of the driver, are there"},
+	gang.HeldByUser:       {"its user has held it back: kubectl retinue release NAME lets it start"},
 	gang.GangTimeout:      {"its pods are tried again after a rest; look why single pods of it do not start"},
 	gang.NotSynced:        {"the scheduler has just started: wait a moment"},
 	gang.Terminating:      {"it is being deleted"},
