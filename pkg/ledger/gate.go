@@ -165,9 +165,9 @@ func (g *gate) judge(p *pod) gang.Verdict {
 }
 
 // expect makes those wait, where there are queues, who are about to come to the Gate: else who comes first would pass before those whose turn is
-// earlier. Pods with scheduling gates do not come.
+// earlier. Pods with scheduling gates do not come, and who is held back has no turn.
 func (g *gate) expect(p *pod) {
-	if !g.accounts.queued() || p.placed != "" || p.Foreign || p.Object.DeletionTimestamp != nil || len(p.Object.Spec.SchedulingGates) > 0 {
+	if !g.accounts.queued() || p.placed != "" || p.Foreign || p.Held || p.Object.DeletionTimestamp != nil || len(p.Object.Spec.SchedulingGates) > 0 {
 		return
 	}
 	switch e := g.members.gangOf(p); {

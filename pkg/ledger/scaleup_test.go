@@ -96,6 +96,30 @@ func TestAGangThatWaitsForTheEndOfOthersAsksLater(t *testing.T) {
 	require.Contains(t, show(w.effects), "tell pod-001: ScaleUpRequested: the autoscaler is asked for room for the leader and 3 × executor of cpu 1")
 }
 
+// Seen failing when being held back ended no wait: neither at the change of the annotation nor at the Gate.
+func TestWhoIsHeldBackAsksForNoNodes(t *testing.T) {
+	w := elasticWorld(scaleup.Limits{Timeout: time.Hour, PerQueue: 1, Total: 1})
+	uid := w.lacking("x", 8, 4, gang.NeverFitsCluster)
+	require.Contains(t, w.asked, uid)
+	hold := func(held bool) {
+		driver := w.pods[uid]
+		driver.Held = held
+		w.see(driver)
+		w.gate(driver)
+	}
+	hold(true)
+	require.Empty(t, w.asked)
+	require.Equal(t, "HeldByUser", w.Condition(uid, gang.HeldByUser), "no reason to buy nodes")
+	attempt := w.attempt(uid)
+	_ = w.apply(Refused{UID: uid, Epoch: attempt.View.Epoch, Edition: attempt.Edition, Verdict: gang.Verdict{Reason: gang.NeverFitsCluster}})
+	w.later(time.Hour)
+	require.Empty(t, w.asked, "an attempt that was under way counts for nothing")
+	hold(false)
+	attempt = w.attempt(uid)
+	_ = w.apply(Refused{UID: uid, Epoch: attempt.View.Epoch, Edition: attempt.Edition, Verdict: gang.Verdict{Reason: gang.NeverFitsCluster}})
+	require.Contains(t, w.asked, uid)
+}
+
 // Seen failing with Karpenter, whose definitions were installed after the gang had begun to wait.
 func TestAnAutoscalerThatComesLaterIsAskedForThoseWhoWait(t *testing.T) {
 	w := newWorld()
