@@ -15,7 +15,7 @@ import (
 // before the ledger has kept it for the next one. So may they of a node: one that only the snapshot shows uncordoned would go
 // to whoever is tried before the ledger has heard of that, and not to the first in turn.
 // kube-scheduler says on how many nodes each of these sentences is so.
-func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, pod *v1.Pod, nodeInfo fwk.NodeInfo) *fwk.Status {
+func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, _ *v1.Pod, nodeInfo fwk.NodeInfo) *fwk.Status {
 	c := cycleOf(state)
 	if c == nil {
 		return fwk.NewStatus(fwk.Error, "no plan of this scheduling cycle: PreFilter did not run")
@@ -25,7 +25,7 @@ func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, pod *v1.Pod, no
 	if !known {
 		return fwk.NewStatus(fwk.Unschedulable, "node is not in the ledger yet")
 	}
-	if c.closes(pod, nodeInfo.Node()) {
+	if c.closes(nodeInfo.Node()) {
 		return fwk.NewStatus(fwk.Unschedulable, "node(s) that have changed a moment ago")
 	}
 	if c.leads() && !c.fit.LeaderFits(i) {

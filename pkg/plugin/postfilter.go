@@ -89,7 +89,7 @@ func (p *Plugin) shortOfRoom(c *cycle, pod *v1.Pod, statuses fwk.NodeToStatusRea
 		name := info.Node().Name
 		unseen.Delete(name)
 		switch plugin := statuses.Get(name).Plugin(); {
-		case plugin == Name && c.closes(pod, info.Node()): // room is not what it lacks there, and only the ledger's nodes can wake it
+		case plugin == Name && c.closes(info.Node()): // room is not what it lacks there, and only the ledger's nodes can wake it
 			closed = true
 		case plugin == Name || plugin == filterOfRoom:
 			short.Insert(name)

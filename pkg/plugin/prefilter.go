@@ -58,15 +58,20 @@ type cycle struct {
 type usable struct {
 	// named are those that PreFilter has named; nil means all.
 	named sets.Set[string]
-	// eligible is by the ledger's word: index of the view -> claim. nil for a pod whose nodes are chosen so, and those are named.
-	eligible func(node int) bool
+	// eligible is by the rules of placement; nil for a pod whose nodes are chosen by them, and those are named.
+	eligible func(*v1.Node) bool
 }
 
-// closes tells whether a node that may hold a pod as the snapshot shows it may not as the ledger knows it, because one of them has yet to hear
+// closes tells whether a node that may hold the pod as the snapshot shows it may not as the ledger knows it, because one of them has yet to hear
 // that it was cordoned, say, or uncordoned. Both are judged by the same rules: where those differ from the framework's, its word counts.
-func (c *cycle) closes(pod *v1.Pod, node *v1.Node) bool {
+// Mostly they are the same object.
+func (c *cycle) closes(node *v1.Node) bool {
 	i, known := c.view.Index(node.Name)
-	return known && c.eligible != nil && !c.eligible(i) && placement.Eligibility(pod)(node)
+	if !known || c.eligible == nil {
+		return false
+	}
+	told := c.view.Object(i)
+	return told != node && !c.eligible(told) && c.eligible(node)
 }
 
 // rehearsed tells whether the framework's filters have refused a gang, and whether that is not their last word, as the rehearsal was cut and
@@ -132,7 +137,7 @@ func (p *Plugin) PreFilter(ctx context.Context, state fwk.CycleState, pod *v1.Po
 		c.named = sets.KeySet(c.seats.Slots)
 		return &fwk.PreFilterResult{NodeNames: c.named}, nil
 	}
-	c.eligible = c.view.Eligible(pod)
+	c.eligible = placement.Eligibility(pod)
 	return nil, nil
 }
 
