@@ -203,6 +203,12 @@ e2e-autoscaler: ## Run Retinue with a real Karpenter that buys fake nodes, from 
 	$(call build-karpenter,karpenter-before,local)
 	go test -tags autoscaler -count=1 -v -timeout 1h ./test/autoscaler $(AUTOSCALER_FLAGS) -autoscaler.placeholders
 
+.PHONY: node-hours
+node-hours: ## Measure node-hours of Retinue, with and without Pack, and of kube-scheduler, on nodes of that Karpenter: 20 minutes (AUTOSCALER_FLAGS=-autoscaler.seed=2).
+	hack/build $(CONTROL_PLANE) scheduler kube-scheduler
+	$(call build-karpenter,karpenter,$(KARPENTER_GO))
+	go test -tags autoscaler -count=1 -v -timeout 1h -run NodeHours ./test/autoscaler -autoscaler.node-hours $(AUTOSCALER_FLAGS)
+
 .PHONY: perf
 perf: ## Run the benchmarks of the pure parts: ns, bytes and allocations per operation, and what ten times the work costs.
 	go build -o $(BIN)/growth ./test/perf/growth

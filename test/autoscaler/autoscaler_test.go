@@ -140,7 +140,7 @@ func TestExecutorsBeyondTheFirstBringNodesByThemselves(t *testing.T) {
 	e.awaitNothingAsked()
 	bought := e.boughtCPU()
 	t.Logf("bought %d CPUs for 33", bought)
-	require.LessOrEqual(t, bought, int64(48))
+	require.Less(t, bought, int64(2*33), "the room was bought twice") // instances are up to twice as large as what is asked for, in each of two parts
 	e.end()
 	e.awaitNoNodes()
 }

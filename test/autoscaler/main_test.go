@@ -4,6 +4,7 @@ package autoscaler
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -56,6 +57,7 @@ type elastic struct {
 	dynamic   dynamic.Interface
 	submitter sparksim.Submitter
 	witness   *witness
+	ended     chan struct{} // closed when Karpenter has ended
 }
 
 // start makes one for a test. Karpenter buys at most so many CPUs.
@@ -101,21 +103,25 @@ func (e *elastic) karpenter(variables []string) {
 	log := filepath.Join(e.cluster.Config().Dir, "karpenter.log")
 	out, err := os.Create(log)
 	require.NoError(e.t, err)
-	base := 20_000 + os.Getpid()%20_000
 	program, gates := "karpenter-kwok", "CapacityBuffer=true"
 	if *placeholders {
 		program, gates = "karpenter-before-kwok", ""
 	}
 	cmd := exec.Command(filepath.Join(e.cluster.Config().Binaries, program), "--disable-leader-election=true",
-		"--metrics-port", strconv.Itoa(base), "--health-probe-port", strconv.Itoa(base+1))
+		"--metrics-port=0", "--health-probe-port=0") // any that is free
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+e.cluster.Kubeconfig(), "SYSTEM_NAMESPACE=karpenter", "FEATURE_GATES="+gates)
 	cmd.Env = append(cmd.Env, variables...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(e.t, cmd.Start())
+	e.ended = make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(e.ended)
+	}()
 	e.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-e.ended
 		_ = out.Close()
 		if e.t.Failed() {
 			if text, err := os.ReadFile(log); err == nil {
@@ -166,6 +172,11 @@ func (e *elastic) await(what string, so func(ctx context.Context) (bool, error))
 	e.t.Helper()
 	began := time.Now()
 	err := wait.PollUntilContextTimeout(e.t.Context(), look, patience, true, func(ctx context.Context) (bool, error) {
+		select {
+		case <-e.ended:
+			return false, errors.New("Karpenter has ended")
+		default:
+		}
 		ok, err := so(ctx)
 		return ok && err == nil, nil // the next look may be luckier
 	})
@@ -225,8 +236,14 @@ func (e *elastic) boughtCPU() int64 {
 	require.Len(e.t, nodes.Items, len(claims.Items), "nodes of claims")
 	cpu := int64(0)
 	for i := range nodes.Items {
-		cpu += nodes.Items[i].Status.Capacity.Cpu().Value()
+		cpu += sizeOf(&nodes.Items[i])
 	}
+	return cpu
+}
+
+// sizeOf is how many CPUs the instance of a node has. What the kwok provider writes as capacity is what the pods ask for that it was bought for.
+func sizeOf(node *v1.Node) int64 {
+	cpu, _ := strconv.ParseInt(node.Labels["karpenter.kwok.sh/instance-cpu"], 10, 64)
 	return cpu
 }
 
