@@ -31,14 +31,17 @@ type gate struct {
 }
 
 // Gate tells whether a pod may be tried now; the zero Verdict lets it through. A pod that is refused is activated when
-// its time has come. It takes the pod's state as PodSeen does, because it may be the first to see the pod.
+// its time has come. It takes the pod's state as PodSeen does if it is the first to see the pod; what kube-scheduler has of one that is known
+// may be older than that.
 //
 // Where there are queues, those that pass are to be tried in the order of number; otherwise it is zero.
 func (l *Ledger) Gate(now time.Time, seen Pod) (verdict gang.Verdict, number uint64, effects []Effect) {
 	effects = l.hold(now, func() {
 		defer l.settleLocked()
 		known := l.members.pods[seen.UID] != nil
-		l.lifecycle.see(seen)
+		if !known {
+			l.lifecycle.see(seen)
+		}
 		p := l.members.pods[seen.UID]
 		if p == nil {
 			verdict = gang.Verdict{Reason: gang.Terminating, Message: "it is being deleted: it is not scheduled any more"}
@@ -47,10 +50,13 @@ func (l *Ledger) Gate(now time.Time, seen Pod) (verdict gang.Verdict, number uin
 		p.atGate.ahead = p.atGate.ahead || !known
 		verdict = l.gate.judge(p)
 		l.gate.explain(p, verdict)
-		if p.number = 0; verdict.Passes() && l.accounts.queued() {
-			p.number = l.waiting.Passed(l.members.waiterOf(p))
+		if verdict.Passes() {
+			number = l.waiting.Passed(l.members.waiterOf(p))
 		}
-		number = p.number
+		if !l.accounts.queued() {
+			number = 0
+		}
+		p.number = number
 	})
 	return verdict, number, effects
 }
@@ -165,13 +171,15 @@ func (g *gate) judge(p *pod) gang.Verdict {
 }
 
 // expect makes those wait, where there are queues, who are about to come to the Gate: else who comes first would pass before those whose turn is
-// earlier. Pods with scheduling gates do not come, and who is held back has no turn.
+// earlier. Pods with scheduling gates do not come, nor do those whose resource claims or PodGroup are missing, and who is held back has no turn.
 func (g *gate) expect(p *pod) {
-	if !g.accounts.queued() || p.placed != "" || p.Foreign || p.Held || p.Object.DeletionTimestamp != nil || len(p.Object.Spec.SchedulingGates) > 0 {
+	spec := &p.Object.Spec
+	if !g.accounts.queued() || p.placed != "" || p.Foreign || p.Joint || p.Kind == Leader && p.Held || p.Object.DeletionTimestamp != nil ||
+		len(spec.SchedulingGates) > 0 || len(spec.ResourceClaims) > 0 {
 		return
 	}
 	switch e := g.members.gangOf(p); {
-	case e == nil && p.Kind == Lone && !p.Joint:
+	case e == nil && p.Kind == Lone:
 		g.waits.parkAlone(p)
 	case e != nil && e.Phase == gang.Waiting && (p == e.leader || e.upfront != nil && p == e.upfront.first):
 		g.waits.park(e)

@@ -255,7 +255,8 @@ func (f *flight) reports(id types.UID) {
 	}
 }
 
-// Expire misses those who are tried while the scheduler has nothing to do, and ends the attempts that were open for long enough.
+// Expire misses those who are tried while the scheduler has nothing to do, or who have not come to the Gate, where another plugin may keep
+// them from; and it ends the attempts that were open for long enough.
 func (r *Room) Expire(now time.Time) {
 	for _, w := range slices.Clone(r.flight.waiters) {
 		if !w.deferred.IsZero() {
@@ -264,7 +265,7 @@ func (r *Room) Expire(now time.Time) {
 			}
 			continue
 		}
-		if now.Sub(w.began) >= attemptTimeout && now.Sub(r.flight.entered) >= attemptTimeout {
+		if now.Sub(w.began) >= attemptTimeout && (w.number == 0 || now.Sub(r.flight.entered) >= attemptTimeout) {
 			r.Missed(w.ID(), now)
 		}
 	}

@@ -417,6 +417,30 @@ func TestACycleThatHasEndedIsNoAttemptThatIsMissed(t *testing.T) {
 	}
 }
 
+// Whoever does not come to the Gate when its turn has come, as another plugin keeps its pod, costs the others seconds, however many cycles
+// begin meanwhile.
+//
+// Seen failing when only a scheduler without cycles ended such an attempt: nobody else was let through while executors started.
+func TestWhoDoesNotComeToTheGateKeepsNobody(t *testing.T) {
+	room, free, now := New(quota.New(nil)), cores(9), start
+	for age, id := range []string{"behind", "gated"} {
+		room.Put(now, asking(id, "", 1, 1, age))
+	}
+	w, _ := room.Next(now, free)
+	require.Equal(t, "gated", string(w.ID()))
+	room.Began(w, now)
+	for !room.Of("behind").Trying() {
+		require.LessOrEqual(t, now.Sub(start), attemptTimeout, "somebody behind it is still not tried")
+		now = now.Add(time.Second)
+		room.Entered("executor", room.Passed("executor"), now)
+		room.Expire(now)
+		for w, _ := room.Next(now, free); w != nil; w, _ = room.Next(now, free) {
+			room.Began(w, now)
+		}
+	}
+	require.False(t, room.Of("gated").Trying())
+}
+
 // A pass in which nobody was left goes on if somebody comes while the next has to rest: all that are due have their turn before those who
 // have had it.
 //

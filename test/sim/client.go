@@ -103,7 +103,8 @@ func (c podClient) EvictV1(ctx context.Context, eviction *policyv1.Eviction) err
 func (c podClient) Delete(_ context.Context, name string, options metav1.DeleteOptions) error {
 	key := c.namespace + "/" + name
 	w := c.replica.world
-	return w.desk.ask(&call{replica: c.replica, kind: callDeletePod, key: key, serve: func() error {
+	deletion := &call{replica: c.replica, kind: callDeletePod, key: key}
+	deletion.serve = func() error {
 		pod, found := w.api.pods.get(key)
 		switch {
 		case !found:
@@ -111,11 +112,12 @@ func (c podClient) Delete(_ context.Context, name string, options metav1.DeleteO
 		case pod.UID != *options.Preconditions.UID:
 			return conflict("pods", key, "the UID in the precondition is another one")
 		}
-		w.evicted(c.replica, pod)
+		w.evicted(c.replica, pod, deletion.asked)
 		w.checkGrace(c.replica, pod, options.GracePeriodSeconds)
 		w.deletePod(pod)
 		return nil
-	}})
+	}
+	return w.desk.ask(deletion)
 }
 
 type mapClient struct {

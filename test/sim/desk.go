@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 )
@@ -19,6 +20,8 @@ type call struct {
 	kind    callKind
 	// key orders calls that arrive at the same moment: which of two goroutines is faster must not matter.
 	key string
+	// asked is when the simulation took it, and began to let it travel.
+	asked time.Time
 	// serve does what is asked; it runs as part of the simulation. nil for the end of a background task.
 	serve func() error
 	// then is called with the result, as part of the simulation, after the goroutine has gone on. May be nil.

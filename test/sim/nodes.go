@@ -120,6 +120,8 @@ func (w *World) deleteNode(name string) {
 	w.api.removeNode(node)
 	w.clearNode(name, func(*v1.Pod) bool { return true })
 	if w.cloud.lost(name) {
+		// Whoever was bound to it since goes as well (seed 30000947).
+		w.after(c.between(10*time.Second, 3*time.Minute), func() { w.clearNode(name, func(*v1.Pod) bool { return true }) })
 		return
 	}
 	w.after(c.between(10*time.Second, 3*time.Minute), func() {

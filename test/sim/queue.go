@@ -38,6 +38,8 @@ type queue struct {
 	left func(*framework.QueuedPodInfo, fwk.ClusterEvent)
 	// passed is told of a pod that no plugin has gated; nil means nobody wants to know.
 	passed func(*v1.Pod)
+	// asked is told of every pod about which the plugins have been asked; nil means nobody wants to know.
+	asked func(*v1.Pod)
 	// call runs plugin code.
 	call func(func())
 
@@ -87,6 +89,9 @@ func (q *queue) add(pod *v1.Pod) {
 
 // gate asks every PreEnqueue plugin and notes which one refuses.
 func (q *queue) gate(info *framework.QueuedPodInfo) {
+	if q.asked != nil {
+		defer q.asked(info.Pod)
+	}
 	gates := q.gates
 	if info.GatingPlugin != "" {
 		gates = slices.Clone(gates)

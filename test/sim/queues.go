@@ -453,8 +453,8 @@ func (k *crew) asks() quota.Demand {
 }
 
 // evicted checks an eviction before it takes effect: where queues only say what they would take back nothing is taken, and no
-// driver goes before its executors of which the scheduler knows that they have a node.
-func (w *World) evicted(by *replica, pod *v1.Pod) {
+// driver goes before its executors of which the scheduler knew, when it asked for that, that they have a node (seed 31000595).
+func (w *World) evicted(by *replica, pod *v1.Pod, asked time.Time) {
 	w.stats.Evictions++
 	if pod.Spec.NodeName == "" {
 		w.fail("unbound", "%s: %s is evicted before it is bound: nothing makes it again", by.name, keyOf(pod))
@@ -473,7 +473,7 @@ func (w *World) evicted(by *replica, pod *v1.Pod) {
 	}
 	for _, other := range w.api.pods.all() {
 		m := by.told.pods[other.UID]
-		known := m != nil && m.pod != nil && m.pod.Spec.NodeName != ""
+		known := m != nil && m.pod != nil && m.pod.Spec.NodeName != "" && m.bound.Before(asked)
 		if w.appOf(other) == a && other.UID != pod.UID && known && !ended(other) && other.DeletionTimestamp == nil && !w.usurped[other.UID] {
 			w.fail("driver first", "%s: driver %s is evicted before its executor %s", by.name, keyOf(pod), other.Name)
 		}

@@ -211,7 +211,7 @@ func (r *replica) build() {
 	if w.climate.moves > 0 {
 		ledger.MoveAtOnce(r.ledger, w.climate.moves)
 	}
-	r.queue.left, r.queue.passed = r.checkLeft, r.checkHeard
+	r.queue.left, r.queue.passed, r.queue.asked = r.checkLeft, r.checkHeard, r.missed
 	if w.climate.queues {
 		r.arrange(w.layout)
 	}

@@ -289,6 +289,7 @@ func (w *World) route(c *call) {
 	}
 	c.replica.outstanding = append(c.replica.outstanding, c)
 	fate := w.fate(c)
+	c.asked = time.Now()
 	w.agenda.add(&entry{at: time.Now().Add(w.travel(c.kind)), idle: fate.idle, do: func() { w.serve(c, fate) }})
 }
 
