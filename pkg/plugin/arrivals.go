@@ -22,15 +22,15 @@ const (
 // arrivals are the order in which pods and native PodGroups came, which is the order of the scheduling queue before the first attempt, of
 // the ledger and of queues among those of one priority. It is a time: creationTimestamp, which has whole seconds, and within the second the
 // order in which this process first saw them, as nanoseconds. It is set once, because the place of an entity in a
-// heap must not change. What was there before this process started has no nanoseconds, and its order is that of the UIDs; what comes while
-// it still reads that has come after its start if it was made in that second or later.
+// heap must not change. What was there before this process began to read has no nanoseconds, and its order is that of the UIDs; what comes
+// while it reads has come since if it was made in the second of the beginning or later.
 type arrivals struct {
-	now     func() time.Time
-	started time.Time // a whole second
+	now func() time.Time
 
 	mu sync.RWMutex // guards everything below
-	// open means that what existed at the start has been seen.
-	open bool
+	// open means that what existed at the start has been seen, and began is the second in which the first of that was.
+	open  bool
+	began time.Time
 	// seen counts the pods and groups that were first seen since then; after 1e9 of them all further ones are ordered by UID.
 	seen   int64
 	pods   map[types.UID]time.Time
@@ -42,7 +42,7 @@ type arrivals struct {
 type groupArrival struct{ at, asked time.Time }
 
 func newArrivals(now func() time.Time) *arrivals {
-	return &arrivals{now: now, started: now().Truncate(time.Second), pods: map[types.UID]time.Time{}, gone: map[types.UID]time.Time{}, groups: map[types.UID]*groupArrival{}}
+	return &arrivals{now: now, pods: map[types.UID]time.Time{}, gone: map[types.UID]time.Time{}, groups: map[types.UID]*groupArrival{}}
 }
 
 // start begins to count: everything that comes now has not been there before.
@@ -84,7 +84,10 @@ func (a *arrivals) ofGroup(uid types.UID, created metav1.Time) time.Time {
 
 // next is the arrival of what comes now; the caller holds mu.
 func (a *arrivals) next(created metav1.Time) time.Time {
-	if !a.open && created.Time.Before(a.started) {
+	if a.began.IsZero() {
+		a.began = a.now().Truncate(time.Second)
+	}
+	if !a.open && created.Time.Before(a.began) {
 		return created.Time
 	}
 	a.seen++
