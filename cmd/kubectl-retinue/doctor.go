@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,7 +61,8 @@ func (o doctorOptions) run(ctx context.Context, r *reader) error {
 	add := func(examinations ...view.Examination) {
 		document.Examinations = append(document.Examinations, examinations...)
 	}
-	running, err := o.examineLease(ctx, r)
+	lease, unread := r.client.CoordinationV1().Leases(o.namespace).Get(ctx, o.lease, metav1.GetOptions{})
+	running, err := o.examineLease(lease, unread)
 	if err != nil {
 		return err
 	}
@@ -72,7 +74,7 @@ func (o doctorOptions) run(ctx context.Context, r *reader) error {
 	if err != nil {
 		return err
 	}
-	scalesUp, err := o.examineScaleUp(ctx, r)
+	scalesUp, err := o.examineScaleUp(lease, unread)
 	if err != nil {
 		return err
 	}
@@ -113,10 +115,9 @@ func (o doctorOptions) run(ctx context.Context, r *reader) error {
 	return nil
 }
 
-// examineLease looks whether a scheduler renews its lease.
-func (o doctorOptions) examineLease(ctx context.Context, r *reader) (view.Examination, error) {
+// examineLease looks whether a scheduler renews its Lease; err is why that could not be read.
+func (o doctorOptions) examineLease(lease *coordinationv1.Lease, err error) (view.Examination, error) {
 	const name, cure = "the scheduler runs", "kubectl get pods -n retinue-system; kubectl logs -n retinue-system deployment/retinue"
-	lease, err := r.client.CoordinationV1().Leases(o.namespace).Get(ctx, o.lease, metav1.GetOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
 		return view.Unexamined(name, fmt.Sprintf("you may not read Lease %s/%s", o.namespace, o.lease)), nil
@@ -135,10 +136,9 @@ func (o doctorOptions) examineLease(ctx context.Context, r *reader) (view.Examin
 	return view.Examined(name, cure, nil), nil
 }
 
-// examineScaleUp reads in which mode the scheduler asks an autoscaler for nodes, and why, which it writes on its Lease.
-func (o doctorOptions) examineScaleUp(ctx context.Context, r *reader) (view.Examination, error) {
+// examineScaleUp tells in which mode the scheduler asks an autoscaler for nodes, and why: it writes that on its Lease.
+func (o doctorOptions) examineScaleUp(lease *coordinationv1.Lease, err error) (view.Examination, error) {
 	const name = "how an autoscaler is asked for nodes"
-	lease, err := r.client.CoordinationV1().Leases(o.namespace).Get(ctx, o.lease, metav1.GetOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
 		return view.Unexamined(name, fmt.Sprintf("you may not read Lease %s/%s", o.namespace, o.lease)), nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -75,13 +74,9 @@ func (s shown) hold(ctx context.Context, r *reader, name string, hold, dryRun bo
 		fmt.Fprintf(s.streams.Out, "application %s is %s already\n", app.Name, to)
 		return nil
 	}
-	options := metav1.PatchOptions{FieldManager: "kubectl-retinue"}
-	if dryRun {
-		options.DryRun = []string{metav1.DryRunAll}
-	}
 	// Of another pod of that name it is a conflict.
 	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:%s}}}`, leader.UID, spark.AnnotationHold, written)
-	patched, err := r.client.CoreV1().Pods(leader.Namespace).Patch(ctx, leader.Name, types.MergePatchType, patch, options)
+	patched, err := r.client.CoreV1().Pods(leader.Namespace).Patch(ctx, leader.Name, types.MergePatchType, patch, patchOptions(dryRun))
 	if err != nil {
 		return fmt.Errorf("changing pod %s: %w", leader.Name, err)
 	}

@@ -68,12 +68,8 @@ func (s shown) turn(ctx context.Context, r *reader, name string, to v1alpha1.Que
 		before = v1alpha1.Open
 	}
 	if before != to {
-		options := metav1.PatchOptions{FieldManager: "kubectl-retinue"}
-		if dryRun {
-			options.DryRun = []string{metav1.DryRunAll}
-		}
 		patch := fmt.Appendf(nil, `{"spec":{"state":%q}}`, to)
-		if _, err := queues.Patch(ctx, name, types.MergePatchType, patch, options); err != nil {
+		if _, err := queues.Patch(ctx, name, types.MergePatchType, patch, patchOptions(dryRun)); err != nil {
 			return fmt.Errorf("changing queue %s: %w", name, err)
 		}
 	}
@@ -89,6 +85,15 @@ func (s shown) turn(ctx context.Context, r *reader, name string, to v1alpha1.Que
 	fmt.Fprintln(s.streams.Out, text)
 	s.above(ctx, r, name)
 	return nil
+}
+
+// patchOptions are those of every change that the plugin makes.
+func patchOptions(dryRun bool) metav1.PatchOptions {
+	options := metav1.PatchOptions{FieldManager: "kubectl-retinue"}
+	if dryRun {
+		options.DryRun = []string{metav1.DryRunAll}
+	}
+	return options
 }
 
 // above says which queue above one is not open: that counts as well.

@@ -49,7 +49,7 @@ type Precedence struct {
 	// Rank is where its user wants a gang among those of its queue and priority; higher goes first.
 	Rank    int32
 	Created time.Time
-	// Held says of a leader that its user does not want it to start yet: it goes before nobody, and nobody waits for it.
+	// Held says of a leader that its user does not want it to start yet: it goes before nobody.
 	Held bool
 }
 

@@ -206,11 +206,8 @@ func (l *Ledger) openLocked() {
 	for _, key := range slices.SortedFunc(maps.Keys(l.members.apps), compareKeys) {
 		l.upfronts.muster(key)
 	}
-	pods := sorted(l.members.pods)
-	for _, p := range pods {
+	for _, p := range sorted(l.members.pods) {
 		l.gate.expect(p)
-	}
-	for _, p := range pods {
 		l.outcome.revise(p)
 	}
 }

@@ -233,9 +233,6 @@ func (s *scaleUps) tick() {
 // tickConditions lets conditions say what is true now: of pods by themselves, besides those for whom nodes are asked for, and of those that could not
 // be told when it changed.
 func (s *scaleUps) tickConditions() {
-	if !s.elastic() {
-		return
-	}
 	s.tickSingles()
 	for _, w := range sortedWaiters(s.stale) {
 		if s.waiting.Of(w.ID()) != w {

@@ -131,20 +131,17 @@ func (a *arrivals) of(entity fwk.QueuedEntityInfo) (time.Time, types.UID) {
 		return a.ofPod(pod), pod.UID
 	}
 	group, native := entity.(fwk.PodGroupInfo)
+	var declared metav1.Object
 	switch {
-	case !native:
-		return entity.GetTimestamp(), ""
-	case tried && group.GetPodGroup() != nil:
-		return entity.GetTimestamp(), group.GetPodGroup().UID
-	case tried && group.GetCompositePodGroup() != nil:
-		return entity.GetTimestamp(), group.GetCompositePodGroup().UID
-	case group.GetPodGroup() != nil:
-		declared := group.GetPodGroup()
-		return a.ofGroup(declared.UID, declared.CreationTimestamp), declared.UID
-	case group.GetCompositePodGroup() != nil:
-		declared := group.GetCompositePodGroup()
-		return a.ofGroup(declared.UID, declared.CreationTimestamp), declared.UID
+	case native && group.GetPodGroup() != nil:
+		declared = group.GetPodGroup()
+	case native && group.GetCompositePodGroup() != nil:
+		declared = group.GetCompositePodGroup()
 	default:
 		return entity.GetTimestamp(), ""
 	}
+	if tried {
+		return entity.GetTimestamp(), declared.GetUID()
+	}
+	return a.ofGroup(declared.GetUID(), declared.GetCreationTimestamp()), declared.GetUID()
 }

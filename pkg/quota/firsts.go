@@ -28,7 +28,7 @@ func (t *Tree) Firsts(groups []*Group, wanted func(Waiter) bool) iter.Seq[First]
 		t.settle()
 		t.even()
 		for _, g := range groups {
-			if first := g.firstOf(wanted); first != nil && !yield(First{Waiter: first.Waiter, held: first.held, share: g.lane.share, below: g.lane.below}) {
+			if first := g.firstOf(wanted); first != nil && !yield(first.asFirst()) {
 				return
 			}
 		}
@@ -43,7 +43,12 @@ func FirstOf(t *Tree, id types.UID) (First, bool) {
 	if w == nil || w.index == heap.Absent {
 		return First{}, false
 	}
-	return First{Waiter: w.Waiter, held: w.held, share: w.group.lane.share, below: w.group.lane.below}, true
+	return w.asFirst(), true
+}
+
+// asFirst is a waiter as the first of its group.
+func (w *waiter) asFirst() First {
+	return First{Waiter: w.Waiter, held: w.held, share: w.group.lane.share, below: w.group.lane.below}
 }
 
 // Before tells whether one of a queue goes before another.

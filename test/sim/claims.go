@@ -83,7 +83,7 @@ func (r *replica) checkSpared() {
 		if waiter == nil || waiter.pod == nil || len(leaves) == 0 || !r.allows(waiter.pod.Namespace, r.asksOf(waiter.pod)) {
 			continue
 		}
-		maps.DeleteFunc(free, func(node string, _ resource.Vector) bool { return !leaves[node] || r.keptForOthers(node, c.waiter) })
+		maps.DeleteFunc(free, func(node string, _ resource.Vector) bool { return !leaves[node] || r.claimedByOthers(node, c.waiter) })
 		if r.couldStart(waiter.pod, free) {
 			slices.Sort(more)
 			r.world.fail("spared", "%s: %v have to go for %s, to which what leaves since before the restart suffices: %s",
@@ -92,8 +92,8 @@ func (r *replica) checkSpared() {
 	}
 }
 
-// keptForOthers tells whether a node is kept for somebody else than a waiter, or somebody else claims it.
-func (r *replica) keptForOthers(node string, waiter types.UID) bool {
+// claimedByOthers tells whether a node is kept for somebody else than a waiter, or somebody else claims it.
+func (r *replica) claimedByOthers(node string, waiter types.UID) bool {
 	if slices.ContainsFunc(r.claims, func(c *claim) bool { return c.waiter != waiter && c.on(node) }) {
 		return true
 	}
