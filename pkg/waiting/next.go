@@ -53,7 +53,7 @@ type flight struct {
 	// cycle is whose scheduling cycle has begun last, entered when that was; empty if that has reported.
 	cycle   types.UID
 	entered time.Time
-	// number is how many have passed the Gate.
+	// number counts those that were let through, and those that have passed the Gate without.
 	number uint64
 }
 
@@ -202,17 +202,24 @@ func (r *Room) Began(w *Waiter, now time.Time) bool {
 	r.passes.over = false // although the next may have rested enough
 	w.began, w.since, w.pass, w.through = now, r.epochs.room, r.passes.number, true
 	if !told {
-		w.number = 0
+		r.flight.number++
+		w.place, w.number = r.flight.number, 0
 	}
 	r.flight.waiters = append(r.flight.waiters, w)
 	r.tree.Try(w.ID())
 	return !told
 }
 
-// Passed counts a pod that passes the Gate, for a waiter if it is one's, and returns its number.
+// Passed counts a pod that passes the Gate, for a waiter if it is one's, and returns its number. Those that were let through have that of their
+// turn, in whatever order they come: the scheduler activates several at once in none.
 func (r *Room) Passed(id types.UID) uint64 {
+	w := r.waiters[id]
+	if w != nil && w.Trying() {
+		w.number = w.place
+		return w.number
+	}
 	r.flight.number++
-	if w := r.waiters[id]; w != nil {
+	if w != nil {
 		w.number = r.flight.number
 	}
 	return r.flight.number

@@ -78,8 +78,9 @@ type attempt struct {
 	provided bool
 	// through means that the scheduler has been told of its turn, and that nothing has come of it yet.
 	through bool
-	// number is its place among all that have passed the Gate, since it was let through last; zero means that it has not.
-	number uint64
+	// place is its place among all that are let through, since it was last, and number the same once it has passed the Gate; zero means that
+	// it has not.
+	place, number uint64
 }
 
 // ID of the leader, or of the pod by itself.
