@@ -11,10 +11,10 @@ import (
 // Worth tells whether a waiter would be tried in a pass if it were its turn and its queue let it in, with so much free in all.
 func (r *Room) Worth(w *Waiter, now time.Time, free resource.Vector, pass uint64) bool {
 	s := w.signature
-	if !s.due || now.Before(r.earliest(s)) {
+	if !s.due || s.at == ready || now.Before(r.earliest(s)) {
 		return false
 	}
-	return s.failed.IsZero() || s.affordable(free, r.epochs.nodes) && s.pass != pass && !(s.restsTogether() && s.pass >= r.passes.together)
+	return s.failed.IsZero() || s.affordable(free, r.epochs.nodes) && s.pass != pass
 }
 
 // Check is what is wrong with what the Room remembers, and whom it has forgotten to try when nobody is being tried and Next has
@@ -40,7 +40,7 @@ func (r *Room) Check(now time.Time, free resource.Vector) error {
 			return fmt.Errorf("%s could be tried, and nobody is", w.ID())
 		}
 		s := w.signature
-		if fits && r.passes.tried(s) && s.due && !now.Before(r.earliest(s)) && s.affordable(free, r.epochs.nodes) && !now.Before(r.passes.rest) {
+		if fits && s.due && !now.Before(r.earliest(s)) && s.affordable(free, r.epochs.nodes) && !now.Before(r.passes.rest) {
 			return fmt.Errorf("%s waits for the next pass, and none begins", w.ID())
 		}
 	}

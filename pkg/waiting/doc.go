@@ -33,8 +33,9 @@
 //
 // Tries go in passes. In one pass every signature that is due is tried once; one that is due again waits for the next pass, and that
 // begins when nobody is left in this one: at once if somebody waits for it, else with whatever happens next. So whoever fits starts
-// within one pass, however many before it fail again and again. Within a pass the order is the tree's. For those who have to rest after
-// one another's rehearsals a pass also goes on while some of them rest.
+// within one pass, however many before it fail again and again. Within a pass the order is the tree's. Of those who have to rest after
+// one another's rehearsals one is put in turn in a pass: of the namespace that has had no time for them for longest, who has not been
+// tried for longest.
 //
 // # Several at once
 //

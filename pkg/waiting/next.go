@@ -30,15 +30,15 @@ type passes struct {
 	// over means that everybody was tried who was due in it: whatever happens next is of another pass, in which the first in turn goes first
 	// again.
 	over bool
-	// together is the pass in which those began to be tried who rest after one another: some of them may be due and rest until it is over,
-	// and have their turn before any of the others is tried again.
-	together uint64
+	// released is the latest pass in which somebody was put in turn who had rested.
+	released uint64
 	// spent is how long those of this pass were judged who had failed before, and rest until when the next pass does not begin
 	// because of those before it.
 	spent time.Duration
 	rest  time.Time
-	// rehearsals is until when nobody is rehearsed again.
+	// rehearsals is until when nobody is rehearsed again, and last when a rehearsal was in vain: namespace -> time.
 	rehearsals time.Time
+	last       map[string]time.Time
 	// ofNamespace is until when nobody of a namespace is: namespace -> time.
 	ofNamespace map[string]time.Time
 	// timed is how many signatures are due again although nothing happens: namespace -> number, only those with some.
@@ -90,7 +90,7 @@ func (m *moment) next() (next *Waiter, kept []*Waiter) {
 		}
 		m.stirred = true
 	}
-	if m.shelves.ringing(m.now) != nil || len(*m.shelves.later) > 0 && m.passes.rested(m.now) {
+	if m.shelves.ringing(m.now) != nil || m.shelves.next() && m.passes.rested(m.now) {
 		m.stirred = true
 	}
 	if !m.stirred {
@@ -172,7 +172,7 @@ func (m *moment) nextPass() bool {
 	if m.passes.spent > 0 {
 		m.passes.rest, m.passes.spent = m.now.Add(min(restFactor*m.passes.spent, longestPrecheckRest)), 0
 	}
-	if m.passes.over = true; len(*m.shelves.later) == 0 || m.now.Before(m.passes.rest) {
+	if m.passes.over = true; !m.shelves.next() || m.now.Before(m.passes.rest) {
 		return false
 	}
 	m.beginPass()
@@ -181,16 +181,8 @@ func (m *moment) nextPass() bool {
 
 func (m *moment) beginPass() {
 	m.passes.number++
-	if len(*m.shelves.later) > 0 || m.shelves.together == 0 {
-		m.passes.together = m.passes.number
-	}
 	m.passes.over, m.passes.rest = false, time.Time{}
 	m.shelves.turnOver()
-}
-
-// tried tells whether a signature was tried in this pass.
-func (p *passes) tried(s *signature) bool {
-	return s.pass == p.number || s.restsTogether() && s.pass >= p.together
 }
 
 // Began lets a waiter through. It tells whether the scheduler has to be told.

@@ -158,7 +158,7 @@ func New(tree *quota.Tree) *Room {
 		tree: tree, waiters: map[types.UID]*Waiter{}, signatures: map[string]*signature{}, priorities: quota.Priorities{},
 		parked: map[*quota.Group]*place{}, blocked: map[string]*list{},
 		shelves: shelves{later: &pile{}, former: &pile{}}, work: work{most: mostMoved, queued: map[string]bool{}},
-		passes: passes{number: 1, together: 1, ofNamespace: map[string]time.Time{}, timed: map[string]int{}}, flight: flight{window: 1}, stirred: true,
+		passes: passes{number: 1, last: map[string]time.Time{}, ofNamespace: map[string]time.Time{}, timed: map[string]int{}}, flight: flight{window: 1}, stirred: true,
 	}
 }
 

@@ -15,7 +15,7 @@ type shelf int
 // standing is the shelf of a signature, and when it is to be looked at there.
 type standing struct {
 	at shelf
-	// order is by what the shelf is ordered if it is asleep or short; pile is where it lies if it waits for a later pass. index is where it
+	// order is by what the shelf is ordered if it is asleep, short or ready; pile is where it lies if it waits for a later pass. index is where it
 	// stands there.
 	order int64
 	pile  *pile
@@ -23,8 +23,6 @@ type standing struct {
 	// alarm is when it is to be looked at although nothing happens, and rung its place among alarms; absent means never.
 	alarm time.Time
 	rung  int
-	// counts means that it is one of shelves.together.
-	counts bool
 	// wakes means that it is among those whose groups are yet to be put in turn.
 	wakes bool
 }
@@ -39,6 +37,8 @@ const (
 	short
 	// resting: it is due, and its time has not come.
 	resting
+	// ready: it has rested after others, and whoever has not been tried for longest goes first.
+	ready
 	// later: it is due, and was tried in this pass, or in the last and nobody has looked at it in this one.
 	later
 )
@@ -51,8 +51,8 @@ type shelves struct {
 	// later are those that wait for the next pass, and former those that have waited for this one and are yet to be looked at.
 	later, former *pile
 	alarms        []*signature
-	// together is how many are resting that may have to rest after others.
-	together int
+	// ready are those that have rested, by when their namespaces have been rehearsed, and then by when they have failed.
+	ready []*signature
 }
 
 // pile is signatures in no order.
@@ -65,6 +65,12 @@ var (
 		},
 		Place: func(s *signature) *int { return &s.index },
 	}
+	byRest = heap.Order[*signature]{
+		Before: func(s, other *signature) bool {
+			return cmp.Or(compareRests(s, other), cmp.Compare(s.key, other.key)) < 0
+		},
+		Place: func(s *signature) *int { return &s.index },
+	}
 	byAlarm = heap.Order[*signature]{
 		Before: func(s, other *signature) bool {
 			return cmp.Or(s.alarm.Compare(other.alarm), cmp.Compare(s.key, other.key)) < 0
@@ -72,6 +78,11 @@ var (
 		Place: func(s *signature) *int { return &s.rung },
 	}
 )
+
+// compareRests compares for how long two that have rested have had no time for rehearsals.
+func compareRests(s, other *signature) int {
+	return cmp.Or(cmp.Compare(s.order, other.order), s.failed.Compare(other.failed))
+}
 
 // put moves a signature to a shelf.
 func (s *shelves) put(moved *signature, to shelf) {
@@ -85,11 +96,8 @@ func (s *shelves) put(moved *signature, to shelf) {
 		byAmount.Remove(&s.short, moved)
 	case later:
 		moved.pile.remove(moved)
-	case resting:
-		if moved.counts {
-			s.together--
-		}
-		moved.counts = false
+	case ready:
+		byRest.Remove(&s.ready, moved)
 	}
 	moved.at, moved.index = to, heap.Absent
 	switch to {
@@ -101,12 +109,13 @@ func (s *shelves) put(moved *signature, to shelf) {
 		byAmount.Put(&s.short, moved)
 	case later:
 		s.later.add(moved)
-	case resting:
-		if moved.counts = moved.restsTogether(); moved.counts {
-			s.together++
-		}
+	case ready:
+		byRest.Put(&s.ready, moved)
 	}
 }
+
+// next tells whether somebody waits for the next pass.
+func (s *shelves) next() bool { return len(*s.later) > 0 || len(s.ready) > 0 }
 
 func (p *pile) add(s *signature) {
 	s.pile, s.index = p, len(*p)

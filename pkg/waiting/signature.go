@@ -1,6 +1,7 @@
 package waiting
 
 import (
+	"cmp"
 	"hash/fnv"
 	"slices"
 	"time"
@@ -28,6 +29,8 @@ const (
 	namespaceFactor      = 9
 	failedFactor         = 10 * restFactor
 	longestNamespaceRest = time.Minute
+	// longestMemory is for how long it is known that a namespace was rehearsed, so that others go first.
+	longestMemory = time.Hour
 )
 
 // signature is the waiters that ask nodes for exactly the same, whatever their queues.
@@ -192,11 +195,12 @@ func (m *moment) look(s *signature) shelf {
 		at = asleep
 	case m.now.Before(m.earliest(s)):
 		at = resting
-	case s.failed.IsZero(): // its users are to hear what it lacks, whatever is free
-	case !s.affordable(m.free, m.epochs.nodes):
+	case !s.failed.IsZero() && !s.affordable(m.free, m.epochs.nodes): // else its users are to hear what it lacks, whatever is free
 		at = short
-	case m.passes.tried(s):
+	case s.pass == m.passes.number:
 		at = later
+	case s.at != inTurn && s.restsTogether():
+		at, s.order = ready, m.passes.lastRehearsed(s)
 	}
 	m.shelves.put(s, at)
 	switch at {
@@ -211,6 +215,29 @@ func (m *moment) look(s *signature) shelf {
 		m.work.wake(s)
 	}
 	return at
+}
+
+// releaseReady puts in turn who has rested, and has had no time for rehearsals for longest: one in a pass, or several of whom none has had any.
+func (m *moment) releaseReady() bool {
+	if m.passes.released == m.passes.number {
+		return true
+	}
+	var first *signature
+	for len(m.shelves.ready) > 0 && (first == nil || compareRests(m.shelves.ready[0], first) == 0) {
+		if m.work.over() {
+			return false
+		}
+		m.work.done++
+		s := m.shelves.ready[0]
+		if m.look(s) != ready {
+			continue
+		}
+		if m.shelves.put(s, inTurn); first == nil {
+			first, m.passes.released = s, m.passes.number
+		}
+		m.work.wake(s)
+	}
+	return true
 }
 
 // earliest is when a signature may be tried.
@@ -255,7 +282,7 @@ func recallResting(r *Room, now time.Time) {
 // RehearsedInVain takes the same of a gang that failed: then nobody else is rehearsed for a while either.
 func RehearsedInVain(r *Room, namespace string, took time.Duration, now time.Time) {
 	if took > 0 {
-		r.passes.rehearsals = latest(r.passes.rehearsals, now.Add(restFactor*took))
+		r.passes.rehearsed(namespace, took, now)
 		r.passes.restNamespace(namespace, failedFactor*took, now)
 		recallResting(r, now)
 	}
@@ -263,8 +290,27 @@ func RehearsedInVain(r *Room, namespace string, took time.Duration, now time.Tim
 
 // RehearsedInPart takes the same of a gang whose rehearsal goes on: nobody is rehearsed for a while, and then those of its namespace may be.
 func RehearsedInPart(r *Room, namespace string, took time.Duration, now time.Time) {
-	r.passes.rehearsals = latest(r.passes.rehearsals, now.Add(restFactor*took))
+	r.passes.rehearsed(namespace, took, now)
 	Answered(r, namespace, took, now)
+}
+
+// rehearsed takes that a rehearsal for a namespace has come to nothing yet: nobody is rehearsed for a while, and then others first.
+func (p *passes) rehearsed(namespace string, took time.Duration, now time.Time) {
+	p.rehearsals = latest(p.rehearsals, now.Add(restFactor*took))
+	for other, last := range p.last {
+		if now.Sub(last) > longestMemory {
+			delete(p.last, other)
+		}
+	}
+	p.last[namespace] = now
+}
+
+// lastRehearsed is when there was a rehearsal in vain for the namespace of a signature, in nanoseconds; zero if there was none.
+func (p *passes) lastRehearsed(s *signature) int64 {
+	if last, any := p.last[cmp.Or(s.costlyIn, s.timedIn)]; any {
+		return last.UnixNano()
+	}
+	return 0
 }
 
 // Rests is until when nobody of a namespace is rehearsed, nor are the filters asked otherwise; zero means that they may be asked.

@@ -60,7 +60,7 @@ type moment struct {
 
 // prepare puts everybody in turn who may be tried. It is false if there is more to be done.
 func (m *moment) prepare() bool {
-	return m.goThroughReleased() && m.ring() && m.openPass() && m.goThroughShort() && m.wakeAll()
+	return m.goThroughReleased() && m.ring() && m.openPass() && m.goThroughShort() && m.releaseReady() && m.wakeAll()
 }
 
 // goThroughReleased ends the wait for queues that have released what they kept somebody for.
