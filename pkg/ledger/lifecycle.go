@@ -470,6 +470,9 @@ func (lc *lifecycle) refuse(r Refused) {
 		lc.outcome.effects = append(lc.outcome.effects, Activate{p.Object})
 		return
 	case r.Behind && tried.defers(lc.waiting, lc.waits.collections.of(tried.UID), lc.outcome.now):
+		if r.Rehearsed {
+			waiting.Answered(lc.waiting, tried.Namespace, r.Took, lc.outcome.now)
+		}
 		return
 	case r.Verdict.Passes() && lc.waits.keepsOn(tried):
 		return
@@ -507,6 +510,9 @@ func (lc *lifecycle) refuse(r Refused) {
 	case r.Verdict.OfQueue() && lc.waits.reclaims(w.ID()):
 		// Somebody else was let in meanwhile, and it has what it waits for when those have gone who have to go for it.
 	default:
+		if c := lc.waits.collections.of(w.ID()); r.Rehearsed && e != nil && c != nil && c.preemption != nil && c.complete() && c.tried {
+			e.inVain.again(lc.outcome.now)
+		}
 		lc.waits.disappoint(w)
 	}
 }

@@ -88,6 +88,30 @@ type entry struct {
 	eligibility []func(*v1.Node) bool
 	// unconfirmed is what its leader carried of it that nobody has confirmed yet; nil means that it is believed.
 	unconfirmed *unconfirmed
+	// inVain is what others have left for it in vain.
+	inVain inVain
+}
+
+// inVain is how often others have left for a gang that the framework's filters have refused all the same, and until when nobody else has to:
+// whoever goes is not asked whether the gang's rules about other pods are met then.
+type inVain struct {
+	times int
+	until time.Time
+}
+
+const (
+	// firstVainPause is how long nobody leaves for a gang that has not started with what others have left; it doubles every time, up to
+	// longestVainPause.
+	firstVainPause   = 10 * time.Minute
+	longestVainPause = 24 * time.Hour
+)
+
+func (v *inVain) again(now time.Time) {
+	pause := longestVainPause
+	if v.times < 8 {
+		pause = min(firstVainPause<<v.times, longestVainPause)
+	}
+	*v = inVain{v.times + 1, now.Add(pause)}
 }
 
 // takenBack tells whether others leave with all that the gang holds, so that nobody joins it any more.

@@ -380,6 +380,9 @@ func (rs *reclaims) may(asks quota.Waiter, lowest int32) bool {
 	if p := rs.members.pods[asks.ID]; p != nil && p.picky && len(p.only) == 0 {
 		return false
 	}
+	if e := rs.members.gangs[asks.ID]; e != nil && rs.outcome.now.Before(e.inVain.until) {
+		return false
+	}
 	if asks.Elastic || rs.pauses(w) || rs.waits.scaleUps.first(asks.ID) {
 		return false
 	}

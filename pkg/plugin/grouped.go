@@ -187,7 +187,7 @@ func (p *Plugin) PodGroupPostFilter(_ context.Context, state fwk.PodGroupCycleSt
 	}
 	c := d.plan
 	defer spend(p, c)
-	refused := ledger.Refused{UID: d.pod, Epoch: cmp.Or(c.rehearsed.epoch, c.view.Epoch), Edition: c.edition, Verdict: c.shortage, Rehearsed: c.rehearsed.inVain, Cut: c.rehearsed.cut, Took: c.took}
+	refused := ledger.Refused{UID: d.pod, Epoch: cmp.Or(c.rehearsed.epoch, c.view.Epoch), Edition: c.edition, Verdict: c.shortage, Rehearsed: c.rehearsed.inVain, Cut: c.rehearsed.cut, Behind: c.rehearsed.behind, Took: c.took}
 	if c.shortage.Passes() && !c.withheld {
 		// There is room by the ledger. Either the scheduler's snapshot is behind, or its filters know better.
 		refused.Verdict = gang.Verdict{Reason: gang.Constraints, Message: "kube-scheduler finds nodes for fewer pods of the gang than start together"}

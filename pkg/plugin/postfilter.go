@@ -27,7 +27,7 @@ func (p *Plugin) PostFilter(ctx context.Context, state fwk.CycleState, pod *v1.P
 	if c := cycleOf(state); c != nil {
 		defer spend(p, c)
 		refused.Epoch, refused.Edition, refused.Verdict = cmp.Or(c.rehearsed.epoch, c.view.Epoch), c.edition, c.shortage
-		refused.Rehearsed, refused.Cut, refused.Took = c.rehearsed.inVain, c.rehearsed.cut, c.took
+		refused.Rehearsed, refused.Cut, refused.Behind, refused.Took = c.rehearsed.inVain, c.rehearsed.cut, c.rehearsed.behind, c.took
 		if refused.Verdict.Passes() && !c.withheld {
 			refused.Verdict, refused.Alone, refused.Behind = p.shortOfRoom(c, pod, statuses)
 			if !refused.Verdict.Passes() && (refused.Alone || rehearsal.RulesOf(pod).Any()) {

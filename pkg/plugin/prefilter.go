@@ -78,6 +78,8 @@ func (c *cycle) closes(node *v1.Node) bool {
 // goes on at the next attempt.
 type rehearsed struct {
 	inVain, cut bool
+	// behind means that this may be because the scheduler's snapshot does not show yet what the ledger has heard.
+	behind bool
 	// epoch of the View by which it began, which may be an earlier attempt's; zero if there was none.
 	epoch uint64
 }

@@ -52,12 +52,18 @@ var executorsOnly = selecting(spark.LabelRole, spark.RoleExecutor)
 
 // play submits an application whose executors are made from a template.
 func (h *harness) play(name string, count, cores int, spec v1.PodSpec) {
+	h.playAt(0, name, count, cores, spec)
+}
+
+// playAt is play with a priority.
+func (h *harness) playAt(priority int32, name string, count, cores int, spec v1.PodSpec) {
 	if spec.Containers == nil {
 		spec.Containers = []v1.Container{{Name: "main"}}
 	}
 	text, err := json.Marshal(&v1.Pod{Spec: spec})
 	require.NoError(h.t, err)
 	pod := templated(name)
+	pod.Spec.Priority = &priority
 	h.create(pod, properties(pod, executors(count, cores)...), template(pod, string(text)))
 	h.after(time.Second)
 }

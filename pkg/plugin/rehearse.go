@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/rehearsal"
+	"retinue.dev/retinue/pkg/resource"
 )
 
 const (
@@ -80,12 +82,13 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 	if !kept {
 		verdict.Message += ", when the rehearsals of others have ended that take several attempts"
 	}
-	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, rehearsed{!verdict.Passes(), kept && progress.Cut(), epoch}, c.took+p.clock.Since(began)
+	c.fit, c.shortage, c.rehearsed, c.took = nil, verdict, rehearsed{!verdict.Passes(), kept && progress.Cut(), false, epoch}, c.took+p.clock.Since(began)
 	if err != nil {
 		spend(p, c)
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed.inVain {
+		c.rehearsed.behind = !c.rehearsed.cut && p.snapshotBehind(c, asked)
 		return nil, p.statusOf(verdict)
 	}
 	c.fit = found
@@ -94,6 +97,41 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 	}
 	c.named = sets.New(c.view.Name(found.Leader))
 	return &fwk.PreFilterResult{NodeNames: c.named}, nil
+}
+
+// snapshotBehind tells whether the scheduler's snapshot shows less room than the ledger on some node that has enough for a pod of a gang by the
+// ledger's word: whoever has left that node is in the filters' way still.
+func (p *Plugin) snapshotBehind(c *cycle, asked placement.Gang) bool {
+	infos, err := p.handle.SnapshotSharedLister().NodeInfos().List()
+	if err != nil {
+		p.logger.Error(err, "Nodes of a failed attempt cannot be read")
+		return false
+	}
+	var sizes []resource.Vector
+	if asked.Leader != nil {
+		sizes = append(sizes, asked.Leader.Request)
+	}
+	for _, role := range asked.Roles {
+		if !slices.ContainsFunc(sizes, role.Request.Equal) {
+			sizes = append(sizes, role.Request)
+		}
+	}
+	c.work.Spend(len(infos) * len(sizes))
+	return slices.ContainsFunc(infos, func(info fwk.NodeInfo) bool {
+		i, known := c.view.Index(info.Node().Name)
+		if !known {
+			return false
+		}
+		free := *c.view.Free(i)
+		return slices.ContainsFunc(sizes, func(size resource.Vector) bool { return size.Fits(free) }) && !free.Fits(roomOf(info))
+	})
+}
+
+// roomOf is what a node has free as the scheduler's snapshot shows it.
+func roomOf(info fwk.NodeInfo) resource.Vector {
+	used := info.GetRequested()
+	taken := resource.Vector{CPU: used.GetMilliCPU(), Memory: used.GetMemory(), EphemeralStorage: used.GetEphemeralStorage(), Pods: int64(len(info.GetPods()))}
+	return resource.OfList(info.Node().Status.Allocatable).Sub(taken.WithExtended(used.GetScalarResources()))
 }
 
 // rehearse runs a rehearsal of a gang in the scheduling cycle of a pod.

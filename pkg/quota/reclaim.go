@@ -66,6 +66,9 @@ type Request struct {
 	Now time.Time
 	// Demand of the gang, and what of it does not fit: SelectVictims takes at least as much of each resource that is lacking.
 	Demand, Lacking resource.Vector
+	// InPieces means that sums say nothing: enough of everything is there, and not where the gang needs it, or something else is counted. Anything
+	// of what is lacking may help.
+	InPieces bool
 	// Priority of the gang, and whether its PriorityClass lets it preempt in its own queue.
 	Priority int32
 	Preempts bool
@@ -133,7 +136,7 @@ func (c Choice) String() string {
 }
 
 // SelectVictims selects what to take so that a gang fits, and nothing if it would not fit then. enough tells whether what has been
-// selected makes it fit, on nodes and not in sums; nil means that sums suffice. It is only asked when sums do.
+// selected makes it fit, on nodes and not in sums; nil means that sums suffice. It is only asked when sums do, or say nothing.
 //
 //   - From other queues, if the queue reclaims and stays within its guarantee with the gang: what they use beyond their own
 //     guarantees of the resources that are lacking. No queue, and none above it that the request comes from outside of, gets
@@ -311,7 +314,10 @@ type giver struct {
 
 // takeOne chooses the first victim of one kind, if there is any that helps.
 func (s *selection) takeOne(givers []*giver) bool {
-	missing := s.request.Lacking.Missing(sum(s.chosen))
+	var missing resource.Vector
+	if !s.request.InPieces {
+		missing = s.request.Lacking.Missing(sum(s.chosen))
+	}
 	var last *giver
 	var at int
 	for _, g := range givers {
@@ -437,7 +443,10 @@ func (s *selection) add(leaf *node, v Victim) {
 
 // suffices tells whether something chosen makes the gang fit: in sums, and then for whoever knows the nodes.
 func (s *selection) suffices(chosen []Victim) bool {
-	return s.request.Lacking.Missing(sum(chosen)).IsZero() && (s.enough == nil || s.enough(chosen))
+	if s.request.InPieces && len(chosen) == 0 || !s.request.InPieces && !s.request.Lacking.Missing(sum(chosen)).IsZero() {
+		return false
+	}
+	return s.enough == nil || s.enough(chosen)
 }
 
 func sum(victims []Victim) resource.Vector {

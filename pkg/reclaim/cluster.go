@@ -109,7 +109,7 @@ func (c *Cluster) request(w *Waiter, overtaken map[string]resource.Vector) (quot
 	case verdict.Reason == quota.QueueLimit:
 		r.Within, r.Lacking = verdict.Queue, c.beyond(verdict.Queue, r.Demand)
 	case verdict.Yields() && r.Preempts:
-		r.Within, r.Counted, r.Lacking = verdict.Queue, verdict, bitOf(&r.Demand)
+		r.Within, r.Counted, r.Lacking, r.InPieces = verdict.Queue, verdict, bitOf(&r.Demand), true
 	case !verdict.Passes() || !w.LacksRoom:
 		return r, false
 	default:
@@ -120,7 +120,7 @@ func (c *Cluster) request(w *Waiter, overtaken map[string]resource.Vector) (quot
 			}
 		}
 		if r.Lacking = r.Demand.Missing(free); r.Lacking.IsZero() {
-			r.Lacking = pieceOf(w, spec)
+			r.Lacking, r.InPieces = pieceOf(w, spec), true
 		}
 	}
 	if spec.Reclaim.Enabled && !r.Preempts && !c.utilized(quota.PoolOf(c.Queues, w.Asks.Queue), r.Lacking, spec.Reclaim.Utilization) {
@@ -141,7 +141,7 @@ func (c *Cluster) beyond(queue string, demand resource.Vector) resource.Vector {
 	return resource.OfAmounts(over)
 }
 
-// pieceOf is a bit of everything that a waiter may lack for which enough is free in all, but not in one piece. What its queue
+// pieceOf is a bit of everything of which a waiter may lack some for which enough is free in all, but not in one piece. What its queue
 // is not guaranteed it cannot take back.
 func pieceOf(w *Waiter, spec quota.Spec) resource.Vector {
 	var bits []resource.Amount
