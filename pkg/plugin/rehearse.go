@@ -88,7 +88,7 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 		return nil, fwk.AsStatus(fmt.Errorf("rehearse the gang: %w", err))
 	}
 	if c.rehearsed.inVain {
-		c.rehearsed.behind = !c.rehearsed.cut && p.snapshotBehind(c, asked)
+		c.rehearsed.behind = !c.rehearsed.cut && snapshotBehind(p, c, asked)
 		return nil, p.statusOf(verdict)
 	}
 	c.fit = found
@@ -101,7 +101,7 @@ func (p *Plugin) planRehearsed(ctx context.Context, state fwk.CycleState, c *cyc
 
 // snapshotBehind tells whether the scheduler's snapshot shows less room than the ledger on some node that has enough for a pod of a gang by the
 // ledger's word: whoever has left that node is in the filters' way still.
-func (p *Plugin) snapshotBehind(c *cycle, asked placement.Gang) bool {
+func snapshotBehind(p *Plugin, c *cycle, asked placement.Gang) bool {
 	infos, err := p.handle.SnapshotSharedLister().NodeInfos().List()
 	if err != nil {
 		p.logger.Error(err, "Nodes of a failed attempt cannot be read")
