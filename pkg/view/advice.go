@@ -3,14 +3,18 @@ package view
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
 	"retinue.dev/retinue/pkg/gang"
 )
 
+// youngest is how long an application may wait before it is strange that no scheduler has said anything.
+const youngest = 10 * time.Second
+
 // advice is what would help an application that waits for a reason: QUEUE is the queue that stands in its way, SHORT what is short, such
-// as "7 cpu more". A sentence with a word in capitals that is not known is left out.
+// as "7 cpu more", and APP what kubectl retinue finds it by. A sentence with a word in capitals that is not known is left out.
 var advice = map[gang.Reason][]string{
 	gang.ClusterFull:      {"it starts when others end, or nodes come", "fewer executors, or smaller ones"},
 	gang.Fragmented:       {"it starts when others end on the same nodes", "smaller executors, which fit what is free on single nodes: spark.executor.cores, spark.executor.memory"},
@@ -23,7 +27,7 @@ var advice = map[gang.Reason][]string{
 	gang.Reclaiming:       {"others give back what it waits for: it starts when they have gone"},
 	gang.QueueLimit:       {"it starts when others in queue QUEUE end", "a limit of queue QUEUE that is higher by SHORT", "fewer executors, or smaller ones"},
 	gang.QueueMaxGangs:    {"it starts when another application in queue QUEUE ends", "a higher maxRunningGangs of queue QUEUE"},
-	gang.QueueClosed:      {"whoever has closed queue QUEUE can open it: kubectl retinue open NAME"},
+	gang.QueueClosed:      {"whoever has closed queue QUEUE can open it: kubectl retinue open QUEUE"},
 	gang.LeaderShare:      {"it starts when another driver in queue QUEUE ends", "a higher maxLeaderShare of queue QUEUE, or a smaller driver"},
 	gang.UserLimit:        {"it starts when another application of the same user ends", "a higher users.limit of queue QUEUE"},
 	gang.QuotaUsedUp:      {"it starts when others in the namespace end", "a larger ResourceQuota of the namespace"},
@@ -31,7 +35,7 @@ var advice = map[gang.Reason][]string{
 	gang.InvalidGang:      {"submit it anew with what the message says is wrong mended"},
 	gang.LeaderGone:       {"its driver has ended or is not there: delete the pod"},
 	gang.GangIncomplete:   {"it is tried as soon as all that start together, or the ConfigMap of the driver, are there"},
-	gang.HeldByUser:       {"its user has held it back: kubectl retinue release NAME lets it start"},
+	gang.HeldByUser:       {"its user has held it back: kubectl retinue release APP lets it start"},
 	gang.GangTimeout:      {"its pods are tried again after a rest; look why single pods of it do not start"},
 	gang.NotSynced:        {"the scheduler has just started: wait a moment"},
 	gang.Terminating:      {"it is being deleted"},
@@ -56,14 +60,19 @@ func adviceOn(app App, about Finding) []string {
 			sentence = strings.Replace(sentence, " that is higher by SHORT", ", if it were higher", 1)
 		}
 		if strings.Contains(sentence, "QUEUE") && queue == "" {
+			sentence, _, _ = strings.Cut(sentence, ": kubectl ")
 			sentence = strings.ReplaceAll(strings.ReplaceAll(sentence, " of queue QUEUE", " of its queue"), "queue QUEUE", "its queue")
 			if strings.Contains(sentence, "QUEUE") {
 				continue
 			}
 		}
-		sentences = append(sentences, strings.NewReplacer("QUEUE", queue, "SHORT", short).Replace(sentence))
+		sentences = append(sentences, strings.NewReplacer("QUEUE", queue, "SHORT", short, "APP", Clean(app.Name)+" -n "+app.Namespace).Replace(sentence))
 	}
-	if app.Reason == "" && app.Message == "" {
+	switch {
+	case app.Reason != "" || app.Message != "":
+	case time.Duration(app.Wait)*time.Second < youngest:
+		sentences = append(sentences, "it has just been submitted: a scheduler takes a moment to say something")
+	default:
 		sentences = append(sentences, fmt.Sprintf("is a scheduler named %q running? kubectl retinue doctor looks", schedulerOf(app)))
 	}
 	return sentences

@@ -24,7 +24,20 @@ const maxMoments = 60
 type Moment struct {
 	Time metav1.Time `json:"time"`
 	Text string      `json:"text"`
+	// step puts what is of the same second in the order in which it happens: pods say no more than the second.
+	step int
 }
+
+// Steps of a life.
+const (
+	submitted = iota
+	waits
+	admitted
+	placed
+	ready
+	works
+	ends
+)
 
 // Seat is what an application has on one node.
 type Seat struct {
@@ -63,9 +76,9 @@ func NewDetail(app App, o Objects, events []v1.Event) Detail {
 
 func (a App) timeline(events []v1.Event) []Moment {
 	var moments []Moment
-	add := func(at metav1.Time, format string, args ...any) {
+	add := func(step int, at metav1.Time, format string, args ...any) {
 		if !at.IsZero() {
-			moments = append(moments, Moment{at, Clean(fmt.Sprintf(format, args...))})
+			moments = append(moments, Moment{at, Clean(fmt.Sprintf(format, args...)), step})
 		}
 	}
 	speaker := a.leader
@@ -76,23 +89,26 @@ func (a App) timeline(events []v1.Event) []Moment {
 	if a.Kind != KindSpark {
 		who = "pod " + speaker.Name
 	}
-	add(a.Submitted, "submitted")
+	add(submitted, a.Submitted, "submitted")
 	if at := scheduled(speaker); at != nil {
-		add(*at, "%s has node %s", who, speaker.Spec.NodeName)
+		add(placed, *at, "%s has node %s", who, speaker.Spec.NodeName)
 	}
 	if c := condition(speaker, v1.PodReady); c != nil && c.Status == v1.ConditionTrue {
-		add(c.LastTransitionTime, "%s is ready", who)
+		add(ready, c.LastTransitionTime, "%s is ready", who)
 	}
 	if at := ended(speaker); at != nil {
-		add(*at, "%s has ended: %s", who, speaker.Status.Phase)
+		add(ends, *at, "%s has ended: %s", who, speaker.Status.Phase)
 	}
 	a.workerMoments(add)
 	for _, pod := range a.pods {
 		if c := condition(pod, v1.DisruptionTarget); c != nil && c.Status == v1.ConditionTrue {
-			add(c.LastTransitionTime, "pod %s has to go: %s", pod.Name, c.Message)
+			add(works, c.LastTransitionTime, "pod %s has to go: %s", pod.Name, c.Message)
 		}
 	}
 	for _, event := range events {
+		if event.Reason == "Scheduled" && event.InvolvedObject.Name == speaker.Name && speaker.Spec.NodeName != "" {
+			continue // which is told already
+		}
 		last, times := eventTime(event)
 		text := event.Reason + ": " + event.Message
 		if reason, known := gang.ReasonOf(event.Message); known && string(reason) == event.Reason || strings.HasPrefix(event.Message, event.Reason+":") {
@@ -104,17 +120,34 @@ func (a App) timeline(events []v1.Event) []Moment {
 		if times > 1 {
 			text += fmt.Sprintf(" (%d times)", times)
 		}
-		add(last, "%s", text)
+		add(stepOf(event), last, "%s", text)
 	}
-	slices.SortStableFunc(moments, func(a, b Moment) int { return a.Time.Compare(b.Time.Time) })
+	slices.SortStableFunc(moments, func(a, b Moment) int {
+		return cmp.Or(a.Time.Truncate(time.Second).Compare(b.Time.Truncate(time.Second)), cmp.Compare(a.step, b.step))
+	})
 	if more := len(moments) - maxMoments; more > 0 {
 		moments = slices.Delete(moments, 1, 1+more) // when it was submitted stays
 	}
 	return moments
 }
 
+// stepOf is where in a life an event belongs.
+func stepOf(event v1.Event) int {
+	reason := gang.Reason(event.Reason)
+	if said, known := gang.ReasonOf(event.Message); known {
+		reason = said
+	}
+	switch {
+	case reason.Trait().Waits:
+		return waits
+	case reason == gang.GangAdmitted:
+		return admitted
+	}
+	return works
+}
+
 // workerMoments tells of the first and the last worker that came, and of the first that was lost.
-func (a App) workerMoments(add func(metav1.Time, string, ...any)) {
+func (a App) workerMoments(add func(int, metav1.Time, string, ...any)) {
 	var starts []metav1.Time
 	for _, pod := range a.pods {
 		if pod == a.leader {
@@ -124,14 +157,14 @@ func (a App) workerMoments(add func(metav1.Time, string, ...any)) {
 			starts = append(starts, *pod.Status.StartTime)
 		}
 		if at := ended(pod); at != nil && pod.Status.Phase == v1.PodFailed {
-			add(*at, "%s has failed", pod.Name)
+			add(works, *at, "%s has failed", pod.Name)
 		}
 	}
 	slices.SortFunc(starts, func(a, b metav1.Time) int { return a.Compare(b.Time) })
 	if n := len(starts); n > 0 {
-		add(starts[0], "the first of %s starts", counted(n, "worker"))
+		add(works, starts[0], "the first of %s starts", counted(n, "worker"))
 		if n > 1 {
-			add(starts[n-1], "the last of %s starts", counted(n, "worker"))
+			add(works, starts[n-1], "the last of %s starts", counted(n, "worker"))
 		}
 	}
 }
