@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -54,6 +55,17 @@ func (l *Ledger) Census() Census {
 	return Census{len(l.members.pods), len(l.members.gangs), len(l.members.apps), l.waiting.Len(), len(l.slots.degraded), l.members.synced}
 }
 
+// Capacity is what the nodes count for queues in all.
+func Capacity(l *Ledger) resource.Vector {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var sum resource.Vector
+	for _, capacity := range l.nodes.Capacities() {
+		sum = sum.Add(capacity)
+	}
+	return sum
+}
+
 // Collected is what is kept for waiters for which room is collected: node -> sum; nil when there are none.
 func (l *Ledger) Collected() map[string]resource.Vector {
 	l.mu.Lock()
@@ -80,6 +92,17 @@ type QueueStanding struct {
 	Reasons map[gang.Reason]int
 	// First are the first of those who wait in the queue itself, mostNamed at most.
 	First []QueueWaiter
+	// Parent is the queue above; empty at the top. State is the strictest of the queue and all above it.
+	Parent string
+	State  quota.State
+	// Lent is what others beside the queue may have of what it is guaranteed and does not use: at most that, as nobody records whose idle
+	// guarantee a borrower has.
+	Lent resource.Vector
+	// Asked is what those ask for who wait in it and below it, and Oldest since when the first of them does; zero when nobody waits.
+	Asked  resource.Vector
+	Oldest time.Time
+	// Crew are its gangs, and those below it.
+	Crew Crew
 }
 
 // mostNamed is how many of those who wait in a queue are named at most.
@@ -143,16 +166,90 @@ func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 		object := l.members.object(w.ID())
 		waiters[w.Asks.Queue] = append(waiters[w.Asks.Queue], QueueWaiter{Namespace: object.Namespace, Name: object.Name, Reason: l.waits.reason(w), asks: &w.Asks})
 	})
+	crews := map[string]*Crew{} // queue -> the gangs of the queue itself
+	l.gangsInParts(func(e *entry) {
+		queue := l.accounts.queueOf(e.Key.Namespace)
+		if crews[queue] == nil {
+			crews[queue] = &Crew{}
+		}
+		crews[queue].count(l, e)
+	})
 	queues := at.queues.Tree()
+	unassign(queues, waiters, func(to, from []QueueWaiter) []QueueWaiter { return append(to, from...) })
+	unassign(queues, crews, func(to, from *Crew) *Crew {
+		if to == nil {
+			return from
+		}
+		to.add(*from)
+		return to
+	})
 	reasons := reasonsBelow(queues, waiters)
 	var standings []QueueStanding
 	for _, name := range queues.Names() {
 		first := waiters[name]
 		slices.SortFunc(first, func(a, b QueueWaiter) int { return a.asks.Compare(b.asks) })
 		usage, _ := queues.Usage(name)
-		standings = append(standings, QueueStanding{Name: name, Usage: usage, Pool: at.pools[name], Reasons: reasons[name], First: first[:min(len(first), mostNamed)]})
+		spec, _ := queues.Spec(name)
+		standing := QueueStanding{Name: name, Usage: usage, Pool: at.pools[name], Reasons: reasons[name], First: first[:min(len(first), mostNamed)], Parent: spec.Parent, State: spec.State}
+		for _, w := range first {
+			standing.Asked = standing.Asked.Add(w.asks.Demand.Amount)
+			standing.waitsSince(w.asks.Since)
+		}
+		if crew := crews[name]; crew != nil {
+			standing.Crew = *crew
+		}
+		standings = append(standings, standing)
 	}
+	gather(queues, standings)
 	return standings, append(queues.Problems(), at.overlaps...)
+}
+
+// unassign moves what is in queues that do not exist to the one of those that belong to none.
+func unassign[T any](queues *quota.Tree, found map[string]T, move func(to, from T) T) {
+	for name, it := range found {
+		if _, known := queues.Spec(name); !known {
+			found[quota.Unassigned] = move(found[quota.Unassigned], it)
+			delete(found, name)
+		}
+	}
+}
+
+// waitsSince takes that somebody waits since then.
+func (q *QueueStanding) waitsSince(since time.Time) {
+	if !since.IsZero() && (q.Oldest.IsZero() || since.Before(q.Oldest)) {
+		q.Oldest = since
+	}
+}
+
+// gather adds to every queue what waits and runs below it, and finds out what each lends.
+func gather(queues *quota.Tree, standings []QueueStanding) {
+	at := make(map[string]int, len(standings)) // queue -> index
+	for i := range standings {
+		at[standings[i].Name] = i
+	}
+	own := slices.Clone(standings)
+	for i := range own {
+		for name := own[i].Parent; name != ""; name = standings[at[name]].Parent {
+			above := &standings[at[name]]
+			above.Asked = above.Asked.Add(own[i].Asked)
+			above.waitsSince(own[i].Oldest)
+			above.Crew.add(own[i].Crew)
+		}
+	}
+	type family struct {
+		parent string
+		pool   int
+	}
+	borrowed := map[family]resource.Vector{} // those that stand beside each other -> the sum
+	for i := range standings {
+		f := family{standings[i].Parent, quota.PoolOf(queues, standings[i].Name)}
+		borrowed[f] = borrowed[f].Add(standings[i].Borrowed)
+	}
+	for i := range standings {
+		q := &standings[i]
+		idle := resource.Vector{}.Max(q.Guaranteed.Vector().Sub(q.Used))
+		q.Lent = idle.Sub(idle.Missing(borrowed[family{q.Parent, quota.PoolOf(queues, q.Name)}]))
+	}
 }
 
 // reasonsBelow counts why those wait who do in a queue and below it: queue -> reason -> waiters.

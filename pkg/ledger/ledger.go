@@ -39,29 +39,30 @@ type Ledger struct {
 	gate        *gate            // who may be tried now
 	reclaims    *reclaims        // who takes something back
 	scaleUps    *scaleUps        // what the autoscaler is asked for
+	totals      *totals          // what has happened so far
 }
 
 // New is a ledger that knows nothing. topologyKey is the node label whose values are the domains of zonal placement; empty
 // means no domains. strategy is how gangs are laid out unless their queue says it.
 func New(topologyKey string, strategy placement.Strategy) *Ledger {
 	nodes, queues := inventory.New(topologyKey), quota.New(nil)
-	room, o, m := waiting.New(queues), &outcome{}, newMembers()
+	room, o, m, tt := waiting.New(queues), &outcome{}, newMembers(), newTotals()
 	kept := &collections{nodes: nodes, byWaiter: map[types.UID]*collection{}}
 	vs := &victims{
 		reclaims: map[string]bool{}, budgets: map[string][]Budget{}, priorities: quota.Priorities{}, leaving: map[types.UID]*pod{}, holders: reclaim.NewIndex(), members: m,
 	}
 	acc := &accounts{strategy: strategy, queues: queues, members: m, victims: vs}
-	sl := &slots{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, degraded: map[*entry]bool{}, unsettled: map[*entry]struct{}{}}
+	sl := &slots{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, totals: tt, degraded: map[*entry]bool{}, unsettled: map[*entry]struct{}{}}
 	ws := &waits{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, seniority: seniority{}}
 	su := &scaleUps{members: m, outcome: o, accounts: acc, waits: ws, waiting: room, gangs: map[types.UID]asking{}, stale: map[types.UID]*waiting.Waiter{}, singles: map[types.UID]*waiting.Waiter{}, reasons: map[types.UID]*waiting.Waiter{}}
 	ws.scaleUps = su
-	us := &upfronts{nodes: nodes, members: m, outcome: o, victims: vs, slots: sl, waits: ws, groups: map[gang.Key]Group{}, shared: map[gang.Key]int{}, barred: map[*entry]struct{}{}, resting: map[*entry]struct{}{}, returning: map[*entry]struct{}{}}
-	lc := &lifecycle{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, upfronts: us, scaleUps: su}
+	us := &upfronts{nodes: nodes, members: m, outcome: o, victims: vs, slots: sl, waits: ws, totals: tt, groups: map[gang.Key]Group{}, shared: map[gang.Key]int{}, barred: map[*entry]struct{}{}, resting: map[*entry]struct{}{}, returning: map[*entry]struct{}{}}
+	lc := &lifecycle{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, upfronts: us, scaleUps: su, totals: tt}
 	us.lifecycle = lc
 	g := &gate{nodes: nodes, members: m, outcome: o, accounts: acc, waits: ws, waiting: room, upfronts: us, scaleUps: su}
 	rs := &reclaims{nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waits: ws, waiting: room, collections: kept}
 	return &Ledger{
-		nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, waits: ws, lifecycle: lc, upfronts: us, gate: g, reclaims: rs, scaleUps: su,
+		nodes: nodes, members: m, outcome: o, victims: vs, accounts: acc, slots: sl, waiting: room, collections: kept, waits: ws, lifecycle: lc, upfronts: us, gate: g, reclaims: rs, scaleUps: su, totals: tt,
 	}
 }
 
@@ -275,6 +276,7 @@ func (l *Ledger) arrangeLocked(layout Queues, queues *quota.Tree) {
 	l.accounts.queues = queues
 	l.nodes.Divide(selectorsOf(queues))
 	queues.SetCapacity(l.nodes.Capacities()...)
+	l.totals.keep(layout.Specs)
 	clear(l.victims.reclaims)
 	for _, spec := range layout.Specs {
 		if spec.Reclaim.Enabled {

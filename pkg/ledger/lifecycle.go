@@ -3,6 +3,7 @@ package ledger
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -25,6 +26,7 @@ type lifecycle struct {
 	waiting  *waiting.Room
 	upfronts *upfronts
 	scaleUps *scaleUps
+	totals   *totals
 }
 
 // see takes a pod's new state. One that is being deleted before it has a node will never run, whoever holds up its
@@ -212,6 +214,9 @@ func (lc *lifecycle) lose(uid types.UID) {
 	delete(lc.victims.leaving, uid)
 	lc.members.selectors.removePod(p)
 	if p.placed != "" {
+		if p.called && p.preemptor != "" {
+			lc.totals.lose(quota.Written(lc.accounts.queueOf(p.Namespace)), p, lc.outcome.now)
+		}
 		p.use(lc.nodes, -1)
 		p.placed = ""
 		lc.accounts.chargePod(p)
@@ -298,6 +303,9 @@ func (lc *lifecycle) place(p *pod, node string, bound bool) {
 	if confirmed && p.Upfront {
 		lc.members.apps[p.Gang].bound++
 	}
+	if confirmed && !first && p.Kind == Lone && !p.Foreign {
+		lc.begun(p.Namespace, p.Created, p.started)
+	}
 	if p.Kind == Leader && bound {
 		lc.contest(lc.members.apps[p.Gang], lc.members.gangs[p.UID])
 	}
@@ -307,6 +315,7 @@ func (lc *lifecycle) place(p *pod, node string, bound bool) {
 	case e == nil:
 	case p.Kind == Leader && bound && e.Phase == gang.Reserved:
 		lc.slots.step(e, gang.Seated{})
+		lc.begun(p.Namespace, p.Created, p.started)
 	case p.Kind == Leader && bound && e.Phase != gang.Running:
 		lc.resume(e)
 	case p.Kind == Worker && first:
@@ -315,8 +324,16 @@ func (lc *lifecycle) place(p *pod, node string, bound bool) {
 		lc.upfronts.unbar(e)
 	}
 	if confirmed && p.Upfront {
+		if e != nil && e.upfront != nil && !e.upfront.whole && e.whole(lc.members.apps[p.Gang]) && !e.upfront.began.IsZero() {
+			lc.begun(p.Namespace, e.leader.Created, e.upfront.began)
+		}
 		lc.upfronts.muster(p.Gang)
 	}
+}
+
+// begun counts a gang, or a pod by itself, that has been bound, and since when it had room.
+func (lc *lifecycle) begun(namespace string, created, room time.Time) {
+	lc.totals.start(quota.Written(lc.accounts.queueOf(namespace)), created, room, lc.outcome.now)
 }
 
 // unplace is the inverse of lifecycle.place.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +15,11 @@ type lock struct {
 	sync.Mutex
 	// watch is called when the lock was taken and before it is given back; nil but in the benchmark.
 	watch func(held bool)
+	// clock is the time, since when the lock was taken, and told is told for how long it was held, after it was given back. Both functions
+	// are nil where nobody asks.
+	clock func() time.Time
+	since time.Time
+	told  func(held time.Duration)
 }
 
 func (l *lock) Lock() {
@@ -21,13 +27,27 @@ func (l *lock) Lock() {
 	if l.watch != nil {
 		l.watch(true)
 	}
+	if l.told != nil {
+		l.since = l.clock()
+	}
 }
 
 func (l *lock) Unlock() {
 	if l.watch != nil {
 		l.watch(false)
 	}
+	if l.told == nil {
+		l.Mutex.Unlock()
+		return
+	}
+	told, held := l.told, l.clock().Sub(l.since)
 	l.Mutex.Unlock()
+	told(held)
+}
+
+// WatchLock lets a function know, after each time, for how long the ledger's lock was held. It has to be called before anybody else has the ledger.
+func WatchLock(l *Ledger, clock func() time.Time, told func(held time.Duration)) {
+	l.mu.clock, l.mu.told = clock, told
 }
 
 // hold carries out something while the lock is held, and returns what has to be done about it. Where many have become due at once, whose
@@ -64,6 +84,24 @@ func (l *Ledger) inParts(show func(*waiting.Waiter)) {
 			for _, w := range some {
 				if l.waiting.Of(w.ID()) == w {
 					show(w)
+				}
+			}
+		}()
+	}
+}
+
+// gangsInParts shows every gang to a function as inParts shows those who wait.
+func (l *Ledger) gangsInParts(show func(*entry)) {
+	l.mu.Lock()
+	all := slices.AppendSeq(make([]*entry, 0, len(l.members.gangs)), maps.Values(l.members.gangs))
+	l.mu.Unlock()
+	for some := range slices.Chunk(all, shownAtOnce) {
+		func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			for _, e := range some {
+				if l.members.gangs[e.leader.UID] == e {
+					show(e)
 				}
 			}
 		}()

@@ -19,6 +19,9 @@ func (sl *slots) measure(e *entry, p *pod) {
 	}
 	predicted := e.Definition.Roles[i].Requests
 	observed, rules := spark.Observed(e.Definition.Roles[i].Pod, p.Object)
+	if e.upfront == nil && p.Node == "" { // one that is bound already was compared by the scheduler before this one
+		sl.totals.predict(predicted, p.Requests, observed != nil)
+	}
 	replan := e.upfront == nil && (observed != nil || !p.Requests.Fits(predicted))
 	var open, left []Run
 	if replan {
@@ -51,6 +54,7 @@ func (sl *slots) measure(e *entry, p *pod) {
 		tell(gang.PredictionCorrected, "the first %s asks for %s, predicted was %s: the other slots follow", p.Role, corrected, predicted)
 	}
 	if len(left) > 0 {
+		sl.totals.Released[NoRoom] += sumOf(left)
 		needed := ""
 		if more := spark.Unpredicted(predicted, corrected); more != "" {
 			needed = fmt.Sprintf("executors need %s, which the prediction did not have: ", more)

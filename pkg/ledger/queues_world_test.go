@@ -210,6 +210,7 @@ func (w *world) checkQueues(t require.TestingT) {
 	}
 	standings, _ := w.Queues()
 	require.Len(t, standings, len(want))
+	w.checkCrews(t, standings)
 	for _, got := range standings {
 		u := want[got.Name]
 		require.True(t, u.Used.Equal(got.Used), "queue %s: used %v, want %v", got.Name, got.Used, u.Used)
@@ -223,6 +224,35 @@ func (w *world) checkQueues(t require.TestingT) {
 		}
 	}
 	require.Empty(t, w.trespasses)
+}
+
+// checkCrews compares what queues at the top say of gangs and waiters with everything there is.
+func (w *world) checkCrews(t require.TestingT, standings []QueueStanding) {
+	var gangs, open, wantOpen int
+	var asked, wantAsked, held, wantHeld resource.Vector
+	for _, q := range standings {
+		if q.Parent != "" {
+			continue
+		}
+		for _, number := range q.Crew.States {
+			gangs += number
+		}
+		open, asked, held = open+q.Crew.Open, asked.Add(q.Asked), held.Add(q.Crew.Held)
+	}
+	for _, e := range w.members.gangs {
+		for _, slot := range e.Slots {
+			if slot.Worker == "" {
+				wantOpen, wantHeld = wantOpen+1, wantHeld.Add(slot.Requests)
+			}
+		}
+	}
+	for waiter := range w.waiting.All() {
+		wantAsked = wantAsked.Add(waiter.Asks.Demand.Amount)
+	}
+	require.Equal(t, len(w.members.gangs), gangs)
+	require.Equal(t, wantOpen, open)
+	require.True(t, wantHeld.Equal(held), "open slots hold %v, want %v", held, wantHeld)
+	require.True(t, wantAsked.Equal(asked), "who waits asks for %v, want %v", asked, wantAsked)
 }
 
 // auditor looks, after an event that starts something has succeeded, whether the queues allow what they hold then. What claims

@@ -28,6 +28,7 @@ type slots struct {
 	outcome  *outcome
 	victims  *victims
 	accounts *accounts
+	totals   *totals
 }
 
 // hold changes what is held on nodes.
@@ -98,8 +99,10 @@ func (sl *slots) moveSlot(e *entry, slot int) {
 	sl.outcome.save(e)
 	if home := sl.home(e, slot, sl.nodes.All()); home != "" {
 		sl.step(e, gang.SlotMoved{Slot: slot, Node: home})
+		sl.totals.Repairs[SlotMoved]++
 		return
 	}
+	sl.totals.Repairs[SlotHomeless]++
 	sl.degraded[e] = sl.degraded[e]
 }
 
@@ -239,12 +242,14 @@ func (sl *slots) release(tick Tick) {
 			e.unconfirmed.left = nil
 		}
 		sl.outcome.save(e)
+		cause := Unclaimed
 		message := fmt.Sprintf("%d of %d slots were not claimed within %s: their room is free for others; if their workers were never created, the API server may refuse them, which the leader's log says",
 			open, claimed+open, tick.Unclaimed)
 		if !e.leader.Ready && e.unconfirmed == nil {
-			e.released = true
+			e.released, cause = true, LeaderUnready
 			message = fmt.Sprintf("the leader has not been ready for %s: the room of %d of %d slots is free for others until it is", tick.Unready, open, claimed+open)
 		}
+		sl.totals.Released[cause] += open
 		sl.outcome.effects = append(sl.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Message: message}})
 	}
 }

@@ -94,6 +94,8 @@ func (rs *reclaims) take(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Dura
 		e, why := rs.members.gangs[v.Holder.ID], plan.Why(at)
 		switch {
 		case v.Kind == quota.Slot:
+			_, open := e.Counts()
+			rs.slots.totals.Released[TakenBack] += open
 			rs.slots.step(e, gang.Released{})
 			delete(rs.slots.degraded, e)
 			rs.outcome.save(e)

@@ -38,6 +38,10 @@ type upfront struct {
 	since time.Time
 	// changed is when its pods or what is declared of it were last counted.
 	changed time.Time
+	// began is when all of its slots were claimed; zero if another scheduler has let it go. whole means that as many as start together
+	// have been bound at one time, as far as anybody has looked.
+	began time.Time
+	whole bool
 }
 
 // upfronts are the gangs without a leader. While one is Reserved, none of its pods is bound; barred are those of whose pods some have
@@ -61,6 +65,7 @@ type upfronts struct {
 	slots     *slots
 	waits     *waits
 	lifecycle *lifecycle
+	totals    *totals
 }
 
 // tries tells whether a pod is the one that is tried for its up-front gang, or one of those that are if kube-scheduler tries them in one
@@ -289,6 +294,9 @@ func (p *pod) standing() int {
 // where its pod is or was going to; those that find no room there seek it before anybody else gets any.
 func (us *upfronts) resumeGroup(a *app, e *entry) {
 	members := us.enrol(a, e)
+	if a.bound < len(members) && !e.upfront.group.Started {
+		us.totals.Repairs[GangCompleted]++
+	}
 	var slots []gang.Slot
 	for _, p := range members {
 		home := cmp.Or(p.placed, p.Nominated)
@@ -320,6 +328,7 @@ func (us *upfronts) unbar(e *entry) {
 			message = "its pod has room"
 		}
 		us.outcome.effects = append(us.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.GangAdmitted, Message: message}})
+		e.upfront.began = us.outcome.now
 		us.start(e)
 	}
 }

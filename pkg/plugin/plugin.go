@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,6 +20,7 @@ import (
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/plugin/autoscaler"
 	"retinue.dev/retinue/pkg/plugin/crd"
+	"retinue.dev/retinue/pkg/plugin/metric"
 	"retinue.dev/retinue/pkg/plugin/namespaces"
 	"retinue.dev/retinue/pkg/plugin/podgroups"
 	"retinue.dev/retinue/pkg/plugin/queues"
@@ -100,6 +102,10 @@ type Process struct {
 	Made func(Teller)
 }
 
+var lockHeld = metric.NewHistogram("ledger_lock_held_seconds",
+	"For how long the ledger's lock was held each time, while everybody else had to wait for it.",
+	[]float64{0.00001, 0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1})
+
 // Factory makes the plugin for a scheduler profile. The goroutines it starts end with the context. One profile may have the
 // plugin: two would have a ledger each, and give the same room away twice.
 func Factory(clock clock.WithTicker, process Process) func(context.Context, runtime.Object, fwk.Handle) (fwk.Plugin, error) {
@@ -141,6 +147,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			counted:   counted{profile: handle.ProfileName(), ignores: process.Ignores},
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
+		ledger.WatchLock(p.ledger, clock.Now, func(held time.Duration) { lockHeld.Observe(held.Seconds()) })
 		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock, names: p.names()}, logger: p.logger}
 		p.effects = newEffects(p, preBinding.GetPodInPreBind)
 		if process.Autoscaler != nil {

@@ -4,33 +4,20 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/component-base/metrics"
-	"k8s.io/component-base/metrics/legacyregistry"
-
 	"retinue.dev/retinue/pkg/placement"
+	"retinue.dev/retinue/pkg/plugin/metric"
 	"retinue.dev/retinue/pkg/waiting"
 )
 
-// attemptWork is retinue_attempt_work_nodes, and namespaceWork retinue_namespace_work_ratio.
 var (
-	attemptWork = metrics.NewHistogram(&metrics.HistogramOpts{
-		Subsystem: "retinue",
-		Name:      "attempt_work_nodes",
-		Help: "What one attempt to schedule a pod or a gang has cost the plugin, in nodes that the framework's filters were asked about for a rehearsal or for who would have to leave; " +
+	attemptWork = metric.NewHistogram("attempt_work_nodes",
+		"What one attempt to schedule a pod or a gang has cost the plugin, in nodes that the framework's filters were asked about for a rehearsal or for who would have to leave; "+
 			"1600 looks of the placement at one node for one role count as one.",
-		Buckets:        []float64{1, 10, 100, 1000, 5000, placement.MostNodes, 10 * placement.MostNodes},
-		StabilityLevel: metrics.ALPHA,
-	})
-	namespaceWork = metrics.NewGauge(&metrics.GaugeOpts{
-		Subsystem: "retinue",
-		Name:      "namespace_work_ratio",
-		Help: "The share of a minute that costly answers for the pods of one namespace had taken when one more was asked for, the largest since the scheduler started: " +
-			"rehearsals, who would have to leave, and answers of 10 ms and more.",
-		StabilityLevel: metrics.ALPHA,
-	})
+		[]float64{1, 10, 100, 1000, 5000, placement.MostNodes, 10 * placement.MostNodes})
+	namespaceWork = metric.NewGauge("namespace_work_ratio",
+		"The share of a minute that costly answers for the pods of one namespace had taken when one more was asked for, the largest since the scheduler started: "+
+			"rehearsals, who would have to leave, and answers of 10 ms and more.")
 )
-
-func init() { legacyregistry.MustRegister(attemptWork, namespaceWork) }
 
 // spending is what attempts have cost, by namespace.
 type spending struct {

@@ -3,6 +3,7 @@ package quota
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/resource"
@@ -70,6 +71,19 @@ func amountsOf(list v1alpha1.Amounts) Amounts {
 		amounts = append(amounts, resource.Amount{Name: name, Value: value})
 	}
 	return amounts
+}
+
+// Defaults is the queue above those of namespaces that belong to none, where each of them has a limit. No Queue can have that name.
+const Defaults = "namespaces/"
+
+// Written is the queue that somebody has written by which one of a namespace was made, Defaults for one below that, and for any other
+// itself. A queue of a namespace bears the name of the one that it was made by, and a slash behind that.
+func Written(queue string) string {
+	if strings.HasPrefix(queue, Defaults) {
+		return Defaults
+	}
+	by, _, _ := strings.Cut(queue, "/")
+	return by
 }
 
 // OfNamespace is the queue of a namespace that belongs to a Queue with PerNamespace, as its template says.

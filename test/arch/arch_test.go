@@ -21,7 +21,7 @@ const module = "retinue.dev/retinue/"
 
 // layers lists the packages below pkg/ from the top of the house to the bottom: imports go only down. A package may be listed
 // before it exists.
-var layers = []string{"history/web", "history/meter", "history/store", "plugin", "plugin/podgroups", "plugin/queues", "plugin/namespaces", "plugin/autoscaler", "plugin/crd", "plugin/informer", "rehearsal", "ledger", "reclaim", "scaleup", "waiting", "view", "inventory",
+var layers = []string{"history/web", "history/meter", "history/store", "plugin", "plugin/podgroups", "plugin/queues", "plugin/namespaces", "plugin/autoscaler", "plugin/crd", "plugin/informer", "plugin/metric", "rehearsal", "ledger", "reclaim", "scaleup", "waiting", "view", "inventory",
 	"placement", "reservation", "spark", "yarn", "limits", "gang", "quota", "heap", "resource", "apis/v1alpha1"}
 
 // pure are the packages that return verdicts and effects and do nothing else.

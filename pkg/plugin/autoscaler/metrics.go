@@ -1,19 +1,8 @@
 package autoscaler
 
-import (
-	"k8s.io/component-base/metrics"
-	"k8s.io/component-base/metrics/legacyregistry"
-)
+import "retinue.dev/retinue/pkg/plugin/metric"
 
 var (
-	// modes is retinue_scale_up_mode.
-	modes = metrics.NewGaugeVec(&metrics.GaugeOpts{
-		Subsystem: "retinue", Name: "scale_up_mode", Help: "1 for the way in which an autoscaler is asked for nodes, 0 for every other.", StabilityLevel: metrics.ALPHA,
-	}, []string{"mode"})
-	// requests is retinue_scale_up_requests.
-	requests = metrics.NewGauge(&metrics.GaugeOpts{
-		Subsystem: "retinue", Name: "scale_up_requests", Help: "Gangs for which the autoscaler is asked for nodes.", StabilityLevel: metrics.ALPHA,
-	})
+	modes    = metric.NewGaugeVec("scale_up_mode", "1 for the way in which an autoscaler is asked for nodes, 0 for every other.", "mode")
+	requests = metric.NewGauge("scale_up_requests", "Gangs for which the autoscaler is asked for nodes.")
 )
-
-func init() { legacyregistry.MustRegister(modes, requests) }

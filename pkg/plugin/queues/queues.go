@@ -202,16 +202,13 @@ func (r *reading) addNamespaces(queues []*v1alpha1.Queue) {
 	}
 }
 
-// defaultQueue is the queue above those of namespaces without one, where they have a limit. No Queue can have that name.
-const defaultQueue = "namespaces/"
-
 // addDefaults makes a queue with a limit of every namespace that belongs to none. Together they are to others what the one queue of
 // all such namespaces is otherwise: without a guarantee, with weight 1.
 func (r *reading) addDefaults(limit v1.ResourceList, namespaces map[string]map[string]string) {
 	if len(limit) == 0 {
 		return
 	}
-	r.queues.Specs = append(r.queues.Specs, quota.Spec{Name: defaultQueue})
+	r.queues.Specs = append(r.queues.Specs, quota.Spec{Name: quota.Defaults})
 	if r.queues.Namespaces == nil {
 		r.queues.Namespaces = map[string]string{}
 	}
@@ -219,10 +216,10 @@ func (r *reading) addDefaults(limit v1.ResourceList, namespaces map[string]map[s
 		if _, assigned := r.queues.Namespaces[namespace]; assigned {
 			continue
 		}
-		name := defaultQueue + namespace
+		name := quota.Defaults + namespace
 		r.queues.Namespaces[namespace] = name
 		r.queues.Specs = append(r.queues.Specs, quota.OfQueue(&v1alpha1.Queue{
-			ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.QueueSpec{Parent: defaultQueue, Limit: amountsOf(limit)},
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.QueueSpec{Parent: quota.Defaults, Limit: amountsOf(limit)},
 		}))
 	}
 }

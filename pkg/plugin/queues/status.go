@@ -71,11 +71,15 @@ func (s *status) run(ctx context.Context) {
 func (s *status) update(ctx context.Context) {
 	q := s.queues
 	latest := q.latest.Load()
-	if latest == nil || len(q.outside.Queues.All()) == 0 && len(q.outside.Elastic.All()) == 0 {
+	if latest == nil {
 		return
 	}
 	listed, problems := q.outside.Ledger.Queues()
 	shares := q.outside.Ledger.Shares()
+	published.publish(q.outside.Ledger, listed, shares, slices.Concat(problems, latest.problems), q.outside.Clock.Now())
+	if len(q.outside.Queues.All()) == 0 && len(q.outside.Elastic.All()) == 0 {
+		return
+	}
 	standings := make(map[string]*ledger.QueueStanding, len(listed)) // queue -> how it stands
 	for i := range listed {
 		standings[listed[i].Name] = &listed[i]
