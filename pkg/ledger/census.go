@@ -167,7 +167,7 @@ func (l *Ledger) Queues() ([]QueueStanding, []quota.Problem) {
 		waiters[w.Asks.Queue] = append(waiters[w.Asks.Queue], QueueWaiter{Namespace: object.Namespace, Name: object.Name, Reason: l.waits.reason(w), asks: &w.Asks})
 	})
 	crews := map[string]*Crew{} // queue -> the gangs of the queue itself
-	l.gangsInParts(func(e *entry) {
+	gangsInParts(l, func(e *entry) {
 		queue := l.accounts.queueOf(e.Key.Namespace)
 		if crews[queue] == nil {
 			crews[queue] = &Crew{}

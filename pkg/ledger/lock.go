@@ -91,7 +91,7 @@ func (l *Ledger) inParts(show func(*waiting.Waiter)) {
 }
 
 // gangsInParts shows every gang to a function as inParts shows those who wait.
-func (l *Ledger) gangsInParts(show func(*entry)) {
+func gangsInParts(l *Ledger, show func(*entry)) {
 	l.mu.Lock()
 	all := slices.AppendSeq(make([]*entry, 0, len(l.members.gangs)), maps.Values(l.members.gangs))
 	l.mu.Unlock()
