@@ -19,6 +19,8 @@ import (
 type gate struct {
 	// silent are pods that were refused and have not been told so: most pass in a moment. Who was refused first is the first of them.
 	silent []refusal
+	// opening is until when nobody may be tried after the start.
+	opening opening
 
 	nodes    *inventory.Nodes
 	members  *members

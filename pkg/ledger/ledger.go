@@ -188,7 +188,7 @@ func (l *Ledger) applyLocked(event Event) error {
 	case ScaleUpAnswered:
 		l.scaleUps.answered(e.Leader, e.Answer)
 	case Synced:
-		l.openLocked()
+		l.gate.opening.begin(l.members, l.victims.leaving, l.outcome.now)
 	default:
 		panic(fmt.Sprintf("ledger: event %T is not known", event))
 	}
@@ -223,6 +223,9 @@ func sorted(pods map[types.UID]*pod) []*pod {
 // settleLocked ends an event: slots leave nodes that cannot keep them, room that came back goes to slots without a home
 // first and then opens a new epoch, and the next waiter gets its try.
 func (l *Ledger) settleLocked() {
+	if l.gate.opening.ends(l.members, l.outcome.now) {
+		l.openLocked()
+	}
 	l.accounts.queues.SetCapacity(l.nodes.Capacities()...)
 	if l.members.synced {
 		l.collections.check()

@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -101,6 +102,52 @@ func TestWhatIsLeavingIsClaimed(t *testing.T) {
 	assert.Equal(t, "0", c.free(), "it is kept for whoever claimed it")
 	c.ends("low2")
 	assert.Contains(t, show(c.said), "activate high")
+}
+
+// The same of a gang: after a restart it is not known at once what it asks for.
+//
+// Seen failing when whoever waits was let through as soon as everything had been told that existed.
+func TestWhatIsLeavingIsClaimedByAGangThatFormsAfterARestart(t *testing.T) {
+	for name, test := range map[string]struct {
+		nominated string
+		waits     time.Duration
+		passes    bool // who comes next does
+	}{
+		"it is defined in a moment":  {"a", time.Second, false},
+		"it is not defined for long": {"a", openingPatience, true},
+		"others do not leave for it": {"", 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &cluster{Ledger: New("", placement.Pack), t: t, now: start}
+			c.tell(NodeSeen{newNode("a", 4)})
+			for _, name := range []string{"low1", "low2"} {
+				c.tell(PodSeen{c.pod("ns", name, 2, "a")})
+			}
+			c.leave("low1")
+			c.leave("low2")
+			high := c.pod("ns", "high", 1, "")
+			high.Kind, high.Gang, high.Priority = Leader, gang.Key{Namespace: "ns", Name: "high"}, 100
+			high.Object.Status.NominatedNodeName = test.nominated
+			c.tell(PodSeen{high})
+			again := c.pod("ns", "again", 1, "")
+			c.tell(PodSeen{again})
+			c.tell(Synced{})
+			c.ends("low1")
+			c.now = c.now.Add(test.waits)
+			c.tell(Tick{})
+			verdict, _, _ := c.Gate(c.now, again)
+			require.Equal(t, test.passes, verdict.Passes(), "%s", verdict)
+			if test.passes {
+				return
+			}
+			c.tell(Defined{high.UID, definition(2, 1)})
+			c.tell(Tick{})
+			c.fails(high) // who is the first in kube-scheduler's queue
+			node, _ := c.Nomination(high.UID)
+			require.Equal(t, "a", node)
+			require.Equal(t, "0", c.free(), "what has been left already is kept as well")
+		})
+	}
 }
 
 // Seen failing when a pod on a node whose kubelet is dead kept everybody from taking something back.
