@@ -128,7 +128,7 @@ func (l *Ledger) beginReclaim(now time.Time) (groups []*quota.Group, effects []E
 			return
 		}
 		l.reclaims.endVain(l.settleLocked)
-		if len(l.victims.reclaims) > 0 || l.waiting.Highest() > l.reclaims.lowest() { // else nobody may take anything back, however many wait
+		if len(l.victims.reclaims) > 0 || l.waiting.Highest() > l.waits.lowest() { // else nobody may take anything back, however many wait
 			groups = quota.Groups(l.accounts.queues)
 		}
 		l.victims.busy = len(groups) > 0
@@ -160,7 +160,7 @@ func (rs *reclaims) endVain(settle func()) {
 func (l *Ledger) candidates(groups []*quota.Group) (candidates []candidate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lowest := l.reclaims.lowest()
+	lowest := l.waits.lowest()
 	for first := range l.accounts.queues.Firsts(groups, func(asks quota.Waiter) bool { return l.reclaims.may(asks, lowest) }) {
 		candidates = append(candidates, candidate{first, reclaimerOf(l.waiting.Of(first.ID), l.collections.of(first.ID))})
 	}
@@ -284,7 +284,7 @@ func (rs *reclaims) cluster(now time.Time) (*reclaim.Cluster, *quota.Frozen) {
 	c := &reclaim.Cluster{
 		Now: now, View: rs.nodes.View(rs.waiting.Epoch()), Namespaces: rs.accounts.layout.Namespaces, Holders: rs.victims.holders.Holders(),
 		Budgets: maps.Clone(rs.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(rs.victims.leaving, rs.collections.list),
-		Taken: map[string]resource.Vector{}, Lowest: rs.lowest(), Collections: rs.overtakable(),
+		Taken: map[string]resource.Vector{}, Lowest: rs.waits.lowest(), Collections: rs.overtakable(),
 	}
 	for _, p := range rs.victims.leaving {
 		if p.goes(now) {
@@ -297,15 +297,6 @@ func (rs *reclaims) cluster(now time.Time) (*reclaim.Cluster, *quota.Frozen) {
 		}
 	}
 	return c, quota.Freeze(rs.accounts.queues)
-}
-
-// lowest is the lowest priority of what may be taken back or over.
-func (rs *reclaims) lowest() int32 {
-	lowest := rs.victims.priorities.Lowest()
-	for _, c := range rs.collections.list {
-		lowest = min(lowest, rs.waiting.Of(c.waiter).Asks.Priority)
-	}
-	return lowest
 }
 
 // overtakable is all that is kept for those who wait, the lowest priority first, and of those the youngest.
@@ -386,7 +377,7 @@ func (rs *reclaims) may(asks quota.Waiter, lowest int32) bool {
 	if asks.Elastic || rs.pauses(w) || rs.waits.scaleUps.first(asks.ID) {
 		return false
 	}
-	return (asks.Priority > lowest && !w.NeverPreempts || rs.victims.reclaims[asks.Queue]) && !rs.waits.reclaims(asks.ID)
+	return (rs.waits.outranks(w, lowest) || rs.victims.reclaims[asks.Queue]) && !rs.waits.reclaims(asks.ID)
 }
 
 // pauses tells whether somebody has been looked at a moment ago, and nobody's protection has ended since.
@@ -405,11 +396,11 @@ func (rs *reclaims) due(uid types.UID) bool {
 	if p == nil || !rs.members.synced {
 		return false
 	}
-	w, lowest := rs.waiting.Of(rs.members.waiterOf(p)), rs.lowest()
+	w, lowest := rs.waiting.Of(rs.members.waiterOf(p)), rs.waits.lowest()
 	if w == nil || !rs.may(w.Asks, lowest) {
 		return false
 	}
-	if spec, _ := rs.accounts.queues.Spec(w.Asks.Queue); w.NeverPreempts || w.Asks.Priority <= lowest {
+	if spec, _ := rs.accounts.queues.Spec(w.Asks.Queue); !rs.waits.outranks(w, lowest) {
 		if rs.outcome.now.Sub(w.Since) < spec.Reclaim.After {
 			return false
 		}

@@ -26,10 +26,10 @@ import (
 //	sync                                          everything that existed has been told
 //	node NAME cpu=N [gpu=N] [cordoned] [taint=KEY] [label=VALUE]
 //	node-gone NAME
-//	driver NAME app=A cpu=N [on=NODE] [only=VALUE] [priority=N] [held=yes|no] [ready] [slots=a,a,- size=N]   slots: the reservation it carries
+//	driver NAME app=A cpu=N [on=NODE] [only=VALUE] [priority=N] [preempts=never] [held=yes|no] [ready] [slots=a,a,- size=N]   slots: the reservation it carries
 //	                                              [age=DURATION] created so long ago and seen only now
 //	executor NAME app=A cpu=N [of=DRIVER] [on=NODE] [role=NAME]
-//	pod NAME cpu=N [gpu=N] [on=NODE] [priority=N] [workers=LABEL]
+//	pod NAME cpu=N [gpu=N] [on=NODE] [priority=N] [preempts=never] [workers=LABEL]
 //	member NAME group=G cpu=N [on=NODE] [nominated=NODE]
 //	executor … together=N                         one of N that start together
 //	group NAME minimum=N [free=N] [timeout=D] [problem=WORD] [succeeded=N] [started], group-gone NAME
@@ -233,6 +233,7 @@ func (s *script) podOf(w words, name string) Pod {
 		age, _ := time.ParseDuration(w.keys["age"])
 		p.Created = s.clock.Add(-age)
 	}
+	p.NeverPreempts = w.keys["preempts"] == "never"
 	if w.has("priority") {
 		p.Priority = int32(w.number("priority"))
 	}

@@ -44,7 +44,7 @@ func (rs *reclaims) valid(w *waiting.Waiter, plan *reclaim.Plan) bool {
 	if overtaken != nil && overtaken.preemption != nil {
 		defer rs.accounts.queues.Simulate([]quota.Change{{Queue: overtaken.preemption.queue, Demand: overtaken.preemption.demand, Promised: -1}})()
 	}
-	if !rs.accounts.queues.Allows(plan.Request, plan.Chosen) {
+	if len(plan.Chosen) > 0 && !rs.accounts.queues.Allows(plan.Request, plan.Chosen) {
 		return false
 	}
 	defer rs.accounts.queues.Simulate(reclaim.Released(plan.Chosen))()

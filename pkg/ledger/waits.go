@@ -316,6 +316,10 @@ func (ws *waits) turn(w *waiting.Waiter) gang.Verdict {
 	if w.Trying() {
 		return gang.Verdict{}
 	}
+	if w.Claimed.IsZero() && w.First() && w.LacksRoom() && ws.outranks(w, ws.lowest()) {
+		// Another that asks for the same has failed, so this one is not tried, and no failed attempt has anybody leave for it.
+		ws.outcome.effects = append(ws.outcome.effects, Look{})
+	}
 	verdict := ws.verdict(w)
 	if verdict.Reason != gang.BehindOthers || !w.Verdict().Passes() {
 		ws.tell(w, verdict) // else its turn may come before it could be written down

@@ -56,7 +56,7 @@ type Collection struct {
 const mostOvertaken = 8
 
 // overtakable are the collections that a waiter may take over.
-func (c *Cluster) overtakable(w *Case) []*Collection {
+func (c *Cluster) overtakable(w *Waiter) []*Collection {
 	var overtakable []*Collection
 	for i := range c.Collections {
 		if o := &c.Collections[i]; o.Queue == w.Asks.Queue && o.Priority < w.Asks.Priority && len(overtakable) < mostOvertaken {
@@ -101,7 +101,8 @@ func (c *Cluster) request(w *Waiter, overtaken map[string]resource.Vector) (quot
 		Queue: w.Asks.Queue, Now: c.Now, Demand: w.Asks.Demand.Amount, Priority: w.Asks.Priority,
 		Preempts: c.preempts(w), Early: c.Now.Sub(w.Since) < spec.Reclaim.After, Taken: c.Taken[w.Asks.Queue],
 	}
-	if !r.Preempts && (r.Early || !spec.Reclaim.Enabled) {
+	overtakes := len(c.overtakable(w)) > 0 // for that nobody has to leave who need not leave otherwise
+	if !overtakes && !r.Preempts && (r.Early || !spec.Reclaim.Enabled) {
 		return r, false
 	}
 	verdict := c.Queues.Fits(w.Asks.Queue, w.Asks.Demand)
@@ -123,10 +124,10 @@ func (c *Cluster) request(w *Waiter, overtaken map[string]resource.Vector) (quot
 			r.Lacking, r.InPieces = pieceOf(w, spec), true
 		}
 	}
-	if spec.Reclaim.Enabled && !r.Preempts && !c.utilized(quota.PoolOf(c.Queues, w.Asks.Queue), r.Lacking, spec.Reclaim.Utilization) {
+	if !overtakes && spec.Reclaim.Enabled && !r.Preempts && !c.utilized(quota.PoolOf(c.Queues, w.Asks.Queue), r.Lacking, spec.Reclaim.Utilization) {
 		return r, false
 	}
-	return r, !r.Lacking.IsZero() && !c.hopeless(r)
+	return r, !r.Lacking.IsZero() && (overtakes || !c.hopeless(r))
 }
 
 // beyond is how much of a demand is more than the limit of a queue leaves.

@@ -66,7 +66,7 @@ func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan
 	if plan, found := t.claim(r, "what others leave who are going already"); found {
 		return plan, 0, !t.fits()
 	}
-	for _, o := range c.overtakable(w) {
+	for _, o := range c.overtakable(&w.Waiter) {
 		if plan, found := c.overtake(solver, w, r, o, nil); found {
 			return plan, 0, true
 		}
@@ -76,7 +76,7 @@ func (c *Cluster) Plan(solver *placement.Solver, w *Case, r quota.Request) (plan
 	if plan, found = t.choose(r, candidates); found || looked == 0 {
 		return plan, looked, found
 	}
-	for _, o := range c.overtakable(w) {
+	for _, o := range c.overtakable(&w.Waiter) {
 		looked += len(candidates)
 		if more, found := c.overtake(solver, w, r, o, candidates); found {
 			return more, looked, true

@@ -117,6 +117,12 @@ func (w *Waiter) TurnedAway() {
 // Rehearsed tells whether the framework's filters have refused it.
 func (w *Waiter) Rehearsed() bool { return w.signature.rehearsed }
 
+// First tells whether nobody who asks for the same in its queue goes before it.
+func (w *Waiter) First() bool {
+	first, any := w.group.First()
+	return any && first.ID == w.ID()
+}
+
 // LacksRoom tells whether it lacks nothing but room, as far as the last attempt has shown.
 func (w *Waiter) LacksRoom() bool { return !w.signature.rehearsed && w.signature.lacksRoom() }
 
