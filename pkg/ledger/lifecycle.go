@@ -493,10 +493,17 @@ func (lc *lifecycle) refuse(r Refused) {
 		return
 	case r.Verdict.Passes() && lc.waits.keepsOn(tried):
 		return
-	case r.Behind && r.Verdict.Passes() && lc.tries(tried.UID):
+	case r.Behind && r.Verdict.Passes():
 		// What is kept for it goes to others. Nobody wakes it when the snapshot has caught up at last.
-		lc.waits.endCollectionOf(tried.UID)
-		lc.waiting.Missed(tried.UID, lc.outcome.now)
+		switch waits := lc.waiting.Of(tried.UID) != nil; {
+		case lc.tries(tried.UID):
+			lc.waits.endCollectionOf(tried.UID)
+			lc.waiting.Missed(tried.UID, lc.outcome.now)
+		case waits || tried.Kind == Leader:
+			lc.waits.endWait(tried.UID)
+		default:
+			lc.waiting.Failed(lc.waits.parkAlone(tried), waiting.Failure{Epoch: r.Epoch, Verdict: notSeen, Alone: true}, lc.outcome.now)
+		}
 		return
 	case r.Verdict.Passes():
 		// Refused for something else than room: whatever refused it wakes it.
@@ -533,6 +540,9 @@ func (lc *lifecycle) refuse(r Refused) {
 		lc.waits.disappoint(w)
 	}
 }
+
+// notSeen is why a pod waits for a while that the scheduler's snapshot refuses and the ledger does not.
+var notSeen = gang.Verdict{Reason: gang.Constraints, Message: "kube-scheduler's cache does not show what the ledger knows"}
 
 // outdate takes that an attempt has failed for something that its pod does not stand for any more: all that is left of it is what it has
 // cost. The pod passes the Gate again.

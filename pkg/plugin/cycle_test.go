@@ -246,6 +246,41 @@ func TestAReservationThatCouldNotBeSavedIsSavedLater(t *testing.T) {
 	})
 }
 
+// A scheduler that was killed may have sent a patch that arrives when the next one has read everything: what is true is written again, though
+// not for every such patch.
+//
+// Seen failing when nobody looked at what a bound leader carries: after the next restart the slots were where they had been.
+func TestAReservationThatSomebodyElseHasWrittenIsWrittenAgain(t *testing.T) {
+	bubble(t, "", nodes(4, "a", "b", "c"), func(h *harness) {
+		h.submit("app", 1, 4)
+		require.Equal(t, "a", h.schedule("app").node)
+		former := h.pod("app").Annotations[AnnotationReservation]
+		require.Contains(t, former, `"node":"b"`)
+		h.create(on("b", lone("rude", 1)))
+		h.after(sweepTicks * tickPeriod)
+		own := h.pod("app").Annotations[AnnotationReservation]
+		require.Contains(t, own, `"node":"c"`)
+		before := len(h.client.Actions())
+		for range 5 {
+			pod := h.pod("app")
+			pod.Annotations[AnnotationReservation] = former
+			h.update(pod)
+			pod = h.pod("app")
+			delete(pod.Annotations, AnnotationReservation)
+			h.update(pod)
+		}
+		h.after(sweepTicks * tickPeriod)
+		assert.Equal(t, own, h.pod("app").Annotations[AnnotationReservation])
+		patches := 0
+		for _, action := range h.client.Actions()[before:] {
+			if action.GetVerb() == "patch" {
+				patches++
+			}
+		}
+		assert.Equal(t, 1, patches)
+	})
+}
+
 // A gang that ends while its leader is being bound is not written down.
 func TestAGangThatEndsBeforeItsReservationIsWritten(t *testing.T) {
 	bubble(t, "", nodes(4, "a"), func(h *harness) {

@@ -107,6 +107,9 @@ func (p *Plugin) podSeen(before, pod *v1.Pod) {
 	if before == nil {
 		p.namespaces.Seen(pod)
 	}
+	if before != nil && pod.Spec.NodeName != "" && spark.Leads(pod) && before.Annotations[AnnotationReservation] != pod.Annotations[AnnotationReservation] {
+		p.reservations.changed(pod)
+	}
 	if before != nil && redefines(before, pod) {
 		p.definer.add(pod)
 	}
@@ -160,6 +163,7 @@ func (p *Plugin) tick(ctx context.Context) {
 			})
 			p.effects.remindLater()
 			p.effects.again()
+			p.effects.add(p.reservations.others.take())
 			p.pending.sweep()
 			p.effects.activate(p.pending.due())
 			p.namespaces.All()

@@ -148,7 +148,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			ledger:    ledger.New(args.TopologyKey, placement.Strategy(args.Placement)),
 		}
 		ledger.WatchLock(p.ledger, clock.Now, func(held time.Duration) { lockHeld.Observe(held.Seconds()) })
-		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock, names: p.names()}, logger: p.logger}
+		p.reservations = reservations{ledger: p.ledger, pods: pods{client: handle.ClientSet(), clock: clock, names: p.names()}, logger: p.logger, others: &others{of: map[types.UID]*v1.Pod{}}}
 		p.effects = newEffects(p, preBinding.GetPodInPreBind)
 		if process.Autoscaler != nil {
 			p.effects.autoscaler = process.Autoscaler(p.tell)

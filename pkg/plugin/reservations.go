@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"retinue.dev/retinue/pkg/ledger"
@@ -18,6 +20,34 @@ type reservations struct {
 	ledger *ledger.Ledger
 	pods   pods
 	logger klog.Logger
+	others *others
+}
+
+// others are leaders whose reservation somebody else has written: a scheduler that was killed may have sent a patch that arrives after the next
+// one has read what they carry. Nobody is written more often than the others are taken.
+type others struct {
+	mu sync.Mutex
+	of map[types.UID]*v1.Pod
+}
+
+// take lists them, once.
+func (o *others) take() (saves []ledger.Effect) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, leader := range o.of {
+		saves = append(saves, ledger.Save{Leader: leader})
+	}
+	clear(o.of)
+	return saves
+}
+
+// changed takes that what a leader carries of its reservation has changed.
+func (r reservations) changed(leader *v1.Pod) {
+	if text, err := r.text(leader); err == nil && text != leader.Annotations[AnnotationReservation] {
+		r.others.mu.Lock()
+		defer r.others.mu.Unlock()
+		r.others.of[leader.UID] = leader
+	}
 }
 
 // save writes a changed reservation and tells whether that is settled. Failing is not the end: the gang runs, and only
