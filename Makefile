@@ -122,10 +122,11 @@ sim: ## Play seeds of the simulated cluster and print what was tried (SEEDS=1000
 generate = $(BIN)/controller-gen paths=./pkg/apis/... object output:object:dir=$(1) crd output:crd:dir=$(2)
 
 .PHONY: generate
-generate: ## Write what is generated from pkg/apis: deep copies and the definition of Queues.
+generate: ## Write what is generated: from pkg/apis deep copies and the definition of Queues, from metrics docs/metrics.md.
 	hack/build controller-gen
 	$(call generate,pkg/apis/v1alpha1,manifests/crd)
 	cp manifests/crd/retinue.dev_queues.yaml manifests/chart/crds/
+	go run ./test/metrics >$(BIN)/.metrics.md && mv $(BIN)/.metrics.md docs/metrics.md
 
 .PHONY: verify
 verify: ## Check formatting, go vet, that go.mod is tidy, that generated files are up to date and that the manifests render.
@@ -142,6 +143,7 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 	diff -u pkg/apis/v1alpha1/zz_generated.deepcopy.go "$$fresh/zz_generated.deepcopy.go" && \
 	diff -ru --exclude=kustomization.yaml manifests/crd "$$fresh/crd" || { echo "verify: run make generate" >&2; exit 1; }
 	diff -u manifests/crd/retinue.dev_queues.yaml manifests/chart/crds/retinue.dev_queues.yaml
+	go run ./test/metrics | diff -u docs/metrics.md - || { echo "verify: run make generate" >&2; exit 1; }
 	@for file in $$(grep -rl --include=kustomization.yaml '^kind: Kustomization$$' manifests); do \
 	  $(BIN)/kubectl kustomize "$$(dirname "$$file")" >/dev/null || { echo "verify: $$(dirname "$$file") does not render" >&2; exit 1; }; done
 

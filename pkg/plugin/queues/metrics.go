@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// mostQueues bounds how many queues have series, and mostResources for how many extended resources: those that nodes have.
-	mostQueues, mostResources = 1000, 16
+	// MostQueues bounds how many queues have series, and MostResources for how many extended resources: those that nodes have.
+	MostQueues, MostResources = 1000, 16
 	// nobodys is how metrics call the queue of those that belong to none. No Queue can have that name.
 	nobodys = "(none)"
 )
@@ -112,7 +112,7 @@ func (c *collector) publish(l *ledger.Ledger, standings []ledger.QueueStanding, 
 		}
 		switch {
 		case quota.Written(q.Name) != q.Name: // it is counted in the one that it was made by: namespaces come and go
-		case len(measured) == mostQueues:
+		case len(measured) == MostQueues:
 			left++
 		default:
 			measured[q.Name] = true
@@ -245,7 +245,7 @@ func (f *figures) amount(read metric.Read, name v1.ResourceName, value int64, la
 // resourcesOf are those of which there are series: only nodes say which, as anybody may ask for a resource of any name.
 func resourcesOf(capacity resource.Vector) []v1.ResourceName {
 	names := []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory, v1.ResourceEphemeralStorage, v1.ResourcePods}
-	for _, amount := range capacity.Extended[:min(len(capacity.Extended), mostResources)] {
+	for _, amount := range capacity.Extended[:min(len(capacity.Extended), MostResources)] {
 		names = append(names, amount.Name)
 	}
 	return names

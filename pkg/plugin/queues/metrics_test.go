@@ -194,7 +194,7 @@ func TestNamespacesMakeNoSeries(t *testing.T) {
 // Seen failing without a bound.
 func TestTheNumberOfQueuesWithSeriesIsBounded(t *testing.T) {
 	var standings []ledger.QueueStanding
-	for i := range mostQueues + 7 {
+	for i := range MostQueues + 7 {
 		standings = append(standings, ledger.QueueStanding{Name: fmt.Sprint("q-", i)})
 	}
 	t.Cleanup(func() { published.publish(ledger.New("", ""), nil, nil, nil, time.Now()) })
@@ -205,6 +205,6 @@ func TestTheNumberOfQueuesWithSeriesIsBounded(t *testing.T) {
 			users++
 		}
 	}
-	assert.Equal(t, mostQueues, users)
+	assert.Equal(t, MostQueues, users)
 	assert.EqualValues(t, 7, got["queues_unmeasured{}"])
 }
