@@ -20,8 +20,8 @@ help: ## Print every target.
 # date every time, which is quick when nothing changed. The order is that in which a cluster needs them.
 CONTROL_PLANE := etcd kube-apiserver kube-controller-manager kubectl kwok kwok-stages.yaml
 CLUSTER_BINARIES := $(CONTROL_PLANE) scheduler kube-scheduler
-# What only tests need of others: the chart's helm, and definitions of which manifests and examples make objects.
-OF_OTHERS := helm scheduler-plugins-crds.yaml prometheus-operator-crds.yaml spark-operator-crds.yaml
+# What only tests need of others: the chart's helm, Prometheus, and definitions of which manifests and examples make objects.
+OF_OTHERS := helm promtool prometheus scheduler-plugins-crds.yaml prometheus-operator-crds.yaml spark-operator-crds.yaml
 
 # The version that is stamped into our binaries; empty means what hack/version prints.
 VERSION ?=
@@ -126,6 +126,7 @@ generate: ## Write what is generated: from pkg/apis deep copies and the definiti
 	hack/build controller-gen
 	$(call generate,pkg/apis/v1alpha1,manifests/crd)
 	cp manifests/crd/retinue.dev_queues.yaml manifests/chart/crds/
+	cp manifests/components/monitoring/rules.yaml manifests/chart/monitoring/
 	go run ./test/metrics >$(BIN)/.metrics.md && mv $(BIN)/.metrics.md docs/metrics.md
 
 .PHONY: verify
@@ -143,6 +144,7 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 	diff -u pkg/apis/v1alpha1/zz_generated.deepcopy.go "$$fresh/zz_generated.deepcopy.go" && \
 	diff -ru --exclude=kustomization.yaml manifests/crd "$$fresh/crd" || { echo "verify: run make generate" >&2; exit 1; }
 	diff -u manifests/crd/retinue.dev_queues.yaml manifests/chart/crds/retinue.dev_queues.yaml
+	diff -u manifests/components/monitoring/rules.yaml manifests/chart/monitoring/rules.yaml
 	go run ./test/metrics | diff -u docs/metrics.md - || { echo "verify: run make generate" >&2; exit 1; }
 	@for file in $$(grep -rl --include=kustomization.yaml '^kind: Kustomization$$' manifests); do \
 	  $(BIN)/kubectl kustomize "$$(dirname "$$file")" >/dev/null || { echo "verify: $$(dirname "$$file") does not render" >&2; exit 1; }; done

@@ -34,8 +34,7 @@ the meter's metrics are in [metering.md](metering.md). All are ALPHA, as Kuberne
 - Queues that namespaces make, by ` + "`perNamespace`" + `, ElasticQuotas or a limit for namespaces without a queue, have no series of their own: they are counted in
   the Queue above. Of Queues the first %d by name have series. So whoever makes namespaces or pods makes no series.
 - ` + "`unit`" + ` is ` + "`core`" + `, ` + "`byte`" + ` or ` + "`integer`" + `, as in kube-state-metrics. Resources are cpu, memory, ephemeral-storage, pods and %d that nodes offer.
-- States of a gang are Forming, Invalid, Held, Waiting, Starting, Running and Degraded; reasons are those of [reasons.md](reasons.md), and
-  Untried for who came just now.
+- States of a gang are Forming, Invalid, Held, Waiting, Starting, Running and Degraded; reasons are those of [reasons.md](reasons.md).
 
 `
 

@@ -10,7 +10,6 @@ import (
 	"k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
 
-	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/plugin/metric"
 	"retinue.dev/retinue/pkg/quota"
@@ -187,7 +186,7 @@ func (f *figures) queue(q *ledger.QueueStanding, share resource.Vector) {
 		f.add(queueGangs, float64(q.Crew.States[state]), with(string(state))...)
 	}
 	for reason, number := range q.Reasons {
-		f.add(queueWaiting, float64(number), with(reasonOf(reason))...)
+		f.add(queueWaiting, float64(number), with(string(reason))...)
 	}
 	oldest := 0.0
 	if !q.Oldest.IsZero() {
@@ -257,12 +256,4 @@ func nameOf(queue string) string {
 		return nobodys
 	}
 	return queue
-}
-
-// reasonOf is how they call a reason; a waiter that nobody has tried yet has none.
-func reasonOf(reason gang.Reason) string {
-	if reason == "" {
-		return "Untried"
-	}
-	return string(reason)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	v1 "k8s.io/api/core/v1"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -102,9 +103,16 @@ func TestAlertsAndRunbookSpeakOfMetricsThatExist(t *testing.T) {
 	// Some have no value before anything has been scheduled.
 	require.NoError(t, c.EnsureNodes(t.Context(), cluster.Nodes{Count: 1}))
 	awaitAccount(t, c, metav1.NamespaceDefault)
-	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "scheduled"}, Spec: v1.PodSpec{SchedulerName: "retinue", Containers: []v1.Container{{Name: "main", Image: "none"}}}}
-	_, err = c.Client().CoreV1().Pods(metav1.NamespaceDefault).Create(t.Context(), pod, metav1.CreateOptions{})
-	require.NoError(t, err)
+	queue := filepath.Join(t.TempDir(), "queue.yaml")
+	require.NoError(t, os.WriteFile(queue, []byte("{apiVersion: retinue.dev/v1alpha1, kind: Queue, metadata: {name: limited}, spec: {guaranteed: {cpu: 1}, limit: {cpu: 1000}}}"), 0o600))
+	apply(t, c, "-f", queue)
+	for name, cpu := range map[string]string{"scheduled": "1m", "waits": "10000"} {
+		pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.PodSpec{SchedulerName: "retinue", Containers: []v1.Container{{
+			Name: "main", Image: "none", Resources: v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceCPU: apiresource.MustParse(cpu)}},
+		}}}}
+		_, err = c.Client().CoreV1().Pods(metav1.NamespaceDefault).Create(t.Context(), pod, metav1.CreateOptions{})
+		require.NoError(t, err)
+	}
 	var missing []string
 	eventually(t, func() bool {
 		missing = nil
