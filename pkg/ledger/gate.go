@@ -287,7 +287,7 @@ func (g *gate) member(e *entry, p *pod) gang.Verdict {
 		return gang.Verdict{Reason: gang.GangIncomplete, Message: fmt.Sprintf("%s does not exist, or its kind is new in the cluster and not read yet", p.Gang)}
 	case rests:
 		return gang.Verdict{Reason: gang.GangTimeout,
-			Message: fmt.Sprintf("its pods have waited for one another in vain %d times; the next attempt is at %s", u.vain, clock(u.rested))}
+			Message: fmt.Sprintf("its pods have waited for one another in vain %s; the next attempt is at %s", gang.Counted(u.vain, "time"), clock(u.rested))}
 	case e.tries(p):
 		return g.starting(e)
 	}

@@ -16,10 +16,10 @@ import (
 // same are told the same.
 func TestRoomThatIsKeptForOthersIsTold(t *testing.T) {
 	kept := Kept{Amount: resource.Vector{CPU: 31_000}, First: types.NamespacedName{Namespace: "ns", Name: "big"}}
-	assert.Equal(t, "; 31 more is free and kept for another, until all that is needed there is free", kept.Text(v1.ResourceCPU, false))
+	assert.Equal(t, "; cpu 31 more is free and kept for another, until all that is needed there is free", kept.Text(v1.ResourceCPU, false))
 	assert.Empty(t, kept.Text(v1.ResourceMemory, false), "none of it is kept")
 	kept.Others = 2
-	assert.Equal(t, "; 31 more is free and kept for another and 2 more, until all that is needed there is free", kept.Text(v1.ResourceCPU, false))
-	assert.Equal(t, "; 31 more is free and kept for ns/big and 2 more, until all that is needed there is free", kept.Text(v1.ResourceCPU, true))
+	assert.Equal(t, "; cpu 31 more is free and kept for another and 2 more, until all that is needed there is free", kept.Text(v1.ResourceCPU, false))
+	assert.Equal(t, "; cpu 31 more is free and kept for ns/big and 2 more, until all that is needed there is free", kept.Text(v1.ResourceCPU, true))
 	assert.Empty(t, Kept{}.Text(v1.ResourceCPU, true))
 }

@@ -267,7 +267,7 @@ func (s *scaleUps) refused(w *waiting.Waiter) (gang.Verdict, bool) {
 		message += "; the autoscaler says: " + refusal.Words
 	}
 	// It stays the same until the next attempt: it is written down once.
-	message += fmt.Sprintf("; that was attempt %d, the next is at %s", refusal.Times, refusal.Until.UTC().Format(time.TimeOnly))
+	message += fmt.Sprintf("; that was attempt %d, the next is at %s", refusal.Times, clock(refusal.Until))
 	return gang.Verdict{Reason: gang.ScaleUpRefused, Message: message}, true
 }
 

@@ -111,7 +111,7 @@ func (k Kept) Text(name v1.ResourceName, names bool) string {
 	if k.Others > 0 {
 		who += fmt.Sprintf(" and %d more", k.Others)
 	}
-	return fmt.Sprintf("; %s more is free and kept for %s, until all that is needed there is free", resource.Quantity(name, amount), who)
+	return fmt.Sprintf("; %s %s more is free and kept for %s, until all that is needed there is free", name, resource.Quantity(name, amount), who)
 }
 
 // keptFor is what is kept for others than a pod, for which there is a collection of its own, or nil.

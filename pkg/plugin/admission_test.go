@@ -163,6 +163,6 @@ func TestADeviceThatAdmissionAddsToExecutorsIsTold(t *testing.T) {
 func TestWhatKeepsAGangFromEveryNodeIsNamed(t *testing.T) {
 	filtered(t, "", []runtime.Object{pooled("s1", 16), pooled("s2", 16), node("o1", 16)}, func(h *harness) {
 		h.submitPooled("app", func(*v1.Pod) {})
-		assert.Contains(t, h.schedule("app").status.Message(), "may hold executor: 2 have the taint dedicated=spark:NoSchedule, 1 does not match its node selector or affinity")
+		assert.Contains(t, h.schedule("app").status.Message(), "may hold executor: 2 have the taint dedicated=spark:NoSchedule, 1 lacks the label pool=spark")
 	})
 }

@@ -457,7 +457,7 @@ func TestANodeThatTheLedgerDoesNotKnow(t *testing.T) {
 		info := framework.NewNodeInfo()
 		info.SetNode(node("new", 4))
 		status := h.plugin.Filter(h.ctx, state, pod, info)
-		assert.Equal(t, "node is not in the ledger yet", status.Message())
+		assert.Equal(t, "node(s) that have come a moment ago", status.Message())
 		c := cycleOf(state)
 		assert.Same(t, c, c.Clone())
 		h.submit("app", 1, 1)

@@ -23,7 +23,7 @@ func (p *Plugin) Filter(_ context.Context, state fwk.CycleState, _ *v1.Pod, node
 	name := nodeInfo.Node().Name
 	i, known := c.view.Index(name)
 	if !known {
-		return fwk.NewStatus(fwk.Unschedulable, "node is not in the ledger yet")
+		return fwk.NewStatus(fwk.Unschedulable, "node(s) that have come a moment ago")
 	}
 	if c.closes(nodeInfo.Node()) {
 		return fwk.NewStatus(fwk.Unschedulable, "node(s) that have changed a moment ago")

@@ -256,8 +256,8 @@ type attempt struct {
 	status *fwk.Status // why it failed; nil if it did not
 	point  string      // the extension point where it did
 	tried  []string    // the nodes it was filtered on
-	// nominated is the node that PostFilter has named, and said its message.
-	nominated, said string
+	// nominated is the node that PostFilter has named, said its message, and own what kube-scheduler would say.
+	nominated, said, own string
 }
 
 // look makes the framework's view of the cluster the present one.
@@ -326,6 +326,10 @@ func (h *harness) cycle(a *attempt, pod *v1.Pod) {
 	}
 	if len(feasible) == 0 {
 		h.postFilter(a, pod, statuses)
+		if result != nil && !result.AllNodes() {
+			statuses.SetAbsentNodesStatus(fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "node(s) "+unnamed))
+		}
+		a.own = (&framework.FitError{Pod: pod, NumAllNodes: len(infos), Diagnosis: framework.Diagnosis{NodeToStatus: statuses, PostFilterMsg: a.said}}).Error()
 		return
 	}
 	scores, status := h.fw.RunScorePlugins(h.ctx, a.state, pod, feasible)

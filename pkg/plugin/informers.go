@@ -9,7 +9,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
-	"k8s.io/client-go/tools/cache"
 
 	"retinue.dev/retinue/pkg/ledger"
 	"retinue.dev/retinue/pkg/plugin/informer"
@@ -26,7 +25,7 @@ const (
 
 // listen feeds nodes and pods to the ledger. The scheduler's pod informer leaves out pods that have ended: a finished
 // pod arrives as a deletion.
-func (p *Plugin) listen() ([]cache.InformerSynced, error) {
+func (p *Plugin) listen() (*reading, error) {
 	factory := p.handle.SharedInformerFactory()
 	nodes, err := factory.Core().V1().Nodes().Informer().AddEventHandler(informer.Handlers(
 		func(_, node *v1.Node) { p.tell(ledger.NodeSeen{Node: node}) },
@@ -51,7 +50,10 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 	if err != nil {
 		return nil, err
 	}
-	synced := []cache.InformerSynced{nodes.HasSynced, pods.HasSynced, budgets}
+	read := &reading{}
+	read.add("nodes", nodes.HasSynced)
+	read.add("pods", pods.HasSynced)
+	read.add("poddisruptionbudgets", budgets)
 	if nativeGroups() {
 		groups, err := factory.Scheduling().V1beta1().PodGroups().Informer().AddEventHandler(informer.Handlers(
 			func(_, group *schedulingv1beta1.PodGroup) {
@@ -64,16 +66,17 @@ func (p *Plugin) listen() ([]cache.InformerSynced, error) {
 		if err != nil {
 			return nil, err
 		}
-		synced = append(synced, groups.HasSynced)
+		read.add("podgroups.scheduling.k8s.io", groups.HasSynced)
 	}
 	if p.handle.SharedDRAManager() == nil { // dynamic resource allocation is turned off
-		return synced, nil
+		return read, nil
 	}
 	classes, err := p.counted.follow(factory, p.logger, p.tell)
 	if err != nil {
 		return nil, err
 	}
-	return append(synced, classes), nil
+	read.add("deviceclasses", classes)
+	return read, nil
 }
 
 // podSeen is a pod that came, or with what it was before, one that changed.
@@ -126,8 +129,8 @@ func (p *Plugin) tell(event ledger.Event) {
 }
 
 // openWhenSynced lets gangs be admitted once everything that exists has been told.
-func (p *Plugin) openWhenSynced(ctx context.Context, synced []cache.InformerSynced) {
-	if informer.Wait(ctx, synced...) {
+func (p *Plugin) openWhenSynced(ctx context.Context, read *reading) {
+	if read.await(ctx, p.clock, p.logger) {
 		p.arrivals.start()
 		p.tell(ledger.Synced{})
 		p.logger.V(2).Info("Ledger knows the cluster, gangs may be admitted")

@@ -77,7 +77,7 @@ type saying struct {
 	verdict   gang.Verdict
 	condition string // the reason of its condition
 	text      string // of its condition
-	// quoted means that the text is kube-scheduler's.
+	// quoted means that the text is kube-scheduler's, after the reason.
 	quoted bool
 }
 
@@ -232,7 +232,7 @@ func (ns *notices) status(pod *v1.Pod, say saying, since time.Time) string {
 	}
 	status := gang.NewStatus(say.verdict, ns.names, since)
 	if say.quoted {
-		status.Sentence = say.text
+		status.Sentence = strings.TrimPrefix(say.text, string(say.verdict.Reason)+": ")
 	}
 	return status.Encode()
 }

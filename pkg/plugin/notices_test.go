@@ -72,7 +72,7 @@ func TestAFailedAttemptIsToldWithItsNumbers(t *testing.T) {
 		a := h.schedule("late")
 		require.Equal(t, "Filter", a.point)
 		words, _ := Teller{h.plugin}.Words(h.pod("late"), VerdictIn(a.status), "0/1 nodes are available: 1 Insufficient cpu.")
-		assert.Equal(t, "0/1 nodes are available: 1 Insufficient cpu.", words.Text, "kube-scheduler's own words")
+		assert.Equal(t, "ClusterFull: 0/1 nodes are available: 1 Insufficient cpu.", words.Text, "kube-scheduler's own words after the reason")
 		status, err := gang.DecodeStatus(words.Status)
 		require.NoError(t, err)
 		assert.Equal(t, gang.ClusterFull, status.Reason, "by the ledger's word")

@@ -174,12 +174,12 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 		if err := p.definer.follow(handle.SharedInformerFactory()); err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
 		}
-		synced, err := p.listen()
+		read, err := p.listen()
 		if err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", Name, err)
 		}
 		if config := handle.KubeConfig(); config != nil { // in tests of one cycle there is no API server to ask
-			outside, err := crd.Outside{Recorder: handle.EventRecorder(), Clock: clock, Logger: p.logger, After: slices.Clone(synced)}.Connect(config)
+			outside, err := crd.Outside{Recorder: handle.EventRecorder(), Clock: clock, Logger: p.logger, After: slices.Clone(read.synced)}.Connect(config)
 			if err != nil {
 				return nil, fmt.Errorf("plugin %s: %w", Name, err)
 			}
@@ -205,7 +205,9 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 			}
 			p.effects.autoscaler = asked
 			go p.namespaces.Run(ctx, outside.After...)
-			synced = append(synced, p.groups.Known, followed.Known, p.namespaces.Known)
+			read.add("podgroups.scheduling.x-k8s.io", p.groups.Known)
+			read.add("queues.retinue.dev and elasticquotas.scheduling.x-k8s.io", followed.Known)
+			read.add("limitranges and resourcequotas", p.namespaces.Known)
 			go p.groups.Run(ctx)
 			go followed.Run(ctx)
 			go asked.Run(ctx)
@@ -216,7 +218,7 @@ func Factory(clock clock.WithTicker, process Process) func(context.Context, runt
 		}
 		go p.effects.run(ctx)
 		go p.definer.run(ctx)
-		go p.openWhenSynced(ctx, synced)
+		go p.openWhenSynced(ctx, read)
 		go p.tick(ctx)
 		return p, nil
 	}

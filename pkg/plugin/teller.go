@@ -47,7 +47,11 @@ func (t Teller) Words(pod *v1.Pod, verdict gang.Verdict, own string) (Words, boo
 		// Where it is room, the ledger has been told; whatever else has refused it is said by the filter.
 		say.verdict = ledger.Why(p.ledger, pod.UID)
 		say.verdict.Reason = cmp.Or(say.verdict.Reason, gang.Constraints)
-		say.text = strings.ReplaceAll(own, unnamed, "were not chosen for it")
+		others := "were not chosen for it"
+		if p.describe(pod).Kind == ledger.Worker {
+			others = "hold no slot for it"
+		}
+		say.text = string(say.verdict.Reason) + ": " + strings.ReplaceAll(own, unnamed, others)
 	}
 	said := p.effects.notices.take(pod, say, false)
 	if p.current(pod) == nil { // nobody tells of its end any more

@@ -189,12 +189,13 @@ func (s sight) wait() (store.Wait, bool) {
 		return store.Wait{}, false
 	}
 	wait := store.Wait{At: s.at, Reason: condition.Reason, Message: condition.Message}
-	// kube-scheduler puts "0/20 nodes are available: " before what plugins say.
 	text := condition.Message
-	if _, after, found := strings.Cut(text, "nodes are available: "); found {
-		text = after
+	reason, ours := gang.ReasonOf(text)
+	if !ours { // kube-scheduler has put "0/20 nodes are available: " before what plugins say
+		_, text, _ = strings.Cut(text, "nodes are available: ")
+		reason, ours = gang.ReasonOf(text)
 	}
-	if reason, ours := gang.ReasonOf(text); ours {
+	if ours {
 		wait.Reason, wait.Message = string(reason), text
 	}
 	return wait, true

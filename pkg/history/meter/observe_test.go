@@ -184,6 +184,7 @@ func TestAPodSaysWhyItWaits(t *testing.T) {
 	for message, want := range map[string]store.Wait{
 		"0/20 nodes are available: Fragmented: 0 of 10 executors fit": {Reason: "Fragmented", Message: "Fragmented: 0 of 10 executors fit"},
 		"QueueLimit: cpu 3 more than etl may":                         {Reason: "QueueLimit", Message: "QueueLimit: cpu 3 more than etl may"},
+		"ClusterFull: 0/3 nodes are available: 3 Insufficient cpu.":   {Reason: "ClusterFull", Message: "ClusterFull: 0/3 nodes are available: 3 Insufficient cpu."},
 		"0/3 nodes are available: 3 Insufficient cpu.":                {Reason: "Unschedulable", Message: "0/3 nodes are available: 3 Insufficient cpu."},
 	} {
 		waits := func(p *v1.Pod) {
