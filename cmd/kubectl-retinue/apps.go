@@ -37,7 +37,7 @@ func newAppsCommand(streams genericiooptions.IOStreams) *cobra.Command {
 			if all {
 				r.namespace = metav1.NamespaceAll
 			}
-			return show(command.Context(), l, view.AppTable(all), func(ctx context.Context) (reading[view.App], error) {
+			return show(command.Context(), l, r, view.AppTable(all), func(ctx context.Context) (reading[view.App], error) {
 				o, err := r.forApps(ctx)
 				if err != nil {
 					return reading[view.App]{}, err

@@ -102,7 +102,7 @@ type listing struct {
 	noHeaders bool
 	watch     bool
 	interval  time.Duration
-	// rounds is how often a watch looks; 0 means for ever.
+	// rounds is how often a watch shows what there is; 0 means for ever.
 	rounds int
 }
 
@@ -124,8 +124,8 @@ func (l *listing) add(command *cobra.Command, fields []string) {
 }
 
 func (l *listing) addInterval(command *cobra.Command) {
-	command.Flags().DurationVar(&l.interval, "interval", defaultInterval, "how often to look again")
-	command.Flags().IntVar(&l.rounds, "rounds", 0, "how often to look in all; 0 means until interrupted")
+	command.Flags().DurationVar(&l.interval, "interval", defaultInterval, "how often to look again at what may not be watched")
+	command.Flags().IntVar(&l.rounds, "rounds", 0, "how often to show what there is; 0 means until interrupted")
 }
 
 // reading is what was read at one time: items, the document that holds them for programs, and what could not be seen.
@@ -135,37 +135,40 @@ type reading[T any] struct {
 	unseen []string
 }
 
-// show writes a reading, or one after another.
-func show[T any](ctx context.Context, l listing, table view.Table[T], read func(context.Context) (reading[T], error)) error {
-	if l.watch && l.interval < shortestInterval {
-		return inputError{fmt.Errorf("--interval=%s: want at least %s", l.interval, shortestInterval)}
+// show writes a reading, and goes on with what has changed where that is asked for.
+func show[T any](ctx context.Context, l listing, r *reader, table view.Table[T], read func(context.Context) (reading[T], error)) error {
+	if l.watch {
+		if err := l.follow(ctx, r); err != nil {
+			return err
+		}
 	}
 	style := l.style()
 	style.NoHeaders = l.noHeaders
 	before := map[string]string{} // name of an item -> its line
 	told := map[string]bool{}
 	for round := 1; ; round++ {
-		r, err := read(ctx)
+		got, err := read(ctx)
 		if err != nil {
 			return err
 		}
 		if l.sortBy != "" {
-			if err := table.Sort(r.items, l.sortBy); err != nil {
+			if err := table.Sort(got.items, l.sortBy); err != nil {
 				return inputError{fmt.Errorf("--sort-by=%q: %w", l.sortBy, err)}
 			}
 		}
-		if round > 1 || l.watch {
-			r.items = changed(table, r.items, before)
+		if l.watch {
+			got.items = changed(table, got.items, before)
+			got.unseen = append(slices.Clone(got.unseen), l.unwatched(r)...)
 		}
-		if len(r.items) > 0 || round == 1 {
-			if err := writeReading(l.shown, table, r, style); err != nil {
+		if len(got.items) > 0 || round == 1 {
+			if err := writeReading(l.shown, table, got, style); err != nil {
 				return err
 			}
 		}
 		if l.output != outputJSON && l.output != outputYAML {
-			r.unseen = slices.DeleteFunc(slices.Clone(r.unseen), func(sentence string) bool { return told[sentence] })
-			l.tell(r.unseen)
-			for _, sentence := range r.unseen {
+			got.unseen = slices.DeleteFunc(slices.Clone(got.unseen), func(sentence string) bool { return told[sentence] })
+			l.tell(got.unseen)
+			for _, sentence := range got.unseen {
 				told[sentence] = true
 			}
 		}
@@ -173,22 +176,28 @@ func show[T any](ctx context.Context, l listing, table view.Table[T], read func(
 			return nil
 		}
 		style.NoHeaders = true
-		if !pause(ctx, l.interval) {
+		if !r.following.next(l.interval, false) {
 			return nil
 		}
 	}
 }
 
-// pause waits; false means that the context has ended.
-var pause = func(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+// follow lets a command go on.
+func (l listing) follow(ctx context.Context, r *reader) error {
+	if l.interval < shortestInterval {
+		return inputError{fmt.Errorf("--interval=%s: want at least %s", l.interval, shortestInterval)}
 	}
+	r.follow(ctx)
+	return nil
+}
+
+// unwatched says what may not be watched.
+func (l listing) unwatched(r *reader) (sentences []string) {
+	forbidden, _ := r.following.unwatched()
+	for _, what := range forbidden {
+		sentences = append(sentences, fmt.Sprintf("you may not watch %s: they are looked at every %s", what, l.interval))
+	}
+	return sentences
 }
 
 // changed are the items whose line is another than before, apart from what changes as time goes by.

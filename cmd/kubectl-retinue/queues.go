@@ -34,7 +34,7 @@ func newQueuesCommand(streams genericiooptions.IOStreams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(command.Context(), l, table, func(ctx context.Context) (reading[view.Queue], error) {
+			return show(command.Context(), l, r, table, func(ctx context.Context) (reading[view.Queue], error) {
 				o, err := r.forQueues(ctx)
 				return reading[view.Queue]{view.Queues(o), "queues", r.unseen}, err
 			})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,10 +15,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
@@ -49,6 +52,30 @@ type reader struct {
 	everyNamespace bool
 	// unseen is what could not be read, in sentences, each once.
 	unseen []string
+	// following keeps up what has been read, for a command that goes on; nil for every other.
+	following *following
+	mu        sync.Mutex // guards everything below
+	// defined are the definitions of drivers that wait, for a command that goes on: what Spark writes does not change. UID -> definition
+	defined map[types.UID]view.Definition
+}
+
+// follow lets everything that is read from now on be kept up by watches.
+func (r *reader) follow(ctx context.Context) {
+	r.following, r.defined = newFollowing(ctx), map[types.UID]view.Definition{}
+}
+
+// objects are all of a kind, as the API server has them in memory, or as a watch has kept them up.
+func (r *reader) objects(ctx context.Context, what, fields string, list cache.ListWithContextFunc, watch cache.WatchFuncWithContext) ([]runtime.Object, error) {
+	options := cached
+	options.FieldSelector = fields
+	if r.following != nil {
+		return r.following.objects(ctx, what, &cache.ListWatch{ListWithContextFunc: list, WatchFuncWithContext: watch}, options)
+	}
+	listed, err := list(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	return meta.ExtractList(listed)
 }
 
 // connect is what flags and kubeconfig say about the cluster; nothing is asked there yet.
@@ -103,15 +130,18 @@ func (r *reader) unlessForbidden(err error, what, consequence string) error {
 var cached = metav1.ListOptions{ResourceVersion: "0"}
 
 // list reads all objects of a kind that a cluster need not have.
-func list[T any](ctx context.Context, from dynamic.ResourceInterface) ([]*T, error) {
-	listed, err := from.List(ctx, cached)
+func list[T any](ctx context.Context, r *reader, what string, from dynamic.ResourceInterface) ([]*T, error) {
+	listed, err := r.objects(ctx, what, "", func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return from.List(ctx, options)
+	}, from.Watch)
 	if err != nil {
 		return nil, err
 	}
-	objects := make([]*T, 0, len(listed.Items))
-	for i := range listed.Items {
-		if object, err := decode[T](&listed.Items[i]); err == nil { // one that cannot be read counts as if it were not there
-			objects = append(objects, object)
+	objects := make([]*T, 0, len(listed))
+	for _, untyped := range listed {
+		object, is := untyped.(*unstructured.Unstructured)
+		if typed, err := decode[T](object); is && err == nil { // one that cannot be read counts as if it were not there
+			objects = append(objects, typed)
 		}
 	}
 	return objects, nil
@@ -127,17 +157,22 @@ func decode[T any](object *unstructured.Unstructured) (*T, error) {
 
 // queues are all Queues.
 func (r *reader) queues(ctx context.Context) ([]*v1alpha1.Queue, error) {
-	queues, err := list[v1alpha1.Queue](ctx, r.dynamic.Resource(queuesResource))
+	queues, err := list[v1alpha1.Queue](ctx, r, "Queues", r.dynamic.Resource(queuesResource))
 	return queues, r.unlessForbidden(err, "Queues", "no shares, limits and positions are known")
 }
 
 // namespaces are the labels of all namespaces, or of those asked for where not all may be read: name -> labels.
 func (r *reader) namespaces(ctx context.Context, wanted ...string) (map[string]map[string]string, error) {
 	labels := map[string]map[string]string{}
-	listed, err := r.client.CoreV1().Namespaces().List(ctx, cached)
+	from := r.client.CoreV1().Namespaces()
+	listed, err := r.objects(ctx, "namespaces", "", func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return from.List(ctx, options)
+	}, from.Watch)
 	if err == nil {
-		for i := range listed.Items {
-			labels[listed.Items[i].Name] = listed.Items[i].Labels
+		for _, object := range listed {
+			if namespace, is := object.(*v1.Namespace); is {
+				labels[namespace.Name] = namespace.Labels
+			}
 		}
 		r.everyNamespace = true
 		return labels, nil
@@ -159,17 +194,28 @@ func (r *reader) namespaces(ctx context.Context, wanted ...string) (map[string]m
 	return labels, nil
 }
 
+// of says of which namespace objects are.
+func of(what, namespace string) string {
+	if namespace == metav1.NamespaceAll {
+		return what + " of all namespaces"
+	}
+	return what + " of namespace " + namespace
+}
+
 // pods are those of a namespace, or of all: "".
 func (r *reader) pods(ctx context.Context, namespace, fields string) ([]*v1.Pod, error) {
-	options := cached
-	options.FieldSelector = fields
-	listed, err := r.client.CoreV1().Pods(namespace).List(ctx, options)
+	from := r.client.CoreV1().Pods(namespace)
+	listed, err := r.objects(ctx, of("pods", namespace), fields, func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return from.List(ctx, options)
+	}, from.Watch)
 	if err != nil {
 		return nil, err
 	}
-	pods := make([]*v1.Pod, len(listed.Items))
-	for i := range listed.Items {
-		pods[i] = &listed.Items[i]
+	pods := make([]*v1.Pod, 0, len(listed))
+	for _, object := range listed {
+		if pod, is := object.(*v1.Pod); is {
+			pods = append(pods, pod)
+		}
 	}
 	return pods, nil
 }
@@ -192,7 +238,7 @@ func (r *reader) nodes(ctx context.Context) ([]*v1.Node, error) {
 
 // groups are how many pods of each PodGroup start together: namespace/name -> pods. A cluster without PodGroups has none.
 func (r *reader) groups(ctx context.Context, namespace string) (map[string]int, error) {
-	listed, err := list[schedulingv1alpha1.PodGroup](ctx, r.dynamic.Resource(podGroupsResource).Namespace(namespace))
+	listed, err := list[schedulingv1alpha1.PodGroup](ctx, r, of("PodGroups", namespace), r.dynamic.Resource(podGroupsResource).Namespace(namespace))
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 		return nil, nil
 	}
@@ -247,6 +293,12 @@ func (r *reader) definitions(ctx context.Context, pods []*v1.Pod) (map[string]vi
 
 // definition is what a driver will ask for. That there is something wrong with it, or missing, is part of the answer.
 func (r *reader) definition(ctx context.Context, driver *v1.Pod) (view.Definition, error) {
+	r.mu.Lock()
+	known, is := r.defined[driver.UID]
+	r.mu.Unlock()
+	if is {
+		return known, nil
+	}
 	app, err := applicationOf(ctx, r.client, driver)
 	if input := (inputError{}); errors.As(err, &input) || apierrors.IsNotFound(err) || errors.Is(err, spark.ErrOwner) {
 		return view.Definition{Err: err}, nil
@@ -255,7 +307,13 @@ func (r *reader) definition(ctx context.Context, driver *v1.Pod) (view.Definitio
 		return view.Definition{}, err
 	}
 	definition, err := app.define()
-	return view.Definition{Definition: definition, Err: err}, nil
+	found := view.Definition{Definition: definition, Err: err}
+	if r.following != nil && err == nil {
+		r.mu.Lock()
+		r.defined[driver.UID] = found
+		r.mu.Unlock()
+	}
+	return found, nil
 }
 
 // events are those about the objects of a name.

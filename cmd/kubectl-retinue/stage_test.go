@@ -10,8 +10,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,13 +47,19 @@ type stage struct {
 	// patches are what has been sent, in order.
 	patches []string
 	seen    []string
+	// mayWatch tells whether its user may watch.
+	mayWatch bool
+
+	mu       sync.Mutex                       // guards what requests change, and everything below
+	watchers map[string][]chan map[string]any // path -> events, for each that watches
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, objects: map[string]map[string]any{}, forbidden: func(string, string) bool { return false }}
+	s := &stage{t: t, objects: map[string]map[string]any{}, mayWatch: true, watchers: map[string][]chan map[string]any{}, forbidden: func(string, string) bool { return false }}
 	server := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(server.Close)
+	t.Cleanup(s.hangUp)
 	s.url = server.URL
 	former := now
 	now = func() time.Time { return noon.Add(2 * time.Hour) }
@@ -89,16 +97,27 @@ func (s *stage) add(kind string, objects ...metav1.Object) {
 func (s *stage) serve(w http.ResponseWriter, request *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	at := request.URL.Path
+	s.mu.Lock()
 	s.seen = append(s.seen, request.Method+" "+request.URL.RequestURI())
+	if watch := request.URL.Query().Get("watch"); s.mayWatch && (watch == "true" || watch == "1") && !s.forbidden(request.Method, at) {
+		events := make(chan map[string]any, 100)
+		s.watchers[at] = append(s.watchers[at], events)
+		s.mu.Unlock()
+		s.stream(w, request, events)
+		return
+	} else if watch != "" {
+		defer s.mu.Unlock()
+		s.refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden, "it is forbidden to watch: "+at)
+		return
+	}
+	defer s.mu.Unlock()
 	answer := func(code int, object any) {
 		w.WriteHeader(code)
 		if err := json.NewEncoder(w).Encode(object); err != nil {
 			s.t.Error(err)
 		}
 	}
-	fail := func(code int, reason metav1.StatusReason, message string) {
-		answer(code, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: reason, Code: int32(code), Message: message})
-	}
+	fail := func(code int, reason metav1.StatusReason, message string) { s.refuse(w, code, reason, message) }
 	if s.forbidden(request.Method, at) {
 		fail(http.StatusForbidden, metav1.StatusReasonForbidden, "it is forbidden: "+at)
 		return
@@ -123,6 +142,64 @@ func (s *stage) serve(w http.ResponseWriter, request *http.Request) {
 		answer(http.StatusOK, object)
 	default:
 		s.list(request, answer, fail)
+	}
+}
+
+func (s *stage) refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
+	w.WriteHeader(code)
+	status := metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: reason, Code: int32(code), Message: message}
+	if err := json.NewEncoder(w).Encode(status); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// stream is a watch.
+func (s *stage) stream(w http.ResponseWriter, request *http.Request, events <-chan map[string]any) {
+	w.WriteHeader(http.StatusOK)
+	w.(http.Flusher).Flush()
+	for {
+		select {
+		case <-request.Context().Done():
+			return
+		case event, more := <-events:
+			if !more || json.NewEncoder(w).Encode(event) != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+		}
+	}
+}
+
+// tell tells those who watch its resource, in its namespace or in all, of an object, and waits until somebody does.
+func (s *stage) tell(event, at string) {
+	s.t.Helper()
+	resource, names := path.Dir(at), regexp.MustCompile(`/namespaces/[^/]+/`)
+	require.Eventually(s.t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		told := false
+		for watched, watchers := range s.watchers {
+			if watched != resource && watched != names.ReplaceAllString(resource, "/") {
+				continue
+			}
+			for _, watcher := range watchers {
+				watcher <- map[string]any{"type": event, "object": maps.Clone(s.objects[at])}
+				told = true
+			}
+		}
+		return told
+	}, 10*time.Second, time.Millisecond)
+}
+
+// hangUp ends all watches.
+func (s *stage) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at, watchers := range s.watchers {
+		for _, watcher := range watchers {
+			close(watcher)
+		}
+		delete(s.watchers, at)
 	}
 }
 
@@ -163,7 +240,7 @@ func (s *stage) list(request *http.Request, answer func(int, any), fail func(int
 		fail(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 		return
 	}
-	answer(http.StatusOK, map[string]any{"kind": kind + "List", "apiVersion": version, "metadata": map[string]any{}, "items": items})
+	answer(http.StatusOK, map[string]any{"kind": kind + "List", "apiVersion": version, "metadata": map[string]any{"resourceVersion": "7"}, "items": items})
 }
 
 // selected understands the field selectors that are used.

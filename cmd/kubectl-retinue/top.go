@@ -26,15 +26,15 @@ func newTopCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "top",
 		Short: "Show queues and applications live: those who wait first, then those who hold most.",
-		Long: "Show queues and applications, again and again, as many lines as the terminal has: of all namespaces, or of one for whoever may\n" +
+		Long: "Show queues and applications, anew with every change, as many lines as the terminal has: of all namespaces, or of one for whoever may\n" +
 			"read no other. Whoever waits comes first, the longest wait before the others, then who holds most cores.",
 		Args: noArguments,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if l.interval < shortestInterval {
-				return inputError{fmt.Errorf("--interval=%s: want at least %s", l.interval, shortestInterval)}
-			}
 			r, err := connect(l.cluster)
 			if err != nil {
+				return err
+			}
+			if err := l.follow(command.Context(), r); err != nil {
 				return err
 			}
 			return l.top(command.Context(), r, table)
@@ -78,7 +78,7 @@ func (l listing) top(ctx context.Context, r *reader, table view.Table[view.App])
 		if err := l.draw(screen.String(), style.Colour); err != nil {
 			return err
 		}
-		if round == l.rounds || !pause(ctx, l.interval) {
+		if round == l.rounds || !r.following.next(l.interval, true) {
 			return nil
 		}
 	}

@@ -1,16 +1,17 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"os"
+	"path"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"retinue.dev/retinue/pkg/apis/v1alpha1"
 	"retinue.dev/retinue/pkg/gang"
 )
 
@@ -93,26 +94,76 @@ func TestWhoMayReadOneNamespaceIsShownThat(t *testing.T) {
 	require.Equal(t, "error: reading pods: it is forbidden: /api/v1/pods\n", stderr)
 }
 
-// TestAWatchShowsWhatHasChanged and nothing twice.
+// rounds lets a command that goes on wait for what each of these does.
+func rounds(t *testing.T, does ...func()) {
+	t.Helper()
+	former := awaits
+	t.Cleanup(func() { awaits = former })
+	awaits = func() {
+		if len(does) > 0 {
+			next := does[0]
+			does = does[1:]
+			next()
+		}
+	}
+}
+
+const queueWeb = "/apis/retinue.dev/v1alpha1/queues/web"
+
+// TestAWatchShowsWhatHasChanged, as soon as the API server says so, and nothing twice; what is read is read once.
+//
+// Seen failing when it looked every five seconds: nobody was told.
 func TestAWatchShowsWhatHasChanged(t *testing.T) {
 	s := afternoon(t)
-	later := noon.Add(2 * time.Hour)
-	now = func() time.Time { return later }
-	former, rounds := pause, 0
-	pause = func(context.Context, time.Duration) bool {
-		if rounds++; rounds == 2 {
-			s.objects["/apis/retinue.dev/v1alpha1/queues/web"]["status"].(map[string]any)["waiting"] = int64(2)
-		}
-		later = later.Add(5 * time.Second)
-		return rounds < 4
-	}
-	defer func() { pause = former }()
-	code, stdout, stderr := s.run("queues", "--watch")
+	rounds(t, func() {
+		s.objects[queueWeb]["status"].(map[string]any)["waiting"] = int64(2)
+		s.tell("MODIFIED", queueWeb)
+	}, func() {
+		delete(s.objects, queueWeb)
+		s.add("Queue", &v1alpha1.Queue{ObjectMeta: metav1.ObjectMeta{Name: "zoo", Generation: 1}})
+		s.tell("ADDED", path.Dir(queueWeb)+"/zoo")
+	}, s.hangUp)
+	code, stdout, stderr := s.run("queues", "--watch", "--rounds", "4", "--interval", "1h")
 	require.Zero(t, code, stderr)
+	require.Empty(t, stderr)
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	require.Len(t, lines, 7, stdout)
-	require.Regexp(t, `^web +Open .* 2 +2m10s +GangIncomplete$`, lines[6])
+	require.Len(t, lines, 8, stdout)
+	require.Regexp(t, `^web +Open .* 2 +2m00s +GangIncomplete$`, lines[6])
+	require.Regexp(t, `^zoo +Open `, lines[7])
 	require.Equal(t, 1, strings.Count(stdout, "QUEUE "))
+	listed := map[string]int{}
+	for _, request := range s.seen {
+		if !strings.Contains(request, "watch=") {
+			listed[request]++
+		}
+	}
+	require.Equal(t, 2, listed["GET "+path.Dir(queueWeb)+"?resourceVersion=0"], "once, and again when the watch had ended")
+}
+
+// TestWhoMayNotWatchIsShownWhatHasChangedLater.
+func TestWhoMayNotWatchIsShownWhatHasChangedLater(t *testing.T) {
+	s := afternoon(t)
+	s.mayWatch = false
+	rounds(t, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.objects[queueWeb]["status"].(map[string]any)["waiting"] = int64(2)
+	})
+	code, stdout, stderr := s.run("queues", "--watch", "--rounds", "3", "--interval", "1s")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stderr, "note: you may not watch Queues: they are looked at every 1s\n")
+	require.Regexp(t, `(?m)^web +Open .* 2 +2m00s +GangIncomplete$`, stdout)
+}
+
+// TestTopIsDrawnAnewWithEveryChange.
+func TestTopIsDrawnAnewWithEveryChange(t *testing.T) {
+	s := afternoon(t)
+	const pod = "/api/v1/namespaces/adhoc/pods/giant-driver"
+	rounds(t, func() { s.tell("DELETED", pod) })
+	code, stdout, stderr := s.run("top", "--rounds", "2", "--interval", "1h")
+	require.Zero(t, code, stderr)
+	require.Equal(t, 1, strings.Count(stdout, "giant-driver"), "then it has gone")
+	require.Equal(t, 2, strings.Count(stdout, "clickstream-driver"))
 }
 
 func TestWrongArgumentsOfListings(t *testing.T) {
