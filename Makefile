@@ -122,11 +122,12 @@ sim: ## Play seeds of the simulated cluster and print what was tried (SEEDS=1000
 generate = $(BIN)/controller-gen paths=./pkg/apis/... object output:object:dir=$(1) crd output:crd:dir=$(2)
 
 .PHONY: generate
-generate: ## Write what is generated: from pkg/apis deep copies and the definition of Queues, from metrics docs/metrics.md.
+generate: ## Write what is generated: from pkg/apis deep copies and the definition of Queues, docs/metrics.md, and the dashboards.
 	hack/build controller-gen
 	$(call generate,pkg/apis/v1alpha1,manifests/crd)
 	cp manifests/crd/retinue.dev_queues.yaml manifests/chart/crds/
-	cp manifests/components/monitoring/rules.yaml manifests/chart/monitoring/
+	cd test/monitoring/dashboards && go run . '$(CURDIR)/manifests/components/monitoring/dashboards'
+	cp -r manifests/components/monitoring/rules.yaml manifests/components/monitoring/dashboards manifests/chart/monitoring/
 	go run ./test/metrics >$(BIN)/.metrics.md && mv $(BIN)/.metrics.md docs/metrics.md
 
 .PHONY: verify
@@ -144,6 +145,10 @@ verify: ## Check formatting, go vet, that go.mod is tidy, that generated files a
 	diff -u pkg/apis/v1alpha1/zz_generated.deepcopy.go "$$fresh/zz_generated.deepcopy.go" && \
 	diff -ru --exclude=kustomization.yaml manifests/crd "$$fresh/crd" || { echo "verify: run make generate" >&2; exit 1; }
 	diff -u manifests/crd/retinue.dev_queues.yaml manifests/chart/crds/retinue.dev_queues.yaml
+	cd test/monitoring/dashboards && go vet . && go mod tidy -diff && test -z "$$("$$(go env GOROOT)/bin/gofmt" -l .)"
+	@fresh="$$(mktemp -d)"; trap 'rm -rf "$$fresh"' EXIT; (cd test/monitoring/dashboards && go run . "$$fresh") && \
+	diff -ru "$$fresh" manifests/components/monitoring/dashboards || { echo "verify: run make generate" >&2; exit 1; }
+	diff -ru --exclude=*.yaml manifests/components/monitoring manifests/chart/monitoring
 	diff -u manifests/components/monitoring/rules.yaml manifests/chart/monitoring/rules.yaml
 	go run ./test/metrics | diff -u docs/metrics.md - || { echo "verify: run make generate" >&2; exit 1; }
 	@for file in $$(grep -rl --include=kustomization.yaml '^kind: Kustomization$$' manifests); do \

@@ -30,7 +30,8 @@ the meter's metrics are in [metering.md](metering.md). All are ALPHA, as Kuberne
 
 - What is said of queues is read every three seconds by the replica that leads; one that waits for the lease serves none of it.
 - A queue's numbers are with all below it, as in ` + "`kubectl get queues`" + `. ` + "`parent`" + ` is the queue above and empty at the top, so that a sum over
-  ` + "`parent=\"\"`" + ` counts nothing twice. ` + "`(none)`" + ` is the queue of namespaces that belong to none; where those have a limit, they are below ` + "`namespaces/`" + `.
+  ` + "`parent=\"\"`" + ` counts nothing twice; what has a label
+  ` + "`queue`" + ` and no ` + "`parent`" + ` is of the queue itself. ` + "`(none)`" + ` is the queue of namespaces that belong to none; where those have a limit, they are below ` + "`namespaces/`" + `.
 - Queues that namespaces make, by ` + "`perNamespace`" + `, ElasticQuotas or a limit for namespaces without a queue, have no series of their own: they are counted in
   the Queue above. Of Queues the first %d by name have series. So whoever makes namespaces or pods makes no series.
 - ` + "`unit`" + ` is ` + "`core`" + `, ` + "`byte`" + ` or ` + "`integer`" + `, as in kube-state-metrics. Resources are cpu, memory, ephemeral-storage, pods and %d that nodes offer.
