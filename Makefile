@@ -64,7 +64,7 @@ demo: ## Show the main job in a minute or two: applications that do not all fit,
 
 # Checks. Everything that tests against a real API server needs the binaries and says so when they are missing.
 # Tests on a real API server, one after another: what they wait for takes longer beside others, and they wait with patience only.
-ON_A_CLUSTER := cluster|integration|integration/install|newcomer|tenants
+ON_A_CLUSTER := cluster|integration|integration/install|monitoring|newcomer|tenants
 
 .PHONY: test
 test: binaries ## Run all tests but e2e: unit, architecture, a minute of simulation, and integration on a real API server.

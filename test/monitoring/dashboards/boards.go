@@ -131,7 +131,7 @@ var waiting = board{name: "waiting", title: "Waiting", choose: true, panels: []p
 }}
 
 var scheduler = board{name: "scheduler", title: "Scheduler", panels: []panel{
-	{"Leader", "The sum has to be 1.", "short", true, []query{{"sum by (instance) (" + of("leader_election_master_status", `name="retinue"`) + ")", "{{instance}}"}}},
+	{"Leader", "The sum has to be 1.", "short", true, []query{{"sum by (instance) (" + of("leader_election_master_status", `name="kube-scheduler"`) + ")", "{{instance}}"}}},
 	{"Attempts in a second", "error is something else than no room.", "short", true, []query{{rate("result", "scheduler_schedule_attempts_total", ""), "{{result}}"}}},
 	{"Duration of attempts", "", "s", false, quantiles("scheduler_scheduling_attempt_duration_seconds", "")},
 	{"From room to bound", "Until the API server says so.", "s", false, quantiles("retinue_gang_bind_seconds", "")},
