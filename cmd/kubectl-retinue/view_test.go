@@ -49,15 +49,24 @@ func TestTheExamplesOfThePageAreWhatIsPrinted(t *testing.T) {
 func TestEveryOutput(t *testing.T) {
 	s := afternoon(t)
 	for name, args := range map[string][]string{
-		"queues-wide.txt": {"queues", "-o", "wide"},
-		"queues.csv":      {"queues", "-o", "csv", "--sort-by=-waiting"},
-		"queues.json":     {"queues", "-o", "json"},
-		"queue.yaml":      {"queue", "ml", "-o", "yaml"},
-		"apps-wide.txt":   {"apps", "-A", "-o", "wide", "--no-headers"},
-		"apps.csv":        {"apps", "-A", "-o", "csv", "--sort-by", "wait"},
-		"apps.json":       {"apps", "-o", "json"},
-		"apps-names.txt":  {"apps", "-A", "-o", "name"},
-		"app.yaml":        {"app", "sessions-join", "-o", "yaml"},
+		"queues-wide.txt":  {"queues", "-o", "wide"},
+		"queues.csv":       {"queues", "-o", "csv", "--sort-by=-waiting"},
+		"queues.json":      {"queues", "-o", "json"},
+		"queues.yaml":      {"queues", "-o", "yaml", "--sort-by", "name"},
+		"queues-names.txt": {"queues", "-o", "name"},
+		"queue.json":       {"queue", "etl", "-o", "json"},
+		"queue.yaml":       {"queue", "ml", "-o", "yaml"},
+		"apps-wide.txt":    {"apps", "-A", "-o", "wide", "--no-headers"},
+		"apps.csv":         {"apps", "-A", "-o", "csv", "--sort-by", "wait"},
+		"apps.json":        {"apps", "-o", "json"},
+		"apps.yaml":        {"apps", "-n", "web-prod", "-o", "yaml"},
+		"apps-state.txt":   {"apps", "-A", "--state", "waiting", "-o", "csv", "--no-headers"},
+		"apps-names.txt":   {"apps", "-A", "-o", "name"},
+		"app.yaml":         {"app", "sessions-join", "-o", "yaml"},
+		"app.json":         {"app", "clickstream", "-o", "json"},
+		"why.json":         {"why", "clickstream", "-o", "json"},
+		"gang.yaml":        {"gang", "clickstream-driver", "-o", "yaml"},
+		"gang.json":        {"gang", "podgroup/render", "-n", "web-prod", "-o", "json"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := s.run(args...)
@@ -131,6 +140,8 @@ func TestAWatchShowsWhatHasChanged(t *testing.T) {
 	require.Regexp(t, `^web +Open .* 2 +2m00s +GangIncomplete$`, lines[6])
 	require.Regexp(t, `^zoo +Open `, lines[7])
 	require.Equal(t, 1, strings.Count(stdout, "QUEUE "))
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	listed := map[string]int{}
 	for _, request := range s.seen {
 		if !strings.Contains(request, "watch=") {

@@ -60,7 +60,7 @@ func adviceOn(app App, about Finding) []string {
 			sentence = strings.Replace(sentence, " that is higher by SHORT", ", if it were higher", 1)
 		}
 		if strings.Contains(sentence, "QUEUE") && queue == "" {
-			sentence, _, _ = strings.Cut(sentence, ": kubectl ")
+			sentence = strings.ReplaceAll(sentence, "open QUEUE", "open NAME")
 			sentence = strings.ReplaceAll(strings.ReplaceAll(sentence, " of queue QUEUE", " of its queue"), "queue QUEUE", "its queue")
 			if strings.Contains(sentence, "QUEUE") {
 				continue

@@ -292,7 +292,7 @@ func (d Detail) Write(out io.Writer, style Style) error {
 	}
 	if d.State == Waiting {
 		row("reason", d.sentence("not told yet"))
-		row("has to act", string(d.Actor))
+		row("has to act", d.hasToAct())
 		for i, text := range d.Told.texts() {
 			row(map[bool]string{true: "its pod says"}[i == 0], text)
 		}

@@ -82,7 +82,7 @@ func TestWhatIsToldToTypeNamesWhatItIsAbout(t *testing.T) {
 	require.Equal(t, []string{"its user has held it back: kubectl retinue release a -n ns lets it start"}, adviceOn(held, Finding{}))
 	closed := waiter(gang.WaitingForTurn, "QueueClosed: queue etl is draining", "")
 	require.Equal(t, []string{"whoever has closed queue etl can open it: kubectl retinue open etl"}, adviceOn(closed, Finding{Queue: "etl"}))
-	require.Equal(t, []string{"whoever has closed its queue can open it"}, adviceOn(closed, Finding{}), "not known which")
+	require.Equal(t, []string{"whoever has closed its queue can open it: kubectl retinue open NAME"}, adviceOn(closed, Finding{}), "not known which")
 }
 
 // TestOfOneSecondALifeIsToldInItsOrder: conditions of pods say no more than the second, events do, and come in any order.

@@ -107,6 +107,14 @@ func (a App) otherwise() []string {
 	return texts
 }
 
+// hasToAct is who has to act, and whether there is no other way.
+func (a App) hasToAct() string {
+	if a.Permanent {
+		return string(a.Actor) + ": waiting alone does not help"
+	}
+	return string(a.Actor)
+}
+
 // hold finds who has the room: everybody in the queue that stands in the way, or everybody.
 func (w *Why) hold(c *Cluster, about Finding, apps []App) {
 	if trait := w.Reason.Trait(); !trait.OfQueue && !trait.OfRoom && w.Reason != gang.Collecting && w.Reason != gang.BehindOthers || trait.Permanent || w.Reason == gang.QueueClosed {
@@ -201,7 +209,7 @@ func (w Why) Write(out io.Writer, style Style) error {
 	}
 	if w.State == Waiting {
 		row("reason", w.sentence("no scheduler has said one yet"))
-		row("has to act", string(w.Actor))
+		row("has to act", w.hasToAct())
 		row("asks for", Amounts(w.Asks))
 		for _, text := range w.Told.texts() {
 			row("its pod says", text)

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -27,7 +28,7 @@ func TestKubectlShowsAUserHisOwnAndAnAdministratorAll(t *testing.T) {
 	may := func(group, resource string, verbs ...string) rbacv1.PolicyRule {
 		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
 	}
-	user := asUser(t, s.cluster, "viewer", may("", "pods", "get", "list"), may("", "configmaps", "get"), may("", "events", "list"))
+	user := asUser(t, s.cluster, "viewer", may("", "pods", "get", "list", "watch", "patch"), may("", "configmaps", "get"), may("", "events", "list"))
 	s.namespaces = append(s.namespaces, "viewer")
 	s.namespace("stranger")
 	s.queue("viewers", "{namespaces: [viewer], guaranteed: {cpu: 2}, limit: {cpu: 6}}")
@@ -61,10 +62,57 @@ func TestKubectlShowsAUserHisOwnAndAnAdministratorAll(t *testing.T) {
 	require.Zero(t, code)
 	require.Empty(t, queues)
 	require.Contains(t, complaint, "no queues\n")
-	code, _, complaint = run(user, "drain", "viewers")
-	require.Equal(t, 1, code)
-	require.Contains(t, complaint, "forbidden")
-	for _, text := range []string{out, why, app, checked} {
+	for _, command := range []string{"drain", "stop", "open"} {
+		code, _, complaint = run(user, command, "viewers")
+		require.Equal(t, 1, code)
+		require.Contains(t, complaint, "forbidden")
+	}
+	code, held, complaint := run(user, "hold", "second")
+	require.Zero(t, code, complaint)
+	require.Equal(t, "application "+second.Name+" is held back, and was not held back\n", held)
+	s.awaitWaiting("second", "HeldByUser: ")
+	code, _, complaint = run(user, "hold", "first")
+	require.Equal(t, 2, code)
+	require.Contains(t, complaint, "is Running: only one that waits can be held back")
+	for _, refused := range [][]string{{"hold", "hush", "-n", "stranger"}, {"release", "hush", "-n", "stranger"}, {"why", "hush", "-n", "stranger"}, {"apps", "-A"}} {
+		code, said, complaint := run(user, refused...)
+		require.Equal(t, 1, code, refused)
+		require.Empty(t, said)
+		require.Contains(t, complaint, "forbidden", refused)
+	}
+	// A watch looks again when something changes, with the rights of one namespace.
+	watching := make(chan string, 1)
+	go func() {
+		_, said, complaint := run(user, "apps", "--watch", "--rounds", "2", "--interval", "1h", "--no-headers")
+		watching <- said + complaint
+	}()
+	touched, watched := 0, ""
+	require.True(t, eventually(func() bool {
+		touched++
+		require.NoError(t, s.tryAnnotate("viewer", second.Name, "touched", fmt.Sprint(touched)))
+		select {
+		case watched = <-watching:
+			return true
+		default:
+			return false
+		}
+	}), "nobody has told the watch")
+	require.Contains(t, watched, "HeldByUser")
+	require.NotContains(t, watched, "you may not watch pods")
+	code, top, complaint := run(user, "top", "--rounds", "1")
+	require.Zero(t, code, complaint)
+	require.Contains(t, top, "namespace viewer: 2 applications, 1 wait\n")
+	code, released, complaint := run(user, "release", "second")
+	require.Zero(t, code, complaint)
+	s.awaitWaiting("second", "QueueLimit: ")
+	code, gang, complaint := run(user, "gang", second.Name)
+	require.Zero(t, code, complaint)
+	require.Contains(t, gang, "executor   3       3         3         1")
+	code, doctor, complaint := run(user, "doctor")
+	require.Zero(t, code, complaint)
+	code, version, complaint := run(user, "version")
+	require.Zero(t, code, complaint)
+	for _, text := range []string{out, why, app, checked, held, released, top, gang, doctor, version} {
 		require.NotContains(t, text, "hush")
 		require.NotContains(t, text, "stranger")
 	}
@@ -92,7 +140,7 @@ func TestKubectlShowsAUserHisOwnAndAnAdministratorAll(t *testing.T) {
 	s.awaitWaiting("second", "QueueClosed: ")
 	code, why, complaint = run(user, "why", second.Name)
 	require.Zero(t, code, complaint)
-	require.Contains(t, why, "kubectl retinue open ")
+	require.Contains(t, why, "whoever has closed its queue can open it: kubectl retinue open NAME")
 	code, _, complaint = run(admin, "open", "viewers")
 	require.Zero(t, code, complaint)
 	s.specify("viewers", "{limit: {cpu: 16}}")
