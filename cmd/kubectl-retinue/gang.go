@@ -121,8 +121,8 @@ func (o gangOptions) run(ctx context.Context, args []string) error {
 		r.Warnings = append(r.Warnings, "what LimitRanges and ResourceQuotas will refuse is not known: "+app.unread)
 	}
 	if app.driver.Spec.NodeName == "" {
-		if short := app.limits.Short(app.limits.NeedOf(definition.Roles), nil); short != "" {
-			r.Warnings = append(r.Warnings, string(gang.QuotaUsedUp)+": "+short)
+		if short := app.limits.Short(app.limits.NeedOf(definition.Roles), nil); short != nil {
+			r.Warnings = append(r.Warnings, string(gang.QuotaUsedUp)+": "+short.String())
 		}
 	}
 	return o.print(r)

@@ -27,14 +27,17 @@ func NeverReason(never *placement.Shortage) gang.Reason {
 	}
 }
 
-// Exclusions is what keeps the member of a shortage that no node may hold from the nodes of a view, after a colon; empty for every other
-// shortage.
-func (d Demand) Exclusions(view *View, never *placement.Shortage) string {
-	if never.Kind != placement.NoEligibleNode {
-		return ""
+// Exclusions is what keeps the member of a shortage from nodes, whatever is free on them: after a colon where no node may hold it, or
+// after what the others lack. It is empty where all may hold it, and where the shortage is about one domain or about several members.
+func (d Demand) Exclusions(view *View, shortage *placement.Shortage) string {
+	before := ": "
+	if shortage.Kind != placement.NoEligibleNode {
+		if before = "; of other nodes "; shortage.Eligible >= view.Len() || shortage.Beside || shortage.Domain != "" || shortage.Kind == placement.NoDomain {
+			return ""
+		}
 	}
 	for _, pods := range d.All().Roles {
-		if pods.Name != never.Member {
+		if pods.Name != shortage.Member {
 			continue
 		}
 		nodes := func(yield func(*v1.Node) bool) {
@@ -45,7 +48,7 @@ func (d Demand) Exclusions(view *View, never *placement.Shortage) string {
 			}
 		}
 		if text := placement.Exclusions(pods.Pod, nodes); text != "" {
-			return ": " + text
+			return before + text
 		}
 	}
 	return ""

@@ -125,8 +125,10 @@ func TestAQuotaThatIsUsedUpLacksSomething(t *testing.T) {
 	assert.Empty(t, namespace.Short(need, nil))
 	assert.Empty(t, namespace.Short(need, one.Times(2)))
 	assert.Equal(t, "ResourceQuota team-a/compute has requests.cpu 6 of 10 left, less 3 that applications which run are about to ask for, and the workers ask for 4",
-		namespace.Short(need, one.Times(3)))
-	assert.Equal(t, "ResourceQuota team-a/compute has requests.cpu 6 of 10 left, and the workers ask for 8", namespace.Short(need.Times(2), nil))
+		namespace.Short(need, one.Times(3)).String())
+	assert.Equal(t, "ResourceQuota team-a/compute has requests.cpu 6 of 10 left, and the workers ask for 8", namespace.Short(need.Times(2), nil).String())
+	used, hard := int64(7000), int64(10_000)
+	assert.Equal(t, resource.Figures{Of: []resource.Figure{{Name: v1.ResourceCPU, Need: 4000, Used: &used, Limit: &hard}}}, namespace.Short(need, one.Times(3)).Figures(), "for programs, in units of cpu")
 	sum := one.Times(2)
 	sum.Add(one)
 	assert.Equal(t, one.Times(3), sum)

@@ -13,6 +13,7 @@ import (
 	helpers "k8s.io/component-helpers/resource"
 
 	"retinue.dev/retinue/pkg/gang"
+	"retinue.dev/retinue/pkg/resource"
 )
 
 // countPods is how an object count quota names pods.
@@ -61,9 +62,35 @@ func (n Need) Add(more Need) {
 	}
 }
 
-// Short is what the quotas lack at present for pods that are to be created, besides those that others are about to create; empty
+// Lack is what a quota lacks for pods that are to be created.
+type Lack struct {
+	text string
+	name v1.ResourceName
+	// need is asked for, used what others use or are about to, of hard.
+	need, used, hard quantity
+}
+
+func (l *Lack) String() string { return l.text }
+
+// Text is String: a quota is of the namespace that reads it.
+func (l *Lack) Text(bool) string { return l.text }
+
+// Figures are its numbers.
+func (l *Lack) Figures() resource.Figures {
+	name := v1.ResourceName(strings.TrimPrefix(string(l.name), requestsPrefix))
+	amount := func(q quantity) *int64 {
+		value := q.Value()
+		if name == v1.ResourceCPU {
+			value = q.MilliValue()
+		}
+		return &value
+	}
+	return resource.Figures{Of: []resource.Figure{{Name: name, Need: *amount(l.need), Used: amount(l.used), Limit: amount(l.hard)}}}
+}
+
+// Short is what the quotas lack at present for pods that are to be created, besides those that others are about to create; nil
 // means nothing. A quota whose use has not been counted yet lacks nothing.
-func (n Namespace) Short(need, others Need) string {
+func (n Namespace) Short(need, others Need) *Lack {
 	for _, quota := range n.Quotas {
 		for _, name := range slices.Sorted(maps.Keys(quota.Status.Hard)) {
 			asked, counted := need[quota.Name][name]
@@ -78,11 +105,13 @@ func (n Namespace) Short(need, others Need) string {
 				text += fmt.Sprintf(", less %s that applications which run are about to ask for", promised.String())
 			}
 			if asked.Cmp(left) > 0 {
-				return fmt.Sprintf("%s, and the workers ask for %s", text, asked.String())
+				used := hard.DeepCopy()
+				used.Sub(left)
+				return &Lack{text: fmt.Sprintf("%s, and the workers ask for %s", text, asked.String()), name: name, need: asked, used: used, hard: hard}
 			}
 		}
 	}
-	return ""
+	return nil
 }
 
 // Refuses is why the API server would refuse another worker of one of these roles at present; empty means that nothing is known of it.
@@ -93,8 +122,8 @@ func (n Namespace) Refuses(roles []gang.Role) string {
 			return refusal
 		}
 		role.Pod, role.Count = pod, 1
-		if short := n.Short(n.NeedOf([]gang.Role{role}), nil); short != "" {
-			return short
+		if short := n.Short(n.NeedOf([]gang.Role{role}), nil); short != nil {
+			return short.String()
 		}
 	}
 	return ""

@@ -16,7 +16,7 @@ import (
 // before what is taken now, as far as the attempt may still ask. A search that ended at its bound proves nothing about the empty cluster.
 func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Shortage) gang.Verdict {
 	if !p.answers.solver.Work.Affords(c.view.Len(), len(asked.Roles)) {
-		return presentShortage(shortage, c.demand.Kept)
+		return presentShortage(c.view, &c.demand, shortage)
 	}
 	if _, never := p.answers.solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
 		message := " of the empty cluster"
@@ -28,7 +28,7 @@ func (p *Plugin) explain(c *cycle, asked placement.Gang, shortage *placement.Sho
 		}
 		return gang.Verdict{Reason: inventory.NeverReason(never), Detail: never, Message: message + c.demand.Pods.Exclusions(c.view, never)}
 	}
-	return presentShortage(shortage, c.demand.Kept)
+	return presentShortage(c.view, &c.demand, shortage)
 }
 
 // assumption is what to say of a gang that does not fit, and would without what is assumed of its workers; empty means nothing.
@@ -51,17 +51,20 @@ func assumption(solver *placement.Solver, c *cycle) string {
 }
 
 // presentShortage is the verdict on a gang that the empty cluster could hold.
-func presentShortage(shortage *placement.Shortage, kept ledger.Kept) gang.Verdict {
-	return gang.Verdict{Reason: inventory.PresentReason(shortage), Detail: &shortageBeside{shortage, kept}}
+func presentShortage(view *inventory.View, demand *ledger.Demand, shortage *placement.Shortage) gang.Verdict {
+	detail := &shortageBeside{shortage, demand.Pods.Exclusions(view, shortage), demand.Kept}
+	return gang.Verdict{Reason: inventory.PresentReason(shortage), Detail: detail}
 }
 
-// shortageBeside is a shortage of nodes whose room is kept for others in part: users see that it is idle.
+// shortageBeside is a shortage of nodes where others are idle: users see why those do not help.
 type shortageBeside struct {
 	*placement.Shortage
-	kept ledger.Kept
+	// excluded says which nodes may not be used at all, and kept what is free and kept for others.
+	excluded string
+	kept     ledger.Kept
 }
 
-// Text says both.
+// Text says all of it.
 func (s *shortageBeside) Text(names bool) string {
-	return s.Shortage.Text(names) + s.kept.Text(s.Resource, names)
+	return s.Shortage.Text(names) + s.excluded + s.kept.Text(s.Resource, names)
 }

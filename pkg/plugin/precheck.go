@@ -41,7 +41,7 @@ func (c *prechecker) fails(activated ledger.Activate) bool {
 	if fit != nil {
 		return false
 	}
-	verdict := presentShortage(shortage, attempt.Demand.Kept)
+	verdict := presentShortage(attempt.View, &attempt.Demand, shortage)
 	if verdict.Reason != told {
 		return false
 	}

@@ -177,9 +177,9 @@ func (p *Plugin) plan(ctx context.Context, state fwk.CycleState, c *cycle, pod *
 		return nil, p.statusOf(c.shortage)
 	}
 	if !c.demand.Upfront { // its pods are there, and counted
-		if short := p.namespaces.Short(pod, c.demand.Roles); short != "" {
+		if short := p.namespaces.Short(pod, c.demand.Roles); short != nil {
 			c.withheld = true
-			return nil, p.statusOf(gang.Verdict{Reason: gang.QuotaUsedUp, Message: short})
+			return nil, p.statusOf(gang.Verdict{Reason: gang.QuotaUsedUp, Detail: short})
 		}
 	}
 	asked := c.demand.Pods.On(c.view)

@@ -140,6 +140,7 @@ func tellings() []telling {
 		{title: "the driver finds no node", reason: gang.ClusterFull, objects: cluster(4, "a", busy("a", 4)), play: applies("app", 1, 1)},
 		{title: "what is free is kept for others", reason: gang.ClusterFull, objects: cluster(4, "a b c", busy("a", 4), elsewhere("b", lone("long", 3))), play: inOrder(
 			applies("large", 10, 1), passes(6*time.Minute), applies("small", 7, 1))},
+		{title: "other nodes are idle, and not for it", reason: gang.ClusterFull, run: filtered, objects: []runtime.Object{node("a", 8), on("a", lone("busy", 5)), pooled("s1", 16), pooled("s2", 16)}, play: applies("app", 4, 1)},
 		{title: "a pod by itself", reason: gang.ClusterFull, run: filtered, objects: cluster(4, "a", busy("a", 3)), play: func(h *hearing) { h.create(lone("late", 2)); h.try("late") }},
 		{title: "enough, but in pieces", reason: gang.Fragmented, objects: cluster(4, "a b c", busy("a", 2), busy("b", 2), busy("c", 2)), play: applies("app", 1, 3)},
 		{title: "no node tolerates it", reason: gang.Constraints, run: filtered, objects: []runtime.Object{pooled("s1", 16), pooled("s2", 16), node("o1", 16)}, play: func(h *hearing) {
@@ -148,6 +149,7 @@ func tellings() []telling {
 		}},
 		{title: "an executor larger than any node", reason: gang.NeverFitsNode, objects: cluster(4, "a b"), play: applies("app", 1, 5)},
 		{title: "more than all nodes", reason: gang.NeverFitsCluster, objects: cluster(4, "a b"), play: applies("app", 10, 1)},
+		{title: "more than the nodes that it may use", reason: gang.NeverFitsCluster, run: filtered, objects: []runtime.Object{node("a", 4), pooled("s1", 16)}, play: applies("app", 10, 1)},
 		{title: "another asks for the same", reason: gang.BehindOthers, objects: cluster(4, "a", busy("a", 3)), play: inOrder(applies("first", 2, 1), applies("second", 2, 1), passes(10*time.Second))},
 		{title: "after five minutes", reason: gang.Collecting, objects: cluster(4, "a b", busy("a", 3)), play: inOrder(applies("app", 5, 1), passes(6*time.Minute))},
 		{title: "nodes are asked for", reason: gang.ScaleUpRequested, objects: cluster(4, "a"), play: inOrder(func(h *hearing) { h.elastic() }, applies("app", 8, 4), passes(time.Minute))},

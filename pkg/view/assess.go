@@ -188,8 +188,8 @@ func (c *Cluster) Assess(q Question) Assessment {
 	definition := q.Definition
 	if problem := q.Limits.Apply(q.Leader, &definition); problem != "" {
 		a.Findings = append(a.Findings, Finding{Reason: gang.InvalidGang, Message: problem})
-	} else if short := q.Limits.Short(q.Limits.NeedOf(definition.Roles), nil); short != "" {
-		a.Findings = append(a.Findings, Finding{Reason: gang.QuotaUsedUp, Message: short})
+	} else if short := q.Limits.Short(q.Limits.NeedOf(definition.Roles), nil); short != nil {
+		a.Findings = append(a.Findings, Finding{Reason: gang.QuotaUsedUp, Message: short.String()})
 	}
 	q.Definition = definition
 	c.askQueue(q, &a)
@@ -268,7 +268,7 @@ func (c *Cluster) askNodes(q Question, a *Assessment) {
 		return
 	}
 	if _, shortage := solver.Fit(c.view, asked); shortage != nil {
-		a.Findings = append(a.Findings, shortOf(shortage, inventory.PresentReason(shortage), shortage.String()))
+		a.Findings = append(a.Findings, shortOf(shortage, inventory.PresentReason(shortage), shortage.String()+demand.Exclusions(c.view, shortage)))
 	}
 }
 

@@ -93,19 +93,19 @@ func (p *promises) owed(of limits.Namespace, namespace string, now time.Time) li
 	return owed
 }
 
-// Short is what quotas lack at present for the workers of a gang that is about to be admitted; empty means nothing. One for whom
+// Short is what quotas lack at present for the workers of a gang that is about to be admitted; nil means nothing. One for whom
 // something lacks waits, and is Due when it does not any more.
-func (n *Namespaces) Short(leader *v1.Pod, roles []gang.Role) string {
+func (n *Namespaces) Short(leader *v1.Pod, roles []gang.Role) *limits.Lack {
 	of := n.Of(leader.Namespace)
 	if len(of.Quotas) == 0 {
-		return ""
+		return nil
 	}
 	need := of.NeedOf(roles)
 	p := &n.promises
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	short := of.Short(need, p.owed(of, leader.Namespace, n.outside.Clock.Now()))
-	if short != "" {
+	if short != nil {
 		put(p.waiting, leader.Namespace, leader.UID, &waiter{leader, need})
 	} else {
 		remove(p.waiting, leader.Namespace, leader.UID)
@@ -196,7 +196,7 @@ func (n *Namespaces) Due() []*v1.Pod {
 			if len(due) == mostDue {
 				return due // the rest of the namespace is looked at next time
 			}
-			if of.Short(w.need, owed) == "" {
+			if of.Short(w.need, owed) == nil {
 				owed.Add(w.need)
 				due = append(due, w.pod)
 				remove(p.waiting, namespace, w.pod.UID)

@@ -67,7 +67,7 @@ func TestAPromiseEndsWhenItsExecutorsExistOrAreNotWaitedForAnyMore(t *testing.T)
 		n, _ := world(t)
 		n.Seen(executor("one", 0)) // as after a restart: in any order
 		n.Admitted(driver("one", 0), executors(8), time.Minute)
-		require.Contains(t, n.Short(driver("two", 0), executors(4)), "less 7 that applications which run are about to ask for")
+		require.Contains(t, n.Short(driver("two", 0), executors(4)).String(), "less 7 that applications which run are about to ask for")
 		for i := 1; i < 5; i++ {
 			n.Seen(executor("one", i))
 		}
