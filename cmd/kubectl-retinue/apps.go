@@ -79,6 +79,9 @@ func (r *reader) forApps(ctx context.Context) (o view.Objects, err error) {
 	if o.Groups, err = r.groups(ctx, r.namespace); err != nil {
 		return o, err
 	}
+	if o.NativeGroups, err = r.nativeGroups(ctx, r.namespace, o.Pods); err != nil {
+		return o, err
+	}
 	o.Definitions, err = r.definitions(ctx, o.Pods)
 	return o, err
 }

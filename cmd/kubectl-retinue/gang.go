@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	schedulingv1alpha1 "sigs.k8s.io/scheduler-plugins/apis/scheduling/v1alpha1"
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/limits"
@@ -72,7 +71,7 @@ func (o gangOptions) check(args []string) error {
 
 // objectName is the name in an argument that may name its kind as well.
 func objectName(argument string) string {
-	if name, isGroup := groupName(argument); isGroup {
+	if name, _, isGroup := groupName(argument); isGroup {
 		return name
 	}
 	return podName(argument)
@@ -96,14 +95,14 @@ func (o gangOptions) run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		if name, isGroup := groupName(args[0]); isGroup {
-			return o.group(ctx, r, name)
+		if name, group, isGroup := groupName(args[0]); isGroup {
+			return o.group(ctx, r, name, group)
 		}
 		if app, err = o.fromCluster(ctx, r, podName(args[0])); err != nil {
 			return err
 		}
-		if name := app.driver.Labels[schedulingv1alpha1.PodGroupLabel]; name != "" && !spark.Leads(app.driver) {
-			return o.group(ctx, r, name)
+		if name, group := groupOf(app.driver); name != "" && !spark.Leads(app.driver) {
+			return o.group(ctx, r, name, group)
 		}
 	} else if app, err = o.fromFiles(); err != nil {
 		return err

@@ -76,7 +76,8 @@ func (s *stage) onlyNamespace(namespace string) *stage {
 var kinds = map[string]string{
 	"Pod": "/api/v1 pods", "ConfigMap": "/api/v1 configmaps", "Event": "/api/v1 events", "ResourceQuota": "/api/v1 resourcequotas", "LimitRange": "/api/v1 limitranges",
 	"Node": "/api/v1 nodes", "Namespace": "/api/v1 namespaces", "Queue": "/apis/retinue.dev/v1alpha1 queues", "PodGroup": "/apis/scheduling.x-k8s.io/v1alpha1 podgroups",
-	"Lease": "/apis/coordination.k8s.io/v1 leases", "Deployment": "/apis/apps/v1 deployments",
+	"NativePodGroup": "/apis/scheduling.k8s.io/v1beta1 podgroups",
+	"Lease":          "/apis/coordination.k8s.io/v1 leases", "Deployment": "/apis/apps/v1 deployments",
 }
 
 func (s *stage) add(kind string, objects ...metav1.Object) {
@@ -85,7 +86,7 @@ func (s *stage) add(kind string, objects ...metav1.Object) {
 	for _, object := range objects {
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 		require.NoError(s.t, err)
-		content["kind"], content["apiVersion"] = kind, strings.TrimPrefix(strings.TrimPrefix(prefix, "/apis/"), "/api/")
+		content["kind"], content["apiVersion"] = strings.TrimPrefix(kind, "Native"), strings.TrimPrefix(strings.TrimPrefix(prefix, "/apis/"), "/api/")
 		at := prefix
 		if object.GetNamespace() != "" {
 			at += "/namespaces/" + object.GetNamespace()
@@ -240,7 +241,7 @@ func (s *stage) list(request *http.Request, answer func(int, any), fail func(int
 		fail(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 		return
 	}
-	answer(http.StatusOK, map[string]any{"kind": kind + "List", "apiVersion": version, "metadata": map[string]any{"resourceVersion": "7"}, "items": items})
+	answer(http.StatusOK, map[string]any{"kind": strings.TrimPrefix(kind, "Native") + "List", "apiVersion": version, "metadata": map[string]any{"resourceVersion": "7"}, "items": items})
 }
 
 // selected understands the field selectors that are used.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	v1 "k8s.io/api/core/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"retinue.dev/retinue/pkg/apis/v1alpha1"
@@ -231,6 +233,44 @@ warning: 2 pods are there, and 3 have to be before any starts
 		require.Zero(t, code, stderr)
 		require.Equal(t, want, stdout)
 	}
+}
+
+// TestTheGangOfAPodGroupOfKubernetes is shown by its name, where no other PodGroup has it, by its full name, and by that of a pod.
+//
+// Seen failing when only PodGroups of the scheduler-plugins project were looked for.
+func TestTheGangOfAPodGroupOfKubernetes(t *testing.T) {
+	s := afternoon(t)
+	name := "train"
+	for group, minimum := range map[string]int32{name: 2, "render": 1} {
+		object := &schedulingv1beta1.PodGroup{ObjectMeta: metav1.ObjectMeta{Namespace: "web-prod", Name: group}}
+		object.Spec.SchedulingPolicy.Gang = &schedulingv1beta1.GangSchedulingPolicy{MinCount: minimum}
+		s.add("NativePodGroup", object)
+	}
+	s.add("Pod", &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "web-prod", Name: "train-0", UID: "train-0"},
+		Spec: v1.PodSpec{SchedulerName: "retinue", SchedulingGroup: &v1.PodSchedulingGroup{PodGroupName: &name}, Containers: []v1.Container{{Name: "main", Resources: v1.ResourceRequirements{Requests: amountsIn("cpu=2,memory=4Gi")}}}}})
+	const want = `ROLE   COUNT   MINIMUM   MAXIMUM     CPU   MEMORY   OTHER
+pod    1       1         unlimited   2     4Gi      -
+source: PodGroup train of scheduling.k8s.io: 2 start together
+warning: 1 pod is there, and 2 have to be before any starts
+`
+	for _, argument := range []string{"podgroup/train", "podgroup.scheduling.k8s.io/train", "train-0"} {
+		code, stdout, stderr := s.run("gang", argument, "-n", "web-prod")
+		require.Zero(t, code, stderr)
+		require.Equal(t, want, stdout, argument)
+	}
+	for argument, want := range map[string]string{"podgroup/render": "source: PodGroup render: 3 start", "podgroups.scheduling.k8s.io/render": "source: PodGroup render of scheduling.k8s.io: 1 start"} {
+		_, stdout, stderr := s.run("gang", argument, "-n", "web-prod")
+		require.Contains(t, stdout, want, stderr)
+	}
+	code, stdout, stderr := s.run("apps", "-n", "web-prod", "--no-headers")
+	require.Zero(t, code, stderr)
+	require.Regexp(t, `(?m)^train +- +Waiting +0/2\(2\) +2 +4Gi `, stdout)
+	code, stdout, _ = s.run("apps", "-n", "web-prod", "-o", "name")
+	require.Zero(t, code)
+	require.Equal(t, "podgroup.scheduling.x-k8s.io/render\npodgroup.scheduling.k8s.io/train\n", stdout)
+	code, _, stderr = s.run("gang", "podgroup/nothing", "-n", "web-prod")
+	require.Equal(t, exitFailed, code)
+	require.Equal(t, "error: reading PodGroup nothing: the server could not find the requested resource\n", stderr)
 }
 
 func TestWhyAnApplicationWaits(t *testing.T) {

@@ -30,10 +30,11 @@ type Definition struct {
 type Kind string
 
 const (
-	KindSpark    Kind = "Spark"    // a driver and its executors
-	KindGang     Kind = "Gang"     // pods that say by annotations what they are
-	KindPodGroup Kind = "PodGroup" // of the scheduler-plugins project
-	KindPod      Kind = "Pod"      // by itself
+	KindSpark    Kind = "Spark"          // a driver and its executors
+	KindGang     Kind = "Gang"           // pods that say by annotations what they are
+	KindPodGroup Kind = "PodGroup"       // of the scheduler-plugins project
+	KindNative   Kind = "NativePodGroup" // of Kubernetes' own
+	KindPod      Kind = "Pod"            // by itself
 )
 
 // State is where an application is in its life.
@@ -182,11 +183,22 @@ func keyOf(pod *v1.Pod) (k key, belongs bool) {
 		k.name, k.kind = pod.Labels[spark.LabelGang], KindGang
 	case pod.Labels[schedulingv1alpha1.PodGroupLabel] != "":
 		k.name, k.kind = pod.Labels[schedulingv1alpha1.PodGroupLabel], KindPodGroup
+	case NativeGroup(pod) != "":
+		k.name, k.kind = NativeGroup(pod), KindNative
+		return k, pod.Spec.SchedulerName != "" && pod.Spec.SchedulerName != v1.DefaultSchedulerName
 	default:
 		k.name, k.kind = pod.Name, KindPod
 		return k, pod.Spec.SchedulerName != "" && pod.Spec.SchedulerName != v1.DefaultSchedulerName
 	}
 	return k, true
+}
+
+// NativeGroup is the PodGroup of Kubernetes' own that a pod belongs to; empty means none.
+func NativeGroup(pod *v1.Pod) string {
+	if group := pod.Spec.SchedulingGroup; group != nil && group.PodGroupName != nil {
+		return *group.PodGroupName
+	}
+	return ""
 }
 
 // gather puts pods together. Of two leaders that claim the same, each has the workers that name it as their owner.
@@ -340,6 +352,9 @@ func (a *App) workers(o Objects) {
 // startTogether is how many pods of a gang without a leader start together.
 func (a *App) startTogether(o Objects) (int, bool) {
 	if members, known := o.Groups[a.Namespace+"/"+a.Name]; known && a.Kind == KindPodGroup {
+		return members, true
+	}
+	if members, known := o.NativeGroups[a.Namespace+"/"+a.Name]; known && a.Kind == KindNative {
 		return members, true
 	}
 	for _, pod := range a.pods {

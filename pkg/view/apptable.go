@@ -54,6 +54,9 @@ func AppTable(namespaces bool) Table[App] {
 			if a.Kind == KindPodGroup {
 				return "podgroup.scheduling.x-k8s.io/" + a.Name
 			}
+			if a.Kind == KindNative {
+				return "podgroup.scheduling.k8s.io/" + a.Name
+			}
 			return "pod/" + a.Name
 		},
 		Columns: []Column[App]{

@@ -27,6 +27,8 @@ type Objects struct {
 	Nodes []*v1.Node
 	// Groups are PodGroups: namespace/name -> how many of their pods start together.
 	Groups map[string]int
+	// NativeGroups are those of Kubernetes' own: namespace/name -> the same.
+	NativeGroups map[string]int
 	// Definitions are what drivers that wait will ask for: namespace/name -> definition.
 	Definitions map[string]Definition
 }
