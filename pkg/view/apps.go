@@ -193,14 +193,6 @@ func keyOf(pod *v1.Pod) (k key, belongs bool) {
 	return k, true
 }
 
-// NativeGroup is the PodGroup of Kubernetes' own that a pod belongs to; empty means none.
-func NativeGroup(pod *v1.Pod) string {
-	if group := pod.Spec.SchedulingGroup; group != nil && group.PodGroupName != nil {
-		return *group.PodGroupName
-	}
-	return ""
-}
-
 // gather puts pods together. Of two leaders that claim the same, each has the workers that name it as their owner.
 func gather(pods []*v1.Pod) []App {
 	leaders := map[types.UID]int{} // UID of the leader -> index into apps
@@ -347,24 +339,6 @@ func (a *App) workers(o Objects) {
 			want(0, 0, new(int))
 		}
 	}
-}
-
-// startTogether is how many pods of a gang without a leader start together.
-func (a *App) startTogether(o Objects) (int, bool) {
-	if members, known := o.Groups[a.Namespace+"/"+a.Name]; known && a.Kind == KindPodGroup {
-		return members, true
-	}
-	if members, known := o.NativeGroups[a.Namespace+"/"+a.Name]; known && a.Kind == KindNative {
-		return members, true
-	}
-	for _, pod := range a.pods {
-		if text, written := pod.Annotations[spark.AnnotationWorkers]; written {
-			if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= spark.MaxWorkers {
-				return n, true
-			}
-		}
-	}
-	return 0, false
 }
 
 // amounts are what it holds and what it asks for.
