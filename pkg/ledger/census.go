@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 
@@ -292,4 +293,24 @@ func poolsOf(queues *quota.Tree, table *inventory.Nodes) (standings map[string]*
 		}
 	}
 	return standings, overlaps
+}
+
+// Called is how logs call the gang of a pod: by its leader, or where it has none, by its group. false means that the pod is of none that is known.
+// first means that the pod is its leader, or the one that is tried for all.
+func Called(l *Ledger, uid types.UID) (name types.NamespacedName, first, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.members.pods[uid]
+	if p == nil {
+		return types.NamespacedName{}, false, false
+	}
+	e := l.members.gangOf(p)
+	switch {
+	case e == nil:
+		return types.NamespacedName{}, false, false
+	case e.upfront == nil:
+		return types.NamespacedName{Namespace: e.Key.Namespace, Name: e.leader.Object.Name}, p == e.leader, true
+	default:
+		return types.NamespacedName{Namespace: e.Key.Namespace, Name: path.Base(e.Key.Name)}, p.Object == e.leader.Object, true
+	}
 }

@@ -161,6 +161,7 @@ func (e *effects) report(ctx context.Context, pod *v1.Pod, verdict gang.Verdict)
 // announce makes an event of what a pod is told.
 func (e *effects) announce(pod *v1.Pod, say saying) {
 	p := e.plugin
+	logTold(p, pod, say.verdict)
 	recorder := p.handle.EventRecorder()
 	if say.quoted {
 		recorder.Eventf(pod, nil, v1.EventTypeWarning, "FailedScheduling", "Scheduling", "%s", say.text)
@@ -171,9 +172,6 @@ func (e *effects) announce(pod *v1.Pod, say saying) {
 		kind = v1.EventTypeWarning
 	}
 	recorder.Eventf(pod, nil, kind, string(say.verdict.Reason), "Scheduling", "%s", say.verdict.Text(p.names()))
-	if all := say.verdict.Say(true); all != say.verdict.Say(p.names()) { // those who run the cluster read whom it is about
-		p.logger.V(2).Info("Told less than is known", "pod", klog.KObj(pod), "verdict", all)
-	}
 }
 
 // miss tells the user of a leader whose workers do not come what the API server would say of them now, as far as that is known. A refusal

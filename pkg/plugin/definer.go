@@ -243,7 +243,7 @@ func (d *definer) define(ctx context.Context, leader *wanted) bool {
 		d.tell(ledger.Defined{Leader: pod.UID, Definition: definition})
 		return true
 	case isInvalid(err):
-		d.logger.V(2).Info("Gang cannot be defined", "gang", klog.KObj(pod), "problem", err.Error())
+		d.logger.V(2).Info("Gang cannot be defined", "gang", klog.KObj(pod)) // why, which repeats what its user wrote, its pod says
 		d.tell(ledger.Refuted{Leader: pod.UID, Problem: err.Error()})
 		return true
 	case errors.Is(err, errNoClass):

@@ -94,13 +94,13 @@ func (e *effects) takeBack(ctx context.Context, evict ledger.Evict) (settled, go
 	switch {
 	case err == nil:
 		p.handle.EventRecorder().Eventf(pod, nil, v1.EventTypeNormal, string(gang.Reclaimed), "Evicting", "%s", evict.Verdict.Text(p.names()))
-		p.logger.V(2).Info("Pod evicted", "pod", klog.KObj(pod), "forced", evict.Forced, "verdict", evict.Verdict.Say(true))
+		logFate(p, pod, "Pod evicted", "forced", evict.Forced, "verdict", evict.Verdict.Say(true))
 		return true, true
 	case apierrors.IsNotFound(err):
 		return true, true
 	case apierrors.IsTooManyRequests(err) || apierrors.IsConflict(err):
 		// A conflict means that another has its name, too: then the ledger soon knows that this one need not go.
-		p.logger.V(2).Info("Eviction put off", "pod", klog.KObj(pod), "reason", err)
+		logFate(p, pod, "Eviction put off", "reason", err)
 		return false, false
 	default:
 		p.logger.Error(err, "Pod not evicted", "pod", klog.KObj(pod))
@@ -123,7 +123,7 @@ func (e *effects) recall(ctx context.Context, pod *v1.Pod, verdict gang.Verdict)
 	}
 	if recalled {
 		p.handle.EventRecorder().Eventf(pod, nil, v1.EventTypeNormal, string(gang.Reclaimed), "Scheduling", "%s", verdict.Message)
-		p.logger.V(2).Info("Pod taken back before it was bound", "pod", klog.KObj(pod), "verdict", verdict.String())
+		logFate(p, pod, "Pod taken back before it was bound", "verdict", verdict.Say(true))
 		return true, nil
 	}
 	if current := p.current(pod); current == nil || current.Spec.NodeName != "" {

@@ -125,7 +125,7 @@ func (d *draft) reserve(state fwk.CycleState, role string, pod *v1.Pod, node str
 		d.committed = true
 		defer spend(p, d.plan)
 		if d.err = p.apply(ledger.Admitted{Leader: d.plan.demand.Leader, Slots: d.plan.slots, Edition: d.plan.edition, Took: d.plan.took}); d.err == nil {
-			p.logger.V(2).Info("Gang admitted", "gang", klog.KObj(pod), "node", node, "slots", len(d.plan.slots))
+			logFate(p, pod, "Gang admitted", "node", node, "slots", len(d.plan.slots))
 		}
 	}
 	if d.err != nil {

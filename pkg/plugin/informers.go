@@ -35,6 +35,7 @@ func (p *Plugin) listen() (*reading, error) {
 		return nil, err
 	}
 	pods, err := factory.Core().V1().Pods().Informer().AddEventHandler(informer.Handlers(p.podSeen, func(pod *v1.Pod) {
+		logEnded(p, pod)
 		p.pending.gone(pod)
 		p.effects.notices.forget(pod.UID)
 		p.tell(ledger.PodGone{UID: pod.UID})
@@ -104,6 +105,7 @@ func (p *Plugin) podSeen(before, pod *v1.Pod) {
 		}
 		p.tell(ledger.PodSeen{Pod: described})
 		if before == nil && described.Reservation != nil { // of the scheduler before this one
+			logFate(p, pod, "Gang resumed", "node", pod.Spec.NodeName)
 			p.namespaces.Admitted(pod, described.Reservation.Definition.Roles, p.args.UnclaimedSlotTimeout.Duration)
 		}
 	}

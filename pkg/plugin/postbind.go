@@ -10,11 +10,15 @@ import (
 
 	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/ledger"
+	"retinue.dev/retinue/pkg/spark"
 )
 
 // PostBind tells the user of a leader who has read why it waits that its whole gang has room now. Of one that starts at once
 // kube-scheduler's own event Scheduled says enough: another would cost every small application a call to the API server.
 func (p *Plugin) PostBind(_ context.Context, state fwk.CycleState, pod *v1.Pod, node string) {
+	if spark.Leads(pod) {
+		logFate(p, pod, "Leader bound", "node", node)
+	}
 	leader := admittedOf(state)
 	if leader == nil {
 		return

@@ -99,7 +99,7 @@ func (r reservations) of(pod *v1.Pod) *ledger.Reservation {
 	}
 	reservation, err := decodeReservation(text)
 	if err != nil {
-		r.logger.Error(err, "Reservation cannot be read, the gang keeps no slots", "pod", klog.KObj(pod), "annotation", AnnotationReservation)
+		r.logger.Error(err, "Reservation cannot be read, the gang keeps no slots", "gang", klog.KObj(pod), "annotation", AnnotationReservation)
 		return nil
 	}
 	for _, role := range reservation.Definition.Roles {

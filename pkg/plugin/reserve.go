@@ -70,7 +70,7 @@ func (p *Plugin) Reserve(_ context.Context, state fwk.CycleState, pod *v1.Pod, n
 		p.namespaces.Admitted(pod, c.demand.Roles, p.args.UnclaimedSlotTimeout.Duration)
 	}
 	state.Delete(cycleKey)
-	p.logger.V(2).Info("Gang admitted", "gang", klog.KObj(pod), "node", node, "slots", len(event.Slots))
+	logFate(p, pod, "Gang admitted", "node", node, "slots", len(event.Slots))
 	return nil
 }
 

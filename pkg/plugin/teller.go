@@ -57,6 +57,9 @@ func (t Teller) Words(pod *v1.Pod, verdict gang.Verdict, own string) (Words, boo
 	if p.current(pod) == nil { // nobody tells of its end any more
 		t.Untold(pod)
 	}
+	if said.event {
+		logTold(p, pod, say.verdict)
+	}
 	words := Words{Condition: say.condition, Text: say.text, Status: said.status, Series: string(say.verdict.Reason), Patch: said.patch, Event: said.event}
 	return words, true
 }

@@ -462,7 +462,7 @@ func (a *Autoscaler) reconcile(ctx context.Context, leader types.UID) error {
 			}
 			delete(there, at)
 		}
-		a.Logger.V(2).Info("Autoscaler asked for nodes", "pod", klog.KObj(wanted.Leader), "mode", mode, "objects", len(objects), "amount", scaleup.Total(wanted.Pods).String())
+		a.Logger.V(2).Info("Autoscaler asked for nodes", "gang", klog.KObj(wanted.Leader), "mode", mode, "objects", len(objects), "amount", scaleup.Total(wanted.Pods).String())
 	}
 	for object := range there {
 		if err := a.ways[object.mode].remove(ctx, object.name); err != nil {
