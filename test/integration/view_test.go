@@ -105,6 +105,7 @@ func TestKubectlShowsAUserHisOwnAndAnAdministratorAll(t *testing.T) {
 	code, released, complaint := run(user, "release", "second")
 	require.Zero(t, code, complaint)
 	s.awaitWaiting("second", "QueueLimit: ")
+	s.awaitQueue("viewers", "counts who was released", func(status v1alpha1.QueueStatus) bool { return status.Waiting == 1 })
 	code, gang, complaint := run(user, "gang", second.Name)
 	require.Zero(t, code, complaint)
 	require.Contains(t, gang, "executor   3       3         3         1")
