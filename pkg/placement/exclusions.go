@@ -18,36 +18,112 @@ const maxExclusions = 3
 // Exclusions is what keeps a pod from nodes, resources aside, by the first thing that does on each, the most frequent first: "3 have the
 // taint dedicated=spark:NoSchedule, 1 lacks the label pool=spark". Nodes that may hold it are not counted.
 func Exclusions(pod *v1.Pod, nodes iter.Seq[*v1.Node]) string {
-	labels := slices.Sorted(maps.Keys(pod.Spec.NodeSelector))
-	affinity, requirements := nodeaffinity.GetRequiredNodeAffinity(pod), requirementsOf(pod)
-	counts := map[string]int{} // what is said of one node -> nodes
+	m := matcher{pod: pod, labels: slices.Sorted(maps.Keys(pod.Spec.NodeSelector)), requirements: requirementsOf(pod)}
+	if pod.Spec.Affinity != nil && pod.Spec.Affinity.NodeAffinity != nil {
+		m.affinity = nodeaffinity.GetRequiredNodeAffinity(&v1.Pod{Spec: v1.PodSpec{Affinity: pod.Spec.Affinity}})
+		m.affine = true
+	}
+	counts := map[exclusion]int{} // what is true of a node -> nodes
 	for node := range nodes {
 		if node == nil {
 			continue
 		}
-		if exclusion := untolerated(pod, node); exclusion != nil {
-			if exclusion == &unschedulable {
-				counts["is cordoned"]++
-			} else {
-				counts["has the taint "+exclusion.ToString()]++
-			}
-		} else if matches, err := affinity.Match(node); !matches || err != nil {
-			counts[mismatch(pod, labels, requirements, node)]++
+		if e := m.exclusion(node); e != (exclusion{}) {
+			counts[e]++
 		}
 	}
-	frequent := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b)) })
+	texts := make(map[exclusion]string, len(counts))
+	for e, n := range counts {
+		texts[e] = e.text(n > 1)
+	}
+	frequent := slices.SortedFunc(maps.Keys(counts), func(a, b exclusion) int { return cmp.Or(counts[b]-counts[a], cmp.Compare(texts[a], texts[b])) })
 	var parts []string
-	for _, exclusion := range frequent[:min(len(frequent), maxExclusions)] {
-		text := exclusion
-		if counts[exclusion] > 1 {
-			text = plural.Replace(exclusion)
-		}
-		parts = append(parts, fmt.Sprintf("%d %s", counts[exclusion], text))
+	for _, e := range frequent[:min(len(frequent), maxExclusions)] {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[e], texts[e]))
 	}
 	if more := len(frequent) - maxExclusions; more > 0 {
 		parts = append(parts, fmt.Sprintf("and %d reasons more", more))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// exclusion is what keeps a pod from a node; the zero exclusion means that nothing does.
+type exclusion struct {
+	kind exclusionKind
+	// name is the key of a label or a taint, or the text of a requirement; value and effect are a label's or a taint's.
+	name, value string
+	effect      v1.TaintEffect
+}
+
+type exclusionKind uint8
+
+const (
+	cordoned exclusionKind = iota + 1
+	tainted
+	unlabelled
+	unmet
+	otherwise
+)
+
+// text is what is said of one node, or of several.
+func (e exclusion) text(several bool) string {
+	one, many := "", ""
+	switch e.kind {
+	case cordoned:
+		return map[bool]string{false: "is cordoned", true: "are cordoned"}[several]
+	case tainted:
+		taint := v1.Taint{Key: e.name, Value: e.value, Effect: e.effect}
+		one, many = "has the taint "+taint.ToString(), "have the taint "+taint.ToString()
+	case unlabelled:
+		label := fmt.Sprintf("the label %s=%s", e.name, e.value)
+		one, many = "lacks "+label, "lack "+label
+	case unmet:
+		one, many = "does not meet the node affinity "+e.name, "do not meet the node affinity "+e.name
+	default:
+		one, many = "does not match its node affinity", "do not match its node affinity"
+	}
+	if several {
+		return many
+	}
+	return one
+}
+
+// matcher compares a pod with nodes.
+type matcher struct {
+	pod *v1.Pod
+	// labels are the keys of its node selector.
+	labels       []string
+	requirements []requirement
+	// affinity is its required node affinity alone, if it is affine.
+	affinity nodeaffinity.RequiredNodeAffinity
+	affine   bool
+}
+
+// exclusion is the first thing that keeps the pod from a node: a taint, a label of its node selector, or its node affinity.
+func (m *matcher) exclusion(node *v1.Node) exclusion {
+	if taint := untolerated(m.pod, node); taint == &unschedulable {
+		return exclusion{kind: cordoned}
+	} else if taint != nil {
+		return exclusion{kind: tainted, name: taint.Key, value: taint.Value, effect: taint.Effect}
+	}
+	for _, key := range m.labels {
+		wanted := m.pod.Spec.NodeSelector[key]
+		if value, there := node.Labels[key]; !there || value != wanted {
+			return exclusion{kind: unlabelled, name: key, value: wanted}
+		}
+	}
+	if !m.affine {
+		return exclusion{}
+	}
+	if matches, err := m.affinity.Match(node); matches && err == nil {
+		return exclusion{}
+	}
+	for _, requirement := range m.requirements {
+		if !requirement.meets.Match(node) {
+			return exclusion{kind: unmet, name: requirement.text}
+		}
+	}
+	return exclusion{kind: otherwise}
 }
 
 // maxValues bounds how many values of a requirement a sentence names.
@@ -87,22 +163,3 @@ func requirementsOf(pod *v1.Pod) []requirement {
 	}
 	return requirements
 }
-
-// mismatch is what a node lacks that does not match a pod's node selector or affinity: the first label of the selector, then the first
-// requirement.
-func mismatch(pod *v1.Pod, labels []string, requirements []requirement, node *v1.Node) string {
-	for _, key := range labels {
-		if value, there := node.Labels[key]; !there || value != pod.Spec.NodeSelector[key] {
-			return fmt.Sprintf("lacks the label %s=%s", key, pod.Spec.NodeSelector[key])
-		}
-	}
-	for _, requirement := range requirements {
-		if !requirement.meets.Match(node) {
-			return "does not meet the node affinity " + requirement.text
-		}
-	}
-	return "does not match its node affinity"
-}
-
-// plural makes a sentence about one node one about several.
-var plural = strings.NewReplacer("is cordoned", "are cordoned", "has the taint", "have the taint", "lacks the label", "lack the label", "does not", "do not")
