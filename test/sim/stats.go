@@ -23,6 +23,7 @@ type Stats struct {
 	Ignored        int // broken invariants that were to be ignored
 	Evictions      int // pods that were taken back
 	Daemons        int // daemons for which others had to go
+	Outranked      int // pods of a higher priority that waited when others started with what had been left for them
 	Recluses       int // pods for whose anti-affinity others had to go
 	Arrivals       int // pairs of pods of one second of which it was looked which goes first
 	Passes         int // times at which somebody who fits and is allowed was passed by within the pass that it has
@@ -49,6 +50,7 @@ func (s *Stats) Add(other Stats) {
 	s.Ignored += other.Ignored
 	s.Evictions += other.Evictions
 	s.Daemons += other.Daemons
+	s.Outranked += other.Outranked
 	s.Recluses += other.Recluses
 	s.Arrivals += other.Arrivals
 	s.ScaleUps += other.ScaleUps
@@ -69,7 +71,7 @@ func (s Stats) Report(seeds uint64, violations int, took time.Duration) string {
 	fmt.Fprintf(&b, "started     %d gangs with a driver, %d without, %d executors\n", s.Gangs, s.Crews, s.Executors)
 	fmt.Fprintf(&b, "cycles      %d, of which %d found no place; %d bindings, %d failed\n", s.Cycles, s.Refusals, s.Bindings, s.FailedBindings)
 	fmt.Fprintf(&b, "restarts    %d\n", s.Restarts)
-	fmt.Fprintf(&b, "evictions   %d, for %d daemons and %d that keep away from somebody\n", s.Evictions, s.Daemons, s.Recluses)
+	fmt.Fprintf(&b, "evictions   %d, for %d daemons and %d that keep away from somebody; higher priorities beside who then started %d\n", s.Evictions, s.Daemons, s.Recluses, s.Outranked)
 	fmt.Fprintf(&b, "arrivals    %d pairs of one second\n", s.Arrivals)
 	fmt.Fprintf(&b, "passes      %d times somebody waited for the end of one\n", s.Passes)
 	fmt.Fprintf(&b, "bought      %d nodes, asked for by %d gangs and by pods that lack one\n", s.Bought, s.ScaleUps)
