@@ -24,6 +24,9 @@ const (
 // disrupted is the taint of a node that the autoscaler is about to take away.
 var disrupted = v1.Taint{Key: "karpenter.sh/disrupted", Effect: v1.TaintEffectNoSchedule}
 
+// drained is how likely it is that a bought node on which there are pods is given up whenever the autoscaler looks, as when they would fit others.
+const drained = 0.05
+
 // cloud is an autoscaler and what it buys. It looks at pods whose condition says that they lack a node, and at what is asked for; what has
 // no room on the nodes that are there or on their way it buys nodes for, which come later, one by one or never. It takes away those that
 // are empty.
@@ -201,6 +204,9 @@ func (c *cloud) consolidate(room *room) {
 	}
 	if room.used || !c.empty(name) {
 		c.own.put(name, time.Time{})
+		if w.act != calm && !room.used && !slices.Contains(room.node.Spec.Taints, disrupted) && w.chance.happens(drained) {
+			c.drain(name)
+		}
 		return
 	}
 	if since.IsZero() {
@@ -211,7 +217,28 @@ func (c *cloud) consolidate(room *room) {
 		return
 	}
 	w.changeNode(name, "is to go", func(node *v1.Node) { node.Spec.Taints = append(node.Spec.Taints, disrupted) })
+	c.takeAway(name, w.chance.between(time.Second, 5*time.Second))
+}
+
+// drain takes a node away on which there are pods, which have to go first: their owners make them again elsewhere.
+func (c *cloud) drain(name string) {
+	w := c.world
+	w.changeNode(name, "is drained", func(node *v1.Node) { node.Spec.Taints = append(node.Spec.Taints, disrupted) })
 	w.after(w.chance.between(time.Second, 5*time.Second), func() {
+		for _, pod := range w.api.pods.all() {
+			if pod.Spec.NodeName == name && !ended(pod) && pod.DeletionTimestamp == nil {
+				w.deletePod(pod)
+			}
+		}
+	})
+	w.stats.Drained++
+	c.takeAway(name, w.chance.between(10*time.Second, 2*time.Minute))
+}
+
+// takeAway does so later, if the node is empty then; else it stays.
+func (c *cloud) takeAway(name string, later time.Duration) {
+	w := c.world
+	w.after(later, func() {
 		node, there := w.api.nodes.get(name)
 		if _, own := c.own.get(name); !there || !own {
 			return

@@ -22,6 +22,7 @@ type Stats struct {
 	Errors         int // lines in the log of a scheduler
 	Ignored        int // broken invariants that were to be ignored
 	Evictions      int // pods that were taken back
+	Drained        int // bought nodes from which pods had to go
 	Daemons        int // daemons for which others had to go
 	Outranked      int // pods of a higher priority that waited when others started with what had been left for them
 	Recluses       int // pods for whose anti-affinity others had to go
@@ -50,6 +51,7 @@ func (s *Stats) Add(other Stats) {
 	s.Ignored += other.Ignored
 	s.Evictions += other.Evictions
 	s.Daemons += other.Daemons
+	s.Drained += other.Drained
 	s.Outranked += other.Outranked
 	s.Recluses += other.Recluses
 	s.Arrivals += other.Arrivals
@@ -74,7 +76,7 @@ func (s Stats) Report(seeds uint64, violations int, took time.Duration) string {
 	fmt.Fprintf(&b, "evictions   %d, for %d daemons and %d that keep away from somebody; higher priorities beside who then started %d\n", s.Evictions, s.Daemons, s.Recluses, s.Outranked)
 	fmt.Fprintf(&b, "arrivals    %d pairs of one second\n", s.Arrivals)
 	fmt.Fprintf(&b, "passes      %d times somebody waited for the end of one\n", s.Passes)
-	fmt.Fprintf(&b, "bought      %d nodes, asked for by %d gangs and by pods that lack one\n", s.Bought, s.ScaleUps)
+	fmt.Fprintf(&b, "bought      %d nodes, asked for by %d gangs and by pods that lack one; %d were drained\n", s.Bought, s.ScaleUps, s.Drained)
 	fmt.Fprintf(&b, "rests       %d\n", s.Rests)
 	fmt.Fprintf(&b, "rejected    %d pods by kubelets\n", s.Rejected)
 	fmt.Fprintf(&b, "logged      %d errors\n", s.Errors)
