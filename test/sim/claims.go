@@ -71,7 +71,7 @@ func (r *replica) checkSpared() {
 				continue
 			}
 			_, taker := r.ledger.Situation(uid)
-			if _, known := c.victims[uid]; !known && taker == c.waiter {
+			if _, known := c.victims[uid]; !known && taker == c.waiter && m.pod.DeletionTimestamp == nil { // else it goes anyway: seed 41000721
 				more = append(more, keyOf(m.pod))
 			} else if known && (taker == "" || taker == c.waiter) && m.pod.DeletionTimestamp != nil && time.Since(m.pod.DeletionTimestamp.Time) < claimWindow {
 				free[m.counted], leaves[m.counted] = free[m.counted].Add(m.requests), true
