@@ -21,8 +21,6 @@ type claim struct {
 	waiter types.UID
 	// victims are those who were evicted for it: pod -> where it was.
 	victims map[types.UID]string
-	// began is when the first of them was.
-	began time.Time
 	// gone counts those of whose end the plugin has been told, and left is when it was last told of one.
 	gone int
 	left time.Time
@@ -41,7 +39,7 @@ func (r *replica) claim(victim *v1.Pod) {
 	at := slices.IndexFunc(r.claims, func(c *claim) bool { return c.waiter == taker })
 	if at < 0 {
 		at = len(r.claims)
-		r.claims = append(r.claims, &claim{waiter: taker, victims: map[types.UID]string{}, began: time.Now()})
+		r.claims = append(r.claims, &claim{waiter: taker, victims: map[types.UID]string{}})
 	}
 	r.claims[at].victims[victim.UID] = victim.Spec.NodeName
 }
@@ -167,35 +165,6 @@ func (r *replica) checkOvertaken(pod *v1.Pod, node string) {
 		}
 		w.fail("overtaken", "%s: %s of priority %d was given node %s, which %s of priority %d could have: %d have gone for it (fits %v, allowed %v): %s",
 			r.name, keyOf(pod), *pod.Spec.Priority, node, keyOf(waiter), *waiter.Spec.Priority, c.gone, fitsWith, allowed, r.whereabouts(waiter))
-	}
-}
-
-// outrankWindow is for how long somebody may wait until it has taken over what is kept for a lower priority: a pause between two looks, and
-// some ticks.
-const outrankWindow = 10 * time.Second
-
-// checkOutranked: nobody starts with what others have left for it while somebody of a higher priority of its queue has waited for long that
-// could start there instead, whether that one preempts or not. It asks for pods by themselves only, with no rules that say more than room.
-func (r *replica) checkOutranked(pod *v1.Pod, node string) {
-	at := slices.IndexFunc(r.claims, func(c *claim) bool { return c.waiter == pod.UID && c.on(node) })
-	if at < 0 || r.claims[at].inherited || time.Since(r.claims[at].began) < outrankWindow || r.haunted(node) {
-		return
-	}
-	for uid, m := range r.told.pods {
-		if m.pod == nil || m.counted != "" || uid == pod.UID || !r.lone(m.pod) || r.world.strangers[uid] || !r.ledger.Waits(uid) {
-			continue
-		}
-		higher := r.world.api.pod(keyOf(m.pod), uid)
-		if higher == nil || higher.Spec.NodeName != "" || higher.DeletionTimestamp != nil || *higher.Spec.Priority <= *pod.Spec.Priority ||
-			time.Since(higher.CreationTimestamp.Time) < outrankWindow || r.way(higher.Namespace)[0].Name != r.way(pod.Namespace)[0].Name {
-			continue
-		}
-		asks := r.asksOf(higher)
-		if r.couldStart(higher, r.free(pod.UID)) && r.wouldAllow(pod.UID, higher.Namespace, asks) && !r.couldStart(higher, r.free("")) {
-			r.world.fail("outranked", "%s: %s of priority %d was given node %s, which others have left for it, and %s of priority %d has waited for that: %s",
-				r.name, keyOf(pod), *pod.Spec.Priority, node, keyOf(higher), *higher.Spec.Priority, r.whereabouts(higher))
-		}
-		r.world.stats.Outranked++
 	}
 }
 

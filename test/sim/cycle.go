@@ -234,7 +234,6 @@ func (a *attempt) reserve(node string) {
 	r.world.trace.add("%s: %s reserved on %s", r.name, keyOf(info.Pod), node)
 	r.reserved(a, node, before)
 	r.overtake(info.Pod, node)
-	r.checkOutranked(info.Pod, node)
 	if !kept {
 		r.checkOvertaken(info.Pod, node)
 	}

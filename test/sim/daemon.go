@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,9 @@ type daemon struct {
 	// late is what pods ask for that come as soon as the daemon has been refused.
 	late    size
 	refused bool
+	// heir comes then, too, of a higher priority and for the same; nil means nobody.
+	heir func() *v1.Pod
+	came *v1.Pod
 	// victims are the names of the pods that have had to go.
 	victims []string
 }
@@ -107,6 +111,42 @@ func (w *World) playRecluse() {
 	w.stats.Recluses++
 }
 
+// heirWindow is for how long who has come may be unknown, as the API server tells of it in whole seconds.
+const heirWindow = 2 * time.Second
+
+// playHeir lets a pod of no priority run on a node, one of some priority come for which it has to go, and, before it has gone, one of a higher
+// priority that asks for the same, and that may preempt or not: the one before it does not start then,
+// only to be killed.
+//
+// Seen failing when nobody took over what was kept for others.
+func (w *World) playHeir() {
+	r := w.leader()
+	node, free := w.emptiest(r)
+	eighth := size{free.CPU / 8, free.Memory >> 20 / 8}
+	if w.climate.queues || len(r.ghosts) > 0 || eighth.cpu < 100 || eighth.memory < 100 || free.Pods < 12 || r.ledger.Collected() != nil {
+		return
+	}
+	low := w.pinned("former", node, size{6 * eighth.cpu, 6 * eighth.memory}, 0)
+	w.rest()
+	if pod := w.api.pod(keyOf(low), low.UID); pod == nil || pod.Spec.NodeName == "" {
+		return // somebody else was faster
+	}
+	policy := pick(w.chance, v1.PreemptLowerPriority, v1.PreemptNever)
+	asks := size{5 * eighth.cpu, 5 * eighth.memory}
+	w.daemon = &daemon{node: node, heir: func() *v1.Pod {
+		return w.pinnedWith("heir", node, asks, daemonPriority, func(pod *v1.Pod) { pod.Spec.PreemptionPolicy = &policy })
+	}}
+	pod := w.pinned("testator", node, asks, daemonPriority/2)
+	w.daemon.uid = pod.UID
+	w.rest()
+	d := w.daemon
+	w.daemon = nil
+	if d.came == nil || len(d.victims) == 0 {
+		return // it had its room at once
+	}
+	w.stats.Heirs++
+}
+
 // emptiest is the node with the most free CPU that takes everybody, and what is free there; empty when there is none.
 func (w *World) emptiest(r *replica) (name string, most resource.Vector) {
 	view := r.ledger.View()
@@ -156,6 +196,9 @@ func (d *daemon) fails(w *World, pod *v1.Pod) {
 		return
 	}
 	d.refused = true
+	if d.heir != nil {
+		d.came = d.heir()
+	}
 	if d.late == (size{}) {
 		return
 	}
@@ -171,10 +214,29 @@ func (d *daemon) goes(pod *v1.Pod) {
 	}
 }
 
+// end deletes a pod, a moment later.
+func (w *World) end(uid types.UID) {
+	for _, pod := range w.api.pods.all() {
+		if pod.UID == uid {
+			w.after(0, func() { w.deletePod(pod) })
+		}
+	}
+}
+
 // binds is a pod that is about to be bound: by then the daemon has been nominated for where it goes.
 func (d *daemon) binds(w *World, pod *v1.Pod) {
+	if d != nil && d.came != nil && pod.UID == d.came.UID {
+		w.end(d.uid) // it would be tried again for ever
+	}
 	if d == nil || pod.UID != d.uid {
 		return
+	}
+	if d.came != nil {
+		w.end(d.came.UID)
+	}
+	if d.came != nil && time.Since(d.came.CreationTimestamp.Time) > heirWindow {
+		w.fail("heir", "%s of priority %d starts on %s although %s of priority %d has come for that: %s", keyOf(pod), *pod.Spec.Priority, d.node, keyOf(d.came), *d.came.Spec.Priority,
+			w.leader().whereabouts(d.came))
 	}
 	for _, late := range w.api.pods.all() { // they would be tried again for ever
 		if strings.HasPrefix(late.Name, "late-") {

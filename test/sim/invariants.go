@@ -34,7 +34,7 @@ import (
 // taken for one that the ledger keeps; overtaken, when an attempt on a snapshot that was behind gave up what was collected; heard, without Gate's
 // keeping of such workers; names, with the argument tell: names; arrival, when the last of a second went first; bound, when a condition named no
 // version of its pod; asked, when one executor less was asked for; asks, when a request did not end with the wait; bought, when every pod that
-// waits was a reason to buy nodes; spared, when nobody claimed what others left who were going already; outranked, when nobody took over what was kept for others.
+// waits was a reason to buy nodes; spared, when nobody claimed what others left who were going already.
 func (w *World) check() {
 	for _, r := range w.replicas {
 		if r.dirty {

@@ -51,6 +51,7 @@ func (w *World) play() {
 	w.rest()
 	w.playDaemon()
 	w.playRecluse()
+	w.playHeir()
 	if w.chance.happens(0.7) {
 		w.restartAtRest()
 	}

@@ -24,7 +24,7 @@ type Stats struct {
 	Evictions      int // pods that were taken back
 	Drained        int // bought nodes from which pods had to go
 	Daemons        int // daemons for which others had to go
-	Outranked      int // pods of a higher priority that waited when others started with what had been left for them
+	Heirs          int // pods that took over what others left for a lower priority
 	Recluses       int // pods for whose anti-affinity others had to go
 	Arrivals       int // pairs of pods of one second of which it was looked which goes first
 	Passes         int // times at which somebody who fits and is allowed was passed by within the pass that it has
@@ -52,7 +52,7 @@ func (s *Stats) Add(other Stats) {
 	s.Evictions += other.Evictions
 	s.Daemons += other.Daemons
 	s.Drained += other.Drained
-	s.Outranked += other.Outranked
+	s.Heirs += other.Heirs
 	s.Recluses += other.Recluses
 	s.Arrivals += other.Arrivals
 	s.ScaleUps += other.ScaleUps
@@ -73,7 +73,7 @@ func (s Stats) Report(seeds uint64, violations int, took time.Duration) string {
 	fmt.Fprintf(&b, "started     %d gangs with a driver, %d without, %d executors\n", s.Gangs, s.Crews, s.Executors)
 	fmt.Fprintf(&b, "cycles      %d, of which %d found no place; %d bindings, %d failed\n", s.Cycles, s.Refusals, s.Bindings, s.FailedBindings)
 	fmt.Fprintf(&b, "restarts    %d\n", s.Restarts)
-	fmt.Fprintf(&b, "evictions   %d, for %d daemons and %d that keep away from somebody; higher priorities beside who then started %d\n", s.Evictions, s.Daemons, s.Recluses, s.Outranked)
+	fmt.Fprintf(&b, "evictions   %d, for %d daemons %d that keep away from somebody and %d of which another took over what they left\n", s.Evictions, s.Daemons, s.Recluses, s.Heirs)
 	fmt.Fprintf(&b, "arrivals    %d pairs of one second\n", s.Arrivals)
 	fmt.Fprintf(&b, "passes      %d times somebody waited for the end of one\n", s.Passes)
 	fmt.Fprintf(&b, "bought      %d nodes, asked for by %d gangs and by pods that lack one; %d were drained\n", s.Bought, s.ScaleUps, s.Drained)
