@@ -91,7 +91,7 @@ func (ws *waits) tickCollection(cs *collectors) {
 func (ws *waits) collectFor(w *waiting.Waiter, queue string, after time.Duration) {
 	c := newCollection(w.ID(), ws.wants(w.ID()), ws.outcome.now)
 	c.queue, c.after = queue, after
-	if ws.accounts.strategyOf(w.Turn.Gang.Namespace) == placement.SingleZone {
+	if ws.members.gangs[w.ID()] != nil && ws.accounts.strategyOf(w.Turn.Gang.Namespace) == placement.SingleZone {
 		c.left = map[string]bool{}
 		if c.domain = ws.collections.roomiest(w.Demand, c.left); c.domain == "" {
 			w.Passed = ws.outcome.now

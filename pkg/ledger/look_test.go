@@ -104,6 +104,27 @@ func TestWhatIsLeavingIsClaimed(t *testing.T) {
 	assert.Contains(t, show(c.said), "activate high")
 }
 
+// Where gangs have to sit in one zone and nodes name none, that is nothing to a pod by itself: others leave for it, and room is collected.
+//
+// Seen failing when its plan had to lie in a zone: nobody left for a pod that was refused, whatever its priority, and it took nothing over.
+func TestAPodByItselfNeedsNoZone(t *testing.T) {
+	c := &cluster{Ledger: New("zone", placement.SingleZone), t: t, now: start}
+	c.tell(NodeSeen{newNode("a", 4)})
+	c.tell(PodSeen{c.pod("ns", "low", 3, "a")})
+	c.tell(Synced{})
+	like := c.pod("ns", "like", 3, "")
+	c.refused(like)
+	c.now = c.now.Add(time.Hour)
+	c.tell(Tick{Collect: time.Minute})
+	assert.Equal(t, "0", c.free(), "it is collected")
+	high := c.pod("ns", "high", 3, "")
+	high.Priority = 100
+	c.refused(high)
+	node, _ := c.Nomination(high.UID)
+	assert.Equal(t, "a", node)
+	assert.Equal(t, []string{"low"}, c.evicted())
+}
+
 // The same of a gang: after a restart it is not known at once what it asks for.
 //
 // Seen failing when whoever waits was let through as soon as everything had been told that existed.

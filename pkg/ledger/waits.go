@@ -288,7 +288,7 @@ func (ws *waits) asks(waiter types.UID) inventory.Demand {
 	e := ws.members.gangs[waiter]
 	if e == nil {
 		p := ws.members.pods[waiter]
-		return inventory.Demand{Roles: []inventory.Pods{{Name: "pod", Pod: p.Object, Requests: p.Requests, Count: 1}}, Strategy: ws.accounts.strategyOf(p.Namespace)}
+		return inventory.Demand{Roles: []inventory.Pods{{Name: "pod", Pod: p.Object, Requests: p.Requests, Count: 1}}} // one is always together
 	}
 	asks := inventory.Demand{Strategy: ws.accounts.strategyOf(e.Key.Namespace)}
 	if e.upfront == nil {
