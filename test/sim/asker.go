@@ -130,10 +130,8 @@ func (a *asker) checkAsked(effect ledger.ScaleUp) {
 	if app == nil || app.driver != effect.Leader.UID || app.plan.broken || app.plan.foreign {
 		return
 	}
-	if slices.ContainsFunc(w.apps, func(other *application) bool {
-		return other != app && other.namespace == app.namespace && other.id == app.id
-	}) {
-		return // executors of the other may have shown that they ask for more: seed 399
+	if w.shared(app) {
+		return
 	}
 	count := 0
 	for i, pods := range effect.Pods {

@@ -219,7 +219,7 @@ func (w *World) checkLone(r *replica, pod *v1.Pod, free map[string]resource.Vect
 // checkDriver: a driver waits only if its gang does not fit now, whatever its turn.
 func (w *World) checkDriver(r *replica, app *application, pod *v1.Pod, free map[string]resource.Vector) {
 	p := app.plan
-	if p.missing || p.broken || w.contested(app) {
+	if p.missing || p.broken || w.contested(app) || w.shared(app) {
 		return
 	}
 	if node := w.fits(p, pod, w.api.nodes.all(), free); node != "" && r.allows(pod.Namespace, p.asks()) {
@@ -353,6 +353,13 @@ func (w *World) disputed(key gang.Key) bool {
 		}
 	}
 	return bound > 1
+}
+
+// shared tells whether another application has the key of this one, or had it: its executors may have shown that they ask for more: seed 399.
+func (w *World) shared(app *application) bool {
+	return slices.ContainsFunc(w.apps, func(other *application) bool {
+		return other != app && other.namespace == app.namespace && other.id == app.id
+	})
 }
 
 // led is a gang with its leader.
