@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"retinue.dev/retinue/test/monitoring/prometheus"
 )
 
 var update = flag.Bool("update", false, "write docs/day-with-retinue.md anew where it says something else")
@@ -29,13 +31,16 @@ var (
 	// What differs from one day to the next: times, how long something has taken, and which of equal nodes is chosen.
 	daysAndTimes = regexp.MustCompile(`\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d`)
 	durations    = regexp.MustCompile(`\b(\d+[dhms])+\b|<unknown>|<invalid>`)
+	timestamps   = regexp.MustCompile(`@\[[\d.]+\]`)
 	nodeNames    = regexp.MustCompile(`\bnode-\d+\b`)
+	lasting      = regexp.MustCompile(`for: \d+m\b`) // of an alert
 	blanks       = regexp.MustCompile(`[ \t]+`)
 )
 
 // shape is a text without what differs from one day to the next, such as ages, and the widths of columns that follow from them.
 func shape(text string) string {
 	text = daysAndTimes.ReplaceAllStringFunc(text, func(s string) string { return map[bool]string{true: "TIME", false: "DATE"}[strings.Contains(s, ":")] })
+	text = timestamps.ReplaceAllString(text, "@[TIME]")
 	text = nodeNames.ReplaceAllString(durations.ReplaceAllString(text, "AGE"), "NODE")
 	lines := strings.Split(blanks.ReplaceAllString(text, " "), "\n")
 	begin := 0
@@ -116,7 +121,8 @@ func TestADayWithRetinue(t *testing.T) {
 	require.NoError(t, err, "%s", built)
 	binaries, err := filepath.Abs(s.cluster.Config().Binaries)
 	require.NoError(t, err)
-	d.env = append(os.Environ(), "PATH="+programs+":"+binaries+":"+os.Getenv("PATH"), "HOME="+programs, "KUBECONFIG="+s.cluster.Kubeconfig())
+	soon := lasting.ReplaceAll(prometheus.Rules(t), []byte("for: 2s"))
+	d.env = append(os.Environ(), "PROMETHEUS=http://"+prometheus.Scrape(t, s.cluster, soon), "PATH="+programs+":"+binaries+":"+os.Getenv("PATH"), "HOME="+programs, "KUBECONFIG="+s.cluster.Kubeconfig())
 	require.NoError(t, os.Mkdir(filepath.Join(d.dir, "bin"), 0o755))
 	require.NoError(t, os.Symlink(s.cluster.Kubeconfig(), filepath.Join(d.dir, "bin/kubeconfig"))) // which sparksim reads
 	s.namespaces = append(s.namespaces, "etl-prod", "adhoc")

@@ -2,16 +2,14 @@ package monitoring
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
-)
 
-// directory is where the manifests are.
-const directory = "../../manifests/components/monitoring/"
+	prom "retinue.dev/retinue/test/monitoring/prometheus"
+)
 
 // rule is an alert.
 type rule struct {
@@ -23,14 +21,7 @@ type rule struct {
 // rules are the alerts, and the same as Prometheus reads them.
 func rules(t *testing.T) (alerts []rule, file []byte) {
 	t.Helper()
-	text, err := os.ReadFile(directory + "rules.yaml")
-	require.NoError(t, err)
-	var object struct {
-		Spec any `json:"spec"`
-	}
-	require.NoError(t, yaml.Unmarshal(text, &object))
-	file, err = yaml.Marshal(object.Spec)
-	require.NoError(t, err)
+	file = prom.Rules(t)
 	var spec struct {
 		Groups []struct {
 			Rules []rule `json:"rules"`
@@ -44,26 +35,6 @@ func rules(t *testing.T) (alerts []rule, file []byte) {
 	return alerts, file
 }
 
-// binary is a program that hack/build makes.
-func binary(t *testing.T, name string) string {
-	t.Helper()
-	path, err := filepath.Abs("../../bin/" + name)
-	require.NoError(t, err)
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%v: run hack/build %s", err, name)
-	}
-	return path
-}
-
-// promtool runs in a directory in which the rules are rules.yaml.
-func promtool(t *testing.T, dir string, arguments ...string) {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), binary(t, "promtool"), arguments...)
-	command.Dir = dir
-	said, err := command.CombinedOutput()
-	require.NoError(t, err, "%s", said)
-}
-
 // TestEveryAlertFiresOnItsFault, as recorded in alerts.yaml, and not before.
 //
 // Seen failing with other thresholds, and with an alert that had no fault.
@@ -74,8 +45,8 @@ func TestEveryAlertFiresOnItsFault(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yaml"), file, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "alerts.yaml"), recorded, 0o600))
-	promtool(t, dir, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
-	promtool(t, dir, "test", "rules", "alerts.yaml")
+	prom.Promtool(t, dir, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
+	prom.Promtool(t, dir, "test", "rules", "alerts.yaml")
 
 	var faults struct {
 		Tests []struct {

@@ -1,23 +1,19 @@
 package monitoring
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +25,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"retinue.dev/retinue/test/cluster"
+	prom "retinue.dev/retinue/test/monitoring/prometheus"
 	"retinue.dev/retinue/test/sparksim"
 )
 
@@ -48,7 +45,7 @@ var silent = map[string]string{
 // shown are the queries of all dashboards: where -> query, with every queue chosen.
 func shown(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob(directory + "dashboards/*.json")
+	files, err := filepath.Glob(prom.Directory + "dashboards/*.json")
 	require.NoError(t, err)
 	queries := map[string]string{}
 	for _, file := range files {
@@ -84,7 +81,8 @@ func TestNoPanelIsEmpty(t *testing.T) {
 		t.Skip("needs a cluster")
 	}
 	c := cluster.ForTest(t, cluster.Config{LeaderElection: true})
-	p := scraping(t, c)
+	alerts, file := rules(t)
+	p := &prometheus{t, prom.Scrape(t, c, file)}
 	stop := load(t, c)
 	defer stop()
 
@@ -102,7 +100,6 @@ func TestNoPanelIsEmpty(t *testing.T) {
 	} {
 		queries[why] = query
 	}
-	alerts, _ := rules(t)
 	recorded, err := os.ReadFile("alerts.yaml")
 	require.NoError(t, err)
 	for _, alert := range alerts {
@@ -141,69 +138,6 @@ func TestNoPanelIsEmpty(t *testing.T) {
 type prometheus struct {
 	t       *testing.T
 	address string
-}
-
-// listening is what it says when it can be asked.
-var listening = regexp.MustCompile(`msg="Listening on".*address=(\S+)`)
-
-// scraping starts a Prometheus that scrapes a cluster's scheduler as the ServiceMonitor says, but more often, and has the alerts.
-func scraping(t *testing.T, c *cluster.Cluster) *prometheus {
-	t.Helper()
-	dir := t.TempDir()
-	_, file := rules(t)
-	write := func(name, text string) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
-	}
-	write("rules.yaml", string(file))
-	write("token", token(t, c))
-	write("prometheus.yaml", fmt.Sprintf(`
-global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
-rule_files: [rules.yaml]
-scrape_configs:
-- job_name: retinue-metrics
-  scheme: https
-  tls_config: {insecure_skip_verify: true}
-  authorization: {credentials_file: token}
-  static_configs:
-  - targets: ["127.0.0.1:%d"]
-    labels: {pod: scheduler}
-`, c.Port(cluster.Scheduler)))
-	promtool(t, dir, "check", "config", "prometheus.yaml")
-	command := exec.CommandContext(t.Context(), binary(t, "prometheus"), "--config.file=prometheus.yaml", "--storage.tsdb.path=data", "--web.listen-address=127.0.0.1:0")
-	command.Dir, command.SysProcAttr = dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	said, err := command.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, command.Start())
-	lines := bufio.NewScanner(said)
-	var all []string
-	for lines.Scan() {
-		all = append(all, lines.Text())
-		if match := listening.FindStringSubmatch(lines.Text()); match != nil {
-			var reading sync.WaitGroup
-			reading.Go(func() { _, _ = io.Copy(io.Discard, said) })
-			t.Cleanup(func() {
-				_ = command.Process.Signal(syscall.SIGTERM)
-				reading.Wait()
-				_ = command.Wait()
-			})
-			return &prometheus{t, match[1]}
-		}
-	}
-	t.Fatalf("Prometheus does not listen: %s", strings.Join(all, "\n"))
-	return nil
-}
-
-// token is that of who may read metrics and nothing else.
-func token(t *testing.T, c *cluster.Cluster) (token string) {
-	t.Helper()
-	_, err := c.Kubectl(t.Context(), "apply", "-f", directory+"reader.yaml")
-	require.NoError(t, err)
-	await(t, "the Secret has a token", func() bool {
-		secret, err := c.Client().CoreV1().Secrets(cluster.SchedulerNamespace).Get(t.Context(), "retinue-metrics", metav1.GetOptions{})
-		token = string(secret.Data["token"])
-		return err == nil && token != ""
-	})
-	return token
 }
 
 func await(t *testing.T, what string, met func() bool) {
