@@ -1,5 +1,5 @@
-// Package prometheus runs a real Prometheus for tests: it scrapes a cluster's scheduler as the ServiceMonitor says, though more often, and has
-// the shipped alerts.
+// Package prometheus is a real Prometheus for tests, which scrapes a cluster's scheduler as the ServiceMonitor says, though more often, and has the
+// shipped alerts.
 package prometheus
 
 import (
