@@ -283,7 +283,7 @@ func (rs *reclaims) cluster(now time.Time) (*reclaim.Cluster, *quota.Frozen) {
 	rs.victims.holders.Refresh(refreshedAtOnce, rs.victims.holder) // what has happened since
 	c := &reclaim.Cluster{
 		Now: now, View: rs.nodes.View(rs.waiting.Epoch()), Namespaces: rs.accounts.layout.Namespaces, Holders: rs.victims.holders.Holders(),
-		Budgets: maps.Clone(rs.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: coming(rs.victims.leaving, rs.collections.list),
+		Budgets: maps.Clone(rs.victims.budgets), Leaving: map[string]resource.Vector{}, Coming: rs.coming(rs.collections.list),
 		Taken: map[string]resource.Vector{}, Lowest: rs.waits.lowest(), Collections: rs.overtakable(),
 	}
 	for _, p := range rs.victims.leaving {
@@ -337,13 +337,16 @@ func (p *pod) goes(now time.Time) bool {
 }
 
 // coming is what becomes of queues when everything has come true that is on its way.
-func coming(leaving map[types.UID]*pod, collections []*collection) []quota.Change {
+func (rs *reclaims) coming(collections []*collection) []quota.Change {
 	var changes []quota.Change
 	going := func(c charge) {
 		changes = append(changes, quota.Change{Queue: c.queue, Demand: c.demand, Charged: -1})
 	}
-	for _, p := range leaving {
+	for _, p := range rs.victims.leaving {
 		going(p.charged)
+		if e := rs.members.gangs[p.UID]; e != nil && e.preemptor == "" && p.Object.DeletionTimestamp != nil { // with its leader a gang has gone
+			going(e.charged)
+		}
 	}
 	for _, c := range collections {
 		if c.preemption == nil {

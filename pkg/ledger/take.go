@@ -40,7 +40,7 @@ func (rs *reclaims) valid(w *waiting.Waiter, plan *reclaim.Plan) bool {
 		}
 	}
 	others := slices.DeleteFunc(slices.Clone(rs.collections.list), func(c *collection) bool { return c == overtaken })
-	defer rs.accounts.queues.Simulate(coming(rs.victims.leaving, others))()
+	defer rs.accounts.queues.Simulate(rs.coming(others))()
 	if overtaken != nil && overtaken.preemption != nil {
 		defer rs.accounts.queues.Simulate([]quota.Change{{Queue: overtaken.preemption.queue, Demand: overtaken.preemption.demand, Promised: -1}})()
 	}

@@ -273,7 +273,7 @@ func (w *World) fits(p plan, driver *v1.Pod, nodes []*v1.Node, free map[string]r
 // counted as room.
 func (w *World) checkExecutor(r *replica, app *application, pod *v1.Pod, free map[string]resource.Vector, slots []gang.Slot) {
 	driver := app.pod()
-	if driver == nil || ended(driver) || driver.Spec.NodeName == "" || driver.DeletionTimestamp != nil || w.contested(app) {
+	if driver == nil || ended(driver) || driver.Spec.NodeName == "" || driver.DeletionTimestamp != nil || w.contested(app) || w.shared(app) {
 		return
 	}
 	own, claims := map[string]resource.Vector{}, false
