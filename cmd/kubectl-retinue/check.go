@@ -94,10 +94,14 @@ func (o checkOptions) run(ctx context.Context, args, submit []string, namespaceG
 	if err != nil {
 		return err
 	}
-	if a.namespace != "" && !namespaceGiven {
-		if r.namespace = a.namespace; len(validation.IsDNS1123Label(a.namespace)) > 0 {
-			return inputError{fmt.Errorf("spark.kubernetes.namespace=%q: not the name of a namespace", a.namespace)}
-		}
+	switch {
+	case a.namespace == "":
+	case len(validation.IsDNS1123Label(a.namespace)) > 0:
+		return inputError{fmt.Errorf("spark.kubernetes.namespace=%q: not the name of a namespace", a.namespace)}
+	case namespaceGiven && a.namespace != r.namespace:
+		return inputError{fmt.Errorf("spark.kubernetes.namespace=%q, and --namespace=%q: the application goes to the former", a.namespace, r.namespace)}
+	default:
+		r.namespace = a.namespace
 	}
 	document, err := o.assess(ctx, r, a)
 	if err != nil {

@@ -88,6 +88,7 @@ func TestWrongArgumentsOfCheck(t *testing.T) {
 		"spark-submit has no option --executors":                      submit("--executors", "3"),
 		"--deploy-mode client: there is no driver pod, and what its executors are is known when they are there; applications in cluster mode are checked": submit("--deploy-mode", "client"),
 		"--properties-file=/nowhere.conf: open /nowhere.conf: no such file or directory":                                                                  submit("--properties-file", "/nowhere.conf"),
+		`spark.kubernetes.namespace="b", and --namespace="a": the application goes to the former`:                                                         {"check", "-n", "a", "--", "--conf", "spark.kubernetes.namespace=b"},
 		`spark.kubernetes.namespace="A_B": not the name of a namespace`:                                                                                   {"check", "--", "--conf", "spark.kubernetes.namespace=A_B"},
 	} {
 		code, stdout, stderr := s.run(args...)

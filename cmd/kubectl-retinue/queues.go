@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	v1 "k8s.io/api/core/v1"
@@ -59,7 +60,7 @@ func oneName(what string) cobra.PositionalArgs {
 			return inputError{fmt.Errorf("name one %s, not %d", what, len(args))}
 		}
 		if len(validation.IsDNS1123Subdomain(podName(args[0]))) > 0 {
-			return inputError{fmt.Errorf("%q: not the name of a %s", args[0], what)}
+			return inputError{fmt.Errorf("%q: not the name of %s %s", args[0], article(what), what)}
 		}
 		return nil
 	}
@@ -237,4 +238,12 @@ func completeNamespaces(command *cobra.Command, cluster *genericclioptions.Confi
 	if err != nil {
 		panic(err) // the flag has just been added
 	}
+}
+
+// article is what stands before a noun.
+func article(noun string) string {
+	if strings.ContainsRune("aeiou", rune(noun[0])) {
+		return "an"
+	}
+	return "a"
 }

@@ -259,7 +259,11 @@ func (c *Cluster) askNodes(q Question, a *Assessment) {
 	asked := demand.On(c.view)
 	var solver placement.Solver
 	if _, never := solver.Fit(c.view.Empty(), asked); never != nil && never.Proven {
-		message := never.String() + " of the empty cluster" + demand.Exclusions(c.view, never)
+		message := never.String()
+		if never.Kind != placement.NoEligibleNode { // else it does not matter what is on them
+			message += " of the empty cluster"
+		}
+		message += demand.Exclusions(c.view, never)
 		a.Findings = append(a.Findings, shortOf(never, inventory.NeverReason(never), message))
 		return
 	}
