@@ -130,6 +130,9 @@ func (o checkOptions) asked(ctx context.Context, r *reader, args, submit []strin
 		if err != nil {
 			return a, fmt.Errorf("reading the driver: %w", err)
 		}
+		if driver.Spec.NodeName != "" {
+			return a, inputError{fmt.Errorf("pod %s/%s has started on node %s: what it holds would stand in its own way (kubectl retinue app)", driver.Namespace, driver.Name, driver.Spec.NodeName)}
+		}
 		a.application, err = applicationOf(ctx, r.client, driver)
 		return a, err
 	case files:

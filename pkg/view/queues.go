@@ -108,15 +108,18 @@ func Queues(o Objects) []Queue {
 		created[v1alpha1.QueueWaiter{Namespace: pod.Namespace, Name: pod.Name}] = pod.CreationTimestamp
 	}
 	var tree []Queue
-	var walk func(parent *Queue, queues []*v1alpha1.Queue)
-	walk = func(parent *Queue, queues []*v1alpha1.Queue) {
+	var walk func(parent *Queue, queues []*v1alpha1.Queue) (longest *int64)
+	walk = func(parent *Queue, queues []*v1alpha1.Queue) (longest *int64) {
 		for _, object := range queues {
 			queue := queueOf(object, parent)
 			queue.Namespaces = namespaces[object.Name]
 			queue.OldestWait = oldest(o.Now, object.Status.Waiters, created)
+			at := len(tree)
 			tree = append(tree, queue)
-			walk(&queue, children[object.Name])
+			tree[at].OldestWait = longer(queue.OldestWait, walk(&queue, children[object.Name]))
+			longest = longer(longest, tree[at].OldestWait)
 		}
+		return longest
 	}
 	walk(nil, children[""])
 	lend(tree)
@@ -200,6 +203,14 @@ func oldest(now time.Time, waiters []v1alpha1.QueueWaiter, created map[v1alpha1.
 		}
 	}
 	return longest
+}
+
+// longer is the longer of two waits; nil means that nobody waits.
+func longer(a, b *int64) *int64 {
+	if a == nil || b != nil && *b > *a {
+		return b
+	}
+	return a
 }
 
 // usage is used/guaranteed/limit of a resource; a dash is what is not there.
