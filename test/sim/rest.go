@@ -385,9 +385,10 @@ func standings(r *replica) map[led]standing {
 		if g.Phase.Admitted() && !leaderless(g.Leader) && !r.world.strangers[g.Leader] { // where the pods of the others are says it all
 			claimed, open := 0, 0
 			for _, slot := range g.Slots {
-				if slot.Worker != "" {
+				switch {
+				case slot.Worker != "":
 					claimed++
-				} else {
+				case slot.Node != "": // those without a home are not kept where nothing has room for them: seed 46000780
 					open++
 				}
 			}
