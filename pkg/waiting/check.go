@@ -71,6 +71,9 @@ func checkSignatures(r *Room) error {
 		if s.at == nowhere || s.at == asleep && s.due || s.at == later && (*s.pile)[s.index] != s {
 			return fmt.Errorf("signature %q is lost", key)
 		}
+		if s.at == ready && (r.shelves.ready[s.index] != s || byRest.Before(s, r.shelves.ready[max(s.index-1, 0)/2])) {
+			return fmt.Errorf("signature %q is ready out of order", key)
+		}
 		if s.at == later && s.pile == r.shelves.former && !r.stirred {
 			return fmt.Errorf("signature %q has waited for this pass, and nobody looks at it", key)
 		}

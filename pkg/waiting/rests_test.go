@@ -313,3 +313,23 @@ func TestNobodyStarvesBehindRehearsalsInVain(t *testing.T) {
 		})
 	}
 }
+
+// TestWhoIsReadyKeepsItsPlace although its namespace is rehearsed and rests meanwhile, and it is looked at after that: those who are ready are a heap.
+//
+// Seen failing when looking changed by what it is ordered where it stood.
+func TestWhoIsReadyKeepsItsPlace(t *testing.T) {
+	r := New(quota.New(nil))
+	m := moment{r, start, cores(1000)}
+	for i := range 3 {
+		name := fmt.Sprint("namespace ", i)
+		s := r.Put(start, rehearsing(fmt.Sprint(i), name)).signature
+		r.passes.last[name] = start.Add(time.Duration(i) * time.Second)
+		r.shelves.put(s, resting)
+		require.Equal(t, ready, m.look(s))
+	}
+	require.NoError(t, checkSignatures(r))
+	first := r.shelves.ready[0]
+	r.passes.last[first.costlyIn] = start.Add(time.Minute)
+	require.Equal(t, ready, m.look(first))
+	require.NoError(t, checkSignatures(r))
+}

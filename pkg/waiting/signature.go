@@ -199,6 +199,8 @@ func (m *moment) look(s *signature) shelf {
 		at = short
 	case s.pass == m.passes.number:
 		at = later
+	case s.at == ready: // keeps its place
+		at = ready
 	case s.at != inTurn && s.restsTogether():
 		at, s.order = ready, m.passes.lastRehearsed(s)
 	}
