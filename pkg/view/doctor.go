@@ -11,6 +11,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"retinue.dev/retinue/pkg/gang"
 	"retinue.dev/retinue/pkg/inventory"
 	"retinue.dev/retinue/pkg/placement"
 	"retinue.dev/retinue/pkg/quota"
@@ -172,7 +173,7 @@ func ExamineNames(o Objects, known ...string) Examination {
 				like = fmt.Sprintf(": did somebody mean %q?", one)
 			}
 		}
-		findings = append(findings, fmt.Sprintf("%s ask for the scheduler %q, of which none has heard, such as %s%s", counted(counts[name], "pod"), Clean(name), example[name], like))
+		findings = append(findings, fmt.Sprintf("%s ask for the scheduler %q, of which none has heard, such as %s%s", gang.Counted(counts[name], "pod"), Clean(name), example[name], like))
 	}
 	return Examined("schedulers exist", "submit them anew with the right spark.kubernetes.scheduler.name: a pod's scheduler cannot be changed", findings)
 }

@@ -162,9 +162,9 @@ func (a App) workerMoments(add func(int, metav1.Time, string, ...any)) {
 	}
 	slices.SortFunc(starts, func(a, b metav1.Time) int { return a.Compare(b.Time) })
 	if n := len(starts); n > 0 {
-		add(works, starts[0], "the first of %s starts", counted(n, "worker"))
+		add(works, starts[0], "the first of %s starts", gang.Counted(n, "worker"))
 		if n > 1 {
-			add(works, starts[n-1], "the last of %s starts", counted(n, "worker"))
+			add(works, starts[n-1], "the last of %s starts", gang.Counted(n, "worker"))
 		}
 	}
 }
@@ -272,7 +272,7 @@ func (d Detail) Write(out io.Writer, style Style) error {
 	if d.Kind != KindPod {
 		workers := d.Workers.String()
 		if d.Workers.Slots > 0 {
-			workers += ", " + counted(d.Workers.Slots, "slot")
+			workers += ", " + gang.Counted(d.Workers.Slots, "slot")
 		}
 		row("executors", workers)
 	}

@@ -122,14 +122,6 @@ func names(lists ...v1.ResourceList) []v1.ResourceName {
 	return append(ordered, slices.Sorted(maps.Keys(all))...)
 }
 
-// counted is "1 node", "2 nodes".
-func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 // amountOf is the amount of a resource in a list, and whether the list names it.
 func amountOf(list v1.ResourceList, name v1.ResourceName) (int64, bool) {
 	quantity, there := list[name]

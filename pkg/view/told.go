@@ -72,7 +72,7 @@ func (t *Told) texts() []string {
 	}
 	var rest []string
 	if t.Nodes != nil {
-		rest = append(rest, counted(*t.Nodes, "node")+" looked at")
+		rest = append(rest, gang.Counted(*t.Nodes, "node")+" looked at")
 	}
 	if t.Since != nil {
 		rest = append(rest, "since "+t.Since.UTC().Format("2006-01-02 15:04:05 UTC"))

@@ -77,7 +77,7 @@ func NewWhy(c *Cluster, app App, apps []App, q *Question) Why {
 	case assessed.Result == Fits:
 		w.Advice = append(w.Advice, "nothing that could be seen stands in its way at this moment: the scheduler may start it at its next try")
 	case most > 0:
-		w.Advice = append(w.Advice, fmt.Sprintf("with %s instead of %d nothing that could be seen would stand in its way now", counted(most, q.Roles[0].Name), q.Roles[0].Count))
+		w.Advice = append(w.Advice, fmt.Sprintf("with %s instead of %d nothing that could be seen would stand in its way now", gang.Counted(most, q.Roles[0].Name), q.Roles[0].Count))
 	}
 	return w
 }
