@@ -322,6 +322,9 @@ func (lc *lifecycle) place(p *pod, node string, bound bool) {
 		lc.slots.step(e, gang.WorkerPlaced{Worker: p.UID, Role: p.Role, Node: node, Requests: p.Requests})
 		e.progress = lc.outcome.now
 		lc.upfronts.unbar(e)
+		if bound && e.preemptor != "" {
+			lc.waits.follow(e, p)
+		}
 	}
 	if confirmed && p.Upfront {
 		if e != nil && e.upfront != nil && !e.upfront.whole && e.whole(lc.members.apps[p.Gang]) && !e.upfront.began.IsZero() {

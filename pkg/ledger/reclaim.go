@@ -82,12 +82,20 @@ type preemption struct {
 	demand quota.Demand
 	// taken from other queues, for the budget of this one.
 	taken resource.Vector
-	pods  []*pod   // that have to go
-	gangs []*entry // that have to go as a whole
+	pods  []*pod      // that have to go
+	gangs []goingGang // that have to go as a whole
 	// verdict tells the waiter's user.
 	verdict gang.Verdict
 	// rules means that room is not all that they leave: an attempt fails until all have gone.
 	rules bool
+}
+
+// goingGang is a gang that has to go as a whole, and how its pods are evicted: as in Evict.
+type goingGang struct {
+	*entry
+	grace  *time.Duration
+	forced bool
+	why    gang.Detail
 }
 
 // candidate is somebody who waits and may take something back.

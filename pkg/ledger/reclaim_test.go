@@ -615,3 +615,24 @@ func TestNobodyJoinsAGangThatIsTakenBackMeanwhile(t *testing.T) {
 	verdict, _, _ = c.Gate(c.now, late)
 	require.Equal(t, gang.Reclaimed, verdict.Reason)
 }
+
+// An executor whose binding nobody knew of, since the answer was lost, goes with its gang: the driver, who goes last, would go before it.
+//
+// Seen failing at seed 46001200 of the simulation (driver first).
+func TestAnExecutorThatTurnsOutToBeBoundGoesWithItsGang(t *testing.T) {
+	c := newCluster(t, "a")
+	c.arrange(quota.Spec{Name: "own", Guaranteed: cpu(4), Reclaim: quota.Reclaim{Enabled: true}}, quota.Spec{Name: "other"})
+	c.runs("other", "x", 3, "a", "a", "a", "a")
+	c.ends("x2")
+	late := c.pod("other", "late", 1, "")
+	late.Kind, late.Gang, late.Leader, late.Role = Worker, gang.Key{Namespace: "other", Name: "x"}, "x", "executor"
+	c.tell(PodSeen{late})
+
+	c.waits("own", "y", 3)
+	require.Equal(t, []string{"x0", "x1", "x"}, c.evicted())
+	late.Node = "a"
+	c.said = nil
+	c.tell(PodSeen{late})
+	assert.Equal(t, []string{"late"}, c.evicted())
+	assert.True(t, c.Evicting("late"))
+}

@@ -102,13 +102,13 @@ func (rs *reclaims) take(w *waiting.Waiter, plan *reclaim.Plan, grace *time.Dura
 		case v.Kind == quota.Gang && e != nil:
 			e.preemptor = w.ID()
 			rs.victims.holders.Touch(v.Holder.ID)
-			c.preemption.gangs = append(c.preemption.gangs, e)
+			c.preemption.gangs = append(c.preemption.gangs, goingGang{e, grace, plan.Chosen[at].Protected, why})
 		}
 		for _, held := range v.Pods {
 			p := rs.members.pods[held.UID]
-			rs.leave(c, p)
+			rs.victims.leave(c, p)
 			c.after = max(c.after, evictionPatience+p.grace(grace))
-			evictions = append(evictions, Evict{Pod: p.Object, Grace: p.cappedGrace(grace), Forced: plan.Chosen[at].Protected, Verdict: gang.Verdict{Reason: gang.Reclaimed, Detail: why}})
+			evictions = append(evictions, p.evict(grace, plan.Chosen[at].Protected, why))
 		}
 		if len(v.Pods) == 0 {
 			rs.outcome.effects = append(rs.outcome.effects, Tell{e.leader.Object, gang.Verdict{Reason: gang.SlotsReleased, Detail: why}})
@@ -130,15 +130,15 @@ func (rs *reclaims) overtake(c *collection, owner types.UID) {
 		return
 	}
 	var pods []*pod
-	var gangs []*entry
+	var gangs []goingGang
 	if r := former.preemption; r != nil {
 		pods = slices.DeleteFunc(slices.Clone(r.pods), func(p *pod) bool { return p.placed == "" || p.preemptor != owner })
-		gangs = slices.DeleteFunc(slices.Clone(r.gangs), func(e *entry) bool { return e.preemptor != owner })
+		gangs = slices.DeleteFunc(slices.Clone(r.gangs), func(e goingGang) bool { return e.preemptor != owner })
 		c.preemption.taken, c.after = r.taken, max(c.after, former.after)
 	}
 	rs.waits.endCollection(former)
 	for _, p := range pods {
-		rs.leave(c, p)
+		rs.victims.leave(c, p)
 	}
 	for _, e := range gangs {
 		e.preemptor = c.waiter
@@ -168,17 +168,36 @@ func (rs *reclaims) claim(c *collection, places []reclaim.Place) {
 		if p.goes(rs.outcome.now) && !left.Equal(lacking[p.placed]) {
 			lacking[p.placed] = left
 			c.after = max(c.after, evictionPatience+p.grace(nil))
-			rs.leave(c, p)
+			rs.victims.leave(c, p)
 		}
 	}
 }
 
 // leave lets a pod go for a collection.
-func (rs *reclaims) leave(c *collection, p *pod) {
+func (vs *victims) leave(c *collection, p *pod) {
 	p.preemptor = c.waiter
-	rs.victims.touch(p)
-	rs.victims.leaving[p.UID] = p
+	vs.touch(p)
+	vs.leaving[p.UID] = p
 	c.preemption.pods = append(c.preemption.pods, p)
+}
+
+// follow lets a worker go with its gang that goes already. Nobody let it in: it was bound by a call whose answer was lost.
+func (ws *waits) follow(e *entry, p *pod) {
+	c := ws.collections.of(e.preemptor)
+	if c == nil || c.preemption == nil {
+		return
+	}
+	for _, going := range c.preemption.gangs {
+		if going.entry == e {
+			ws.victims.leave(c, p)
+			ws.outcome.effects = append(ws.outcome.effects, p.evict(going.grace, going.forced, going.why))
+		}
+	}
+}
+
+// evict asks for the eviction of a pod; the arguments as in Evict.
+func (p *pod) evict(grace *time.Duration, forced bool, why gang.Detail) Evict {
+	return Evict{Pod: p.Object, Grace: p.cappedGrace(grace), Forced: forced, Verdict: gang.Verdict{Reason: gang.Reclaimed, Detail: why}}
 }
 
 // keepPlaces keeps what is free of the room of a plan.
@@ -243,7 +262,7 @@ func (ws *waits) endPreemption(c *collection) {
 		}
 	}
 	for _, e := range c.preemption.gangs {
-		if e.preemptor != c.waiter || begun[e] {
+		if e.preemptor != c.waiter || begun[e.entry] {
 			continue
 		}
 		e.preemptor = ""
@@ -260,7 +279,8 @@ func (ws *waits) endPreemption(c *collection) {
 // the waiter.
 func (r *preemption) begun(members *members) map[*entry]bool {
 	begun := map[*entry]bool{}
-	for _, e := range r.gangs {
+	for _, going := range r.gangs {
+		e := going.entry
 		if e.upfront == nil || !e.upfront.group.Whole || members.gangs[e.leader.UID] != e {
 			continue
 		}
